@@ -1,0 +1,1 @@
+//! Why this is empty: see ARCHITECTURE.md, "Decisions" (sqlx beside rusqlite).
