@@ -1,0 +1,33 @@
+//! What happened to the whole installation.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::stored::stored_events;
+
+/// Events of the installation stream, version 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum InstallationEvent {
+    /// The server runs with another configuration than before.
+    #[serde(rename = "installation.configuration_changed")]
+    ConfigurationChanged {
+        /// Counted from 1; metadata of later events names it.
+        revision: u32,
+        /// The whole effective configuration, without secrets.
+        settings: BTreeMap<String, String>,
+        /// When the server started with it.
+        at: DateTime<Utc>,
+    },
+    /// Rows that ended before `horizon` left the read models.
+    #[serde(rename = "installation.horizon_advanced")]
+    HorizonAdvanced {
+        /// Rows whose last use lies before this instant were removed.
+        horizon: DateTime<Utc>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+}
+
+stored_events!(InstallationEvent: "installation.configuration_changed", "installation.horizon_advanced");

@@ -1,0 +1,29 @@
+//! What happened at the login form, for one account or one address.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::stored::stored_events;
+
+/// Events of a login-attempts stream, version 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum LoginAttemptsEvent {
+    /// An attempt was let through to the password check.
+    #[serde(rename = "login_attempts.attempted")]
+    LoginAttempted {
+        /// Attempts in a row, this one included.
+        count: u32,
+        /// No further attempt is let through before this instant.
+        blocked_until: Option<DateTime<Utc>>,
+        /// The time of the attempt.
+        at: DateTime<Utc>,
+    },
+    /// The count was forgotten after a login.
+    #[serde(rename = "login_attempts.reset")]
+    LoginAttemptsReset {
+        /// The time of the login.
+        at: DateTime<Utc>,
+    },
+}
+
+stored_events!(LoginAttemptsEvent: "login_attempts.attempted", "login_attempts.reset");
