@@ -1,0 +1,88 @@
+//! What the whole installation runs with, and up to when read models were cleared.
+
+pub mod command;
+pub mod error;
+pub mod event;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+pub use command::InstallationCommand;
+pub use error::InstallationError;
+pub use event::InstallationEvent;
+
+use crate::stored::{Decide, aggregate};
+
+/// State of the installation stream.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Installation {
+    revision: u32,
+    settings: BTreeMap<String, String>,
+    horizon: Option<DateTime<Utc>>,
+}
+
+aggregate!(Installation, "installation", InstallationCommand, InstallationEvent, InstallationError);
+
+impl Decide for Installation {
+    fn decide(&self, command: InstallationCommand) -> Result<Vec<InstallationEvent>, InstallationError> {
+        match command {
+            InstallationCommand::RecordConfiguration { settings, at } => Ok(self.record_configuration(settings, at)),
+            InstallationCommand::AdvanceHorizon { horizon, at } => self.advance_horizon(horizon, at),
+        }
+    }
+}
+
+impl Installation {
+    fn record_configuration(&self, settings: BTreeMap<String, String>, at: DateTime<Utc>) -> Vec<InstallationEvent> {
+        if self.revision > 0 && self.settings == settings {
+            return Vec::new();
+        }
+        let revision = self.revision.saturating_add(1);
+        vec![InstallationEvent::ConfigurationChanged { revision, settings, at }]
+    }
+
+    fn advance_horizon(
+        &self,
+        horizon: DateTime<Utc>,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<InstallationEvent>, InstallationError> {
+        match self.horizon {
+            Some(own) if horizon < own => Err(InstallationError::HorizonOnlyForward),
+            Some(own) if horizon == own => Ok(Vec::new()),
+            Some(_) | None => Ok(vec![InstallationEvent::HorizonAdvanced { horizon, at }]),
+        }
+    }
+
+    fn apply_event(&mut self, event: InstallationEvent) {
+        match event {
+            InstallationEvent::ConfigurationChanged { revision, settings, at: _ } => {
+                self.revision = revision;
+                self.settings = settings;
+            }
+            InstallationEvent::HorizonAdvanced { horizon, at: _ } => self.horizon = Some(horizon),
+        }
+    }
+
+    /// The revision of the configuration; 0 before the first.
+    #[must_use]
+    pub fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// The configuration as recorded.
+    #[must_use]
+    pub fn settings(&self) -> &BTreeMap<String, String> {
+        &self.settings
+    }
+
+    /// Rows whose last use lies before this instant were removed.
+    #[must_use]
+    pub fn horizon(&self) -> Option<DateTime<Utc>> {
+        self.horizon
+    }
+}

@@ -1,0 +1,96 @@
+//! How often a password was guessed in a row, for one account or one address, and how long to wait
+//! (NIST SP 800-63B-4 §3.2.2). Waiting grows and ends: strangers cannot lock anybody out for good.
+
+pub mod command;
+pub mod error;
+pub mod event;
+
+#[cfg(test)]
+mod tests;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+pub use command::LoginAttemptsCommand;
+pub use error::LoginAttemptsError;
+pub use event::LoginAttemptsEvent;
+
+use crate::stored::{Decide, aggregate};
+
+/// The longest wait, and the idle stretch after which attempts are no longer "in a row".
+pub const LONGEST_WAIT: TimeDelta = TimeDelta::seconds(900);
+
+/// However generous `free` is, after this many attempts in a row the longest wait is due.
+pub const MAX_IN_A_ROW: u32 = 100;
+
+/// State of a login-attempts stream.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LoginAttempts {
+    count: u32,
+    last: Option<DateTime<Utc>>,
+    blocked_until: Option<DateTime<Utc>>,
+}
+
+aggregate!(LoginAttempts, "login_attempts", LoginAttemptsCommand, LoginAttemptsEvent, LoginAttemptsError);
+
+impl Decide for LoginAttempts {
+    fn decide(&self, command: LoginAttemptsCommand) -> Result<Vec<LoginAttemptsEvent>, LoginAttemptsError> {
+        match command {
+            LoginAttemptsCommand::RecordAttempt { free, at } => self.record(free, at),
+            LoginAttemptsCommand::Reset { at } => Ok(self.reset(at)),
+        }
+    }
+}
+
+impl LoginAttempts {
+    fn record(&self, free: u32, at: DateTime<Utc>) -> Result<Vec<LoginAttemptsEvent>, LoginAttemptsError> {
+        if let Some(until) = self.blocked_until.filter(|until| at < *until) {
+            return Err(LoginAttemptsError::TooManyAttempts { retry_after: whole_seconds(until - at) });
+        }
+        let is_in_a_row = self.last.is_some_and(|last| at - last < LONGEST_WAIT);
+        let count = if is_in_a_row { self.count.saturating_add(1) } else { 1 };
+        let blocked_until = wait_after(count, free).and_then(|wait| at.checked_add_signed(wait));
+        Ok(vec![LoginAttemptsEvent::LoginAttempted { count, blocked_until, at }])
+    }
+
+    fn reset(&self, at: DateTime<Utc>) -> Vec<LoginAttemptsEvent> {
+        if self.count == 0 { Vec::new() } else { vec![LoginAttemptsEvent::LoginAttemptsReset { at }] }
+    }
+
+    fn apply_event(&mut self, event: LoginAttemptsEvent) {
+        match event {
+            LoginAttemptsEvent::LoginAttempted { count, blocked_until, at } => {
+                *self = Self { count, last: Some(at), blocked_until };
+            }
+            LoginAttemptsEvent::LoginAttemptsReset { at: _ } => *self = Self::default(),
+        }
+    }
+
+    /// Attempts in a row.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Until when no further attempt is let through.
+    #[must_use]
+    pub fn blocked_until(&self) -> Option<DateTime<Utc>> {
+        self.blocked_until
+    }
+}
+
+/// 2, 4, 8 … seconds once the free attempts are used up.
+fn wait_after(count: u32, free: u32) -> Option<TimeDelta> {
+    if count >= MAX_IN_A_ROW {
+        return Some(LONGEST_WAIT);
+    }
+    let beyond = count.checked_sub(free).filter(|beyond| *beyond > 0)?;
+    let seconds = 1_i64.checked_shl(beyond.min(32)).unwrap_or(i64::MAX);
+    Some(TimeDelta::seconds(seconds.min(LONGEST_WAIT.num_seconds())))
+}
+
+/// Rounded up, so that a client that waits this long is let through.
+fn whole_seconds(wait: TimeDelta) -> u32 {
+    let seconds = wait.num_milliseconds().saturating_add(999) / 1000;
+    u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,1 @@
+//! Values are read strictly and kept verbatim.
