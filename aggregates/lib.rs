@@ -38,4 +38,7 @@ pub mod stored;
 pub mod user;
 pub mod values;
 
+#[cfg(test)]
+mod given;
+
 pub use stored::{AnyEvent, DecodeError, EncodedEvent, StoredEvent};

@@ -2,7 +2,10 @@
 //!
 //! The stored name of an event is its serde name, so it is written once, beside the variant. Rust
 //! names may change; stored names and the meaning of a stored payload never do: a new shape is a new
-//! version with an upcaster in [`upcast`], and `tests/events` keeps a golden file of each.
+//! version that [`StoredEvent::decode`] upcasts, and `tests/events` keeps a golden file of each.
+
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -65,7 +68,8 @@ pub trait StoredEvent: Serialize + DeserializeOwned {
 
     /// Splits the serde form `{"name":{…}}` into columns without parsing it again.
     fn encode(&self) -> Result<EncodedEvent, DecodeError> {
-        let text = serde_json::to_string(self).map_err(|error| DecodeError::Unencodable { reason: error.to_string() })?;
+        let text = serde_json::to_string(self)
+            .map_err(|error| DecodeError::Unencodable { reason: error.to_string() })?;
         let columns = text
             .strip_prefix("{\"")
             .and_then(|rest| rest.strip_suffix('}'))
@@ -123,6 +127,17 @@ macro_rules! any_event {
                     $($aggregate_type => <$event>::decode(event_type, event_version, payload).map(AnyEvent::$variant),)+
                     _ => Err(DecodeError::Unknown { event_type: event_type.to_owned(), event_version: event_version.to_owned() }),
                 }
+            }
+
+            /// The type of the aggregate the event belongs to.
+            #[must_use]
+            pub fn aggregate_type(&self) -> &'static str {
+                match self { $(AnyEvent::$variant(_) => $aggregate_type),+ }
+            }
+
+            /// Splits the event into columns, like [`StoredEvent::encode`].
+            pub fn encode(&self) -> Result<EncodedEvent, DecodeError> {
+                match self { $(AnyEvent::$variant(event) => event.encode()),+ }
             }
         }
 

@@ -32,6 +32,7 @@ pub enum ApplicationType {
 
 /// Everything about an application that its owner may change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "four independent switches of the form")]
 pub struct ApplicationSettings {
     /// Shown to people; may be empty.
     pub name: String,
@@ -59,7 +60,7 @@ pub struct ApplicationSettings {
     pub refresh_retry_window: u32,
     /// Lifetime of its access tokens in seconds, when shorter than the installation's.
     pub access_token_lifetime: Option<u32>,
-    /// `id_token_signed_response_alg`; `None` = no OpenID Connect.
+    /// `id_token_signed_response_alg`; `None` = no `OpenID` Connect.
     pub id_token_algorithm: Option<String>,
     /// Protected resources it serves: it may introspect tokens meant for them (RFC 7662 §2.2).
     pub resources: Vec<Resource>,
@@ -81,9 +82,21 @@ pub enum ApplicationCommand {
         provenance: Provenance,
         at: DateTime<Utc>,
     },
-    UpdateApplication { settings: ApplicationSettings, at: DateTime<Utc> },
-    RotateSecret { secret: SecretRef, at: DateTime<Utc> },
-    DisableApplication { at: DateTime<Utc> },
-    EnableApplication { at: DateTime<Utc> },
-    DeleteApplication { at: DateTime<Utc> },
+    UpdateApplication {
+        settings: ApplicationSettings,
+        at: DateTime<Utc>,
+    },
+    RotateSecret {
+        secret: SecretRef,
+        at: DateTime<Utc>,
+    },
+    DisableApplication {
+        at: DateTime<Utc>,
+    },
+    EnableApplication {
+        at: DateTime<Utc>,
+    },
+    DeleteApplication {
+        at: DateTime<Utc>,
+    },
 }

@@ -42,9 +42,14 @@ aggregate!(Application, "application", ApplicationCommand, ApplicationEvent, App
 impl Decide for Application {
     fn decide(&self, command: ApplicationCommand) -> Result<Vec<ApplicationEvent>, ApplicationError> {
         match command {
-            ApplicationCommand::RegisterApplication { client_id, owner, settings, secret, provenance, at } => {
-                self.register(Registered { client_id, owner, settings, secret, provenance }, at)
-            }
+            ApplicationCommand::RegisterApplication {
+                client_id,
+                owner,
+                settings,
+                secret,
+                provenance,
+                at,
+            } => self.register(Registered { client_id, owner, settings, secret, provenance }, at),
             ApplicationCommand::UpdateApplication { settings, at } => self.update(settings, at),
             ApplicationCommand::RotateSecret { secret, at } => self.rotate_secret(secret, at),
             ApplicationCommand::DisableApplication { at } => self.disable(at),
@@ -55,7 +60,11 @@ impl Decide for Application {
 }
 
 impl Application {
-    fn register(&self, new: Registered, at: DateTime<Utc>) -> Result<Vec<ApplicationEvent>, ApplicationError> {
+    fn register(
+        &self,
+        new: Registered,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<ApplicationEvent>, ApplicationError> {
         if self.registered.is_some() {
             return Err(ApplicationError::AlreadyRegistered);
         }
@@ -66,7 +75,14 @@ impl Application {
         }
         new.settings.check()?;
         let Registered { client_id, owner, settings, secret, provenance } = new;
-        Ok(vec![ApplicationEvent::ApplicationRegistered { client_id, owner, settings, secret, provenance, at }])
+        Ok(vec![ApplicationEvent::ApplicationRegistered {
+            client_id,
+            owner,
+            settings,
+            secret,
+            provenance,
+            at,
+        }])
     }
 
     fn update(
@@ -85,7 +101,11 @@ impl Application {
         Ok(vec![ApplicationEvent::ApplicationUpdated { settings, at }])
     }
 
-    fn rotate_secret(&self, secret: SecretRef, at: DateTime<Utc>) -> Result<Vec<ApplicationEvent>, ApplicationError> {
+    fn rotate_secret(
+        &self,
+        secret: SecretRef,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<ApplicationEvent>, ApplicationError> {
         let own = self.living()?;
         match own.settings.client_type {
             ClientType::Public => Err(ApplicationError::SecretForPublic),
@@ -120,7 +140,14 @@ impl Application {
 
     fn apply_event(&mut self, event: ApplicationEvent) {
         match event {
-            ApplicationEvent::ApplicationRegistered { client_id, owner, settings, secret, provenance, at: _ } => {
+            ApplicationEvent::ApplicationRegistered {
+                client_id,
+                owner,
+                settings,
+                secret,
+                provenance,
+                at: _,
+            } => {
                 self.registered = Some(Registered { client_id, owner, settings, secret, provenance });
             }
             ApplicationEvent::ApplicationUpdated { settings, at: _ } => {
@@ -227,7 +254,10 @@ impl ApplicationSettings {
             (self.grant_types.is_empty(), ApplicationError::NoGrantType),
             (uses_code && self.redirect_uris.is_empty(), ApplicationError::NoRedirectUri),
             (self.may_use(GrantType::RefreshToken) && !uses_code, ApplicationError::RefreshWithoutCode),
-            (is_public && self.may_use(GrantType::ClientCredentials), ApplicationError::ClientCredentialsForPublic),
+            (
+                is_public && self.may_use(GrantType::ClientCredentials),
+                ApplicationError::ClientCredentialsForPublic,
+            ),
             (self.refresh_retry_window > MAX_RETRY_WINDOW, ApplicationError::RetryWindowTooLong),
             (self.access_token_lifetime == Some(0), ApplicationError::LifetimeZero),
         ];

@@ -80,7 +80,11 @@ pub enum AuthorizationCommand {
         code_expires_at: DateTime<Utc>,
         at: DateTime<Utc>,
     },
-    DenyAuthorization { authorization_id: String, request: AuthorizationRequest, at: DateTime<Utc> },
+    DenyAuthorization {
+        authorization_id: String,
+        request: AuthorizationRequest,
+        at: DateTime<Utc>,
+    },
     /// RFC 6749 §4.1.3.
     RedeemCode {
         client_id: String,
@@ -111,7 +115,17 @@ pub enum AuthorizationCommand {
         at: DateTime<Utc>,
     },
     /// The second command after a refusal for reuse: everything this authorization gave dies.
-    ReportReuse { reused: Reused, at: DateTime<Utc> },
-    RevokeAccessToken { token_id: String, reason: RevocationReason, at: DateTime<Utc> },
-    RevokeAuthorization { reason: RevocationReason, at: DateTime<Utc> },
+    ReportReuse {
+        reused: Reused,
+        at: DateTime<Utc>,
+    },
+    RevokeAccessToken {
+        token_id: String,
+        reason: RevocationReason,
+        at: DateTime<Utc>,
+    },
+    RevokeAuthorization {
+        reason: RevocationReason,
+        at: DateTime<Utc>,
+    },
 }

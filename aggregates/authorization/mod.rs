@@ -71,7 +71,9 @@ impl Decide for Authorization {
                 client_id, generation, scope, allowed_scope, resource, access, idle_expires_at, retry_window, at,
             }),
             AuthorizationCommand::ReportReuse { reused, at } => self.report_reuse(reused, at),
-            AuthorizationCommand::RevokeAccessToken { token_id, reason, at } => self.revoke_access_token(token_id, reason, at),
+            AuthorizationCommand::RevokeAccessToken { token_id, reason, at } => {
+                self.revoke_access_token(token_id, reason, at)
+            }
             AuthorizationCommand::RevokeAuthorization { reason, at } => self.revoke(reason, at),
         }
     }
@@ -93,7 +95,11 @@ impl Authorization {
     /// What was granted, provided that this client asked for it.
     fn granted_to(&self, client_id: &str) -> Result<&Granted, AuthorizationError> {
         let granted = self.granted()?;
-        if granted.request.client_id == client_id { Ok(granted) } else { Err(AuthorizationError::WrongClient) }
+        if granted.request.client_id == client_id {
+            Ok(granted)
+        } else {
+            Err(AuthorizationError::WrongClient)
+        }
     }
 
     fn apply_event(&mut self, event: AuthorizationEvent) {
@@ -120,7 +126,9 @@ impl Authorization {
                     code_expires_at,
                 });
             }
-            AuthorizationEvent::AuthorizationDenied { authorization_id: _, request: _, at: _ } => self.denied = true,
+            AuthorizationEvent::AuthorizationDenied { authorization_id: _, request: _, at: _ } => {
+                self.denied = true;
+            }
             AuthorizationEvent::CodeRedeemed { at: _ } => self.redeemed = true,
             AuthorizationEvent::TokenIssued { issued, at: _ } => self.current = Some(issued),
             AuthorizationEvent::TokenRefreshed { issued, replaced_token_id: _, at } => {
@@ -236,6 +244,10 @@ impl Granted {
             return Ok(granted.clone());
         }
         let is_granted = |one: &Resource| granted.iter().any(|other| other.same_as(one));
-        if granted.is_empty() || asked.iter().all(is_granted) { Ok(asked) } else { Err(AuthorizationError::InvalidTarget) }
+        if granted.is_empty() || asked.iter().all(is_granted) {
+            Ok(asked)
+        } else {
+            Err(AuthorizationError::InvalidTarget)
+        }
     }
 }

@@ -33,7 +33,8 @@ impl Authorization {
         }
         let (current, refresh) = self.current_refresh().ok_or(AuthorizationError::NoRefreshToken)?;
         let is_retry = self.is_retry(refresh, &token_use)?;
-        if token_use.at >= refresh.terms.idle_expires_at || token_use.at >= refresh.terms.absolute_expires_at {
+        if token_use.at >= refresh.terms.idle_expires_at || token_use.at >= refresh.terms.absolute_expires_at
+        {
             return Err(AuthorizationError::RefreshTokenExpired);
         }
         let scope = granted.narrowed_scope(token_use.scope, &token_use.allowed_scope)?;
@@ -60,7 +61,11 @@ impl Authorization {
 
     /// Which generation was presented: the live one (`false`), the one before it within the window
     /// (`true`), or one that must not be presented.
-    fn is_retry(&self, live: &RefreshGeneration, token_use: &RefreshTokenUse) -> Result<bool, AuthorizationError> {
+    fn is_retry(
+        &self,
+        live: &RefreshGeneration,
+        token_use: &RefreshTokenUse,
+    ) -> Result<bool, AuthorizationError> {
         if token_use.generation == 0 {
             return Err(AuthorizationError::UnknownGeneration);
         }
@@ -87,9 +92,10 @@ impl Authorization {
         self.granted()?;
         let (is_true, reason) = match reused {
             Reused::Code => (self.redeemed, RevocationReason::CodeReplayed),
-            Reused::RefreshToken { generation } => {
-                (self.generation().is_some_and(|live| generation < live), RevocationReason::RefreshTokenReused)
-            }
+            Reused::RefreshToken { generation } => (
+                self.generation().is_some_and(|live| generation < live),
+                RevocationReason::RefreshTokenReused,
+            ),
         };
         if self.is_revoked() || !is_true {
             return Ok(Vec::new());
@@ -101,7 +107,12 @@ impl Authorization {
     }
 
     /// That token only: the refresh token goes on (RFC 7009 §2.1 leaves it open).
-    pub(super) fn revoke_access_token(&self, token_id: String, reason: RevocationReason, at: DateTime<Utc>) -> Decision {
+    pub(super) fn revoke_access_token(
+        &self,
+        token_id: String,
+        reason: RevocationReason,
+        at: DateTime<Utc>,
+    ) -> Decision {
         self.granted()?;
         let is_dead = self.access_token_revoked || self.is_revoked() || !self.is_current(&token_id);
         Ok(if is_dead { Vec::new() } else { vec![AuthorizationEvent::TokenRevoked { token_id, reason, at }] })

@@ -9,6 +9,15 @@ use crate::values::{NewToken, Resource, Scope};
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "fields are named for the events they become")]
 pub enum ClientTokenCommand {
-    IssueToken { client_id: String, token: NewToken, scope: Scope, resource: Vec<Resource>, at: DateTime<Utc> },
-    RevokeToken { reason: RevocationReason, at: DateTime<Utc> },
+    IssueToken {
+        client_id: String,
+        token: NewToken,
+        scope: Scope,
+        resource: Vec<Resource>,
+        at: DateTime<Utc>,
+    },
+    RevokeToken {
+        reason: RevocationReason,
+        at: DateTime<Utc>,
+    },
 }

@@ -38,7 +38,14 @@ impl Decide for ClientToken {
         match command {
             ClientTokenCommand::IssueToken { client_id, token, scope, resource, at } => {
                 let grant_type = GrantType::ClientCredentials;
-                self.issue(ClientTokenEvent::TokenIssued { client_id, token, grant_type, scope, resource, at })
+                self.issue(ClientTokenEvent::TokenIssued {
+                    client_id,
+                    token,
+                    grant_type,
+                    scope,
+                    resource,
+                    at,
+                })
             }
             ClientTokenCommand::RevokeToken { reason, at } => self.revoke(reason, at),
         }
@@ -50,7 +57,11 @@ impl ClientToken {
         if self.issued.is_some() { Err(ClientTokenError::AlreadyIssued) } else { Ok(vec![event]) }
     }
 
-    fn revoke(&self, reason: RevocationReason, at: DateTime<Utc>) -> Result<Vec<ClientTokenEvent>, ClientTokenError> {
+    fn revoke(
+        &self,
+        reason: RevocationReason,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<ClientTokenEvent>, ClientTokenError> {
         if self.issued.is_none() {
             return Err(ClientTokenError::Unknown);
         }
@@ -59,7 +70,14 @@ impl ClientToken {
 
     fn apply_event(&mut self, event: ClientTokenEvent) {
         match event {
-            ClientTokenEvent::TokenIssued { client_id, token, grant_type: _, scope: _, resource: _, at: _ } => {
+            ClientTokenEvent::TokenIssued {
+                client_id,
+                token,
+                grant_type: _,
+                scope: _,
+                resource: _,
+                at: _,
+            } => {
                 let NewToken { id: _, expires_at, confirmation: _ } = token;
                 self.issued = Some(Issued { client_id, expires_at });
             }

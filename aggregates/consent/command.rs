@@ -9,6 +9,13 @@ use crate::values::Scope;
 #[allow(missing_docs, reason = "fields are named for the events they become")]
 pub enum ConsentCommand {
     /// Adds to what is remembered; nothing happens when it is covered already.
-    RememberConsent { subject: String, client_id: String, scope: Scope, at: DateTime<Utc> },
-    ForgetConsent { at: DateTime<Utc> },
+    RememberConsent {
+        subject: String,
+        client_id: String,
+        scope: Scope,
+        at: DateTime<Utc>,
+    },
+    ForgetConsent {
+        at: DateTime<Utc>,
+    },
 }

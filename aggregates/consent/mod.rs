@@ -30,7 +30,8 @@ impl Decide for Consent {
         match command {
             ConsentCommand::RememberConsent { subject, client_id, scope, at } => {
                 let all = self.scope.union(&scope);
-                Ok(self.remember(&scope, ConsentEvent::ConsentRemembered { subject, client_id, scope: all, at }))
+                Ok(self
+                    .remember(&scope, ConsentEvent::ConsentRemembered { subject, client_id, scope: all, at }))
             }
             ConsentCommand::ForgetConsent { at } => Ok(self.forget(at)),
         }

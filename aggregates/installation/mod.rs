@@ -31,14 +31,20 @@ aggregate!(Installation, "installation", InstallationCommand, InstallationEvent,
 impl Decide for Installation {
     fn decide(&self, command: InstallationCommand) -> Result<Vec<InstallationEvent>, InstallationError> {
         match command {
-            InstallationCommand::RecordConfiguration { settings, at } => Ok(self.record_configuration(settings, at)),
+            InstallationCommand::RecordConfiguration { settings, at } => {
+                Ok(self.record_configuration(settings, at))
+            }
             InstallationCommand::AdvanceHorizon { horizon, at } => self.advance_horizon(horizon, at),
         }
     }
 }
 
 impl Installation {
-    fn record_configuration(&self, settings: BTreeMap<String, String>, at: DateTime<Utc>) -> Vec<InstallationEvent> {
+    fn record_configuration(
+        &self,
+        settings: BTreeMap<String, String>,
+        at: DateTime<Utc>,
+    ) -> Vec<InstallationEvent> {
         if self.revision > 0 && self.settings == settings {
             return Vec::new();
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::stored::stored_events;
 
 /// Events of a login-attempts stream, version 1.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum LoginAttemptsEvent {
     /// An attempt was let through to the password check.
     #[serde(rename = "login_attempts.attempted")]

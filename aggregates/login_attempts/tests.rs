@@ -1,1 +1,113 @@
 //! Given these events, when this is asked, then that happens.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::given::{at, given, state};
+
+const FREE: u32 = 5;
+
+fn attempted(count: u32, blocked_until: Option<i64>, seconds: i64) -> LoginAttemptsEvent {
+    LoginAttemptsEvent::LoginAttempted { count, blocked_until: blocked_until.map(at), at: at(seconds) }
+}
+
+fn attempt(seconds: i64) -> LoginAttemptsCommand {
+    LoginAttemptsCommand::RecordAttempt { free: FREE, at: at(seconds) }
+}
+
+fn decide(
+    events: Vec<LoginAttemptsEvent>,
+    command: LoginAttemptsCommand,
+) -> Result<Vec<LoginAttemptsEvent>, LoginAttemptsError> {
+    given::<LoginAttempts>(events).when(command).inspect_result()
+}
+
+#[test]
+fn the_first_attempts_are_free() {
+    assert_eq!(decide(vec![], attempt(0)), Ok(vec![attempted(1, None, 0)]));
+    assert_eq!(decide(vec![attempted(4, None, 0)], attempt(1)), Ok(vec![attempted(5, None, 1)]));
+}
+
+#[test]
+fn waiting_doubles_up_to_a_quarter_of_an_hour() {
+    let waits = [(5, 2), (6, 4), (7, 8), (12, 256), (13, 512), (14, 900), (15, 900), (60, 900)];
+    for (count, wait) in waits {
+        let expected = attempted(count + 1, Some(1 + wait), 1);
+        assert_eq!(decide(vec![attempted(count, None, 0)], attempt(1)), Ok(vec![expected]), "after {count}");
+    }
+}
+
+#[test]
+fn who_does_not_wait_is_told_how_long() {
+    let blocked = || vec![attempted(7, Some(8), 4)];
+    let retry_after = |seconds| Err(LoginAttemptsError::TooManyAttempts { retry_after: seconds });
+    assert_eq!(decide(blocked(), attempt(4)), retry_after(4));
+    assert_eq!(decide(blocked(), attempt(7)), retry_after(1));
+    let almost = at(8) - TimeDelta::milliseconds(1);
+    assert_eq!(
+        decide(blocked(), LoginAttemptsCommand::RecordAttempt { free: FREE, at: almost }),
+        retry_after(1)
+    );
+    assert_eq!(decide(blocked(), attempt(8)), Ok(vec![attempted(8, Some(16), 8)]));
+}
+
+#[test]
+fn a_quarter_of_an_hour_without_attempts_forgets_the_count() {
+    assert_eq!(decide(vec![attempted(5, None, 0)], attempt(899)), Ok(vec![attempted(6, Some(901), 899)]));
+    assert_eq!(decide(vec![attempted(5, None, 0)], attempt(900)), Ok(vec![attempted(1, None, 900)]));
+}
+
+#[test]
+fn a_login_forgets_the_count() {
+    let reset = LoginAttemptsCommand::Reset { at: at(9) };
+    let forgotten = LoginAttemptsEvent::LoginAttemptsReset { at: at(9) };
+    assert_eq!(decide(vec![attempted(7, Some(8), 4)], reset), Ok(vec![forgotten]));
+    assert_eq!(
+        decide(vec![attempted(7, Some(8), 4), forgotten], attempt(10)),
+        Ok(vec![attempted(1, None, 10)])
+    );
+    assert_eq!(decide(vec![], reset), Ok(vec![]));
+    assert_eq!(decide(vec![attempted(1, None, 0), forgotten], reset), Ok(vec![]));
+}
+
+#[test]
+fn counting_stops_at_nothing() {
+    let endless = vec![attempted(u32::MAX, None, 0)];
+    assert_eq!(decide(endless, attempt(1)), Ok(vec![attempted(u32::MAX, Some(901), 1)]));
+}
+
+#[test]
+fn the_state_tells_the_count_and_the_block() {
+    let attempts: LoginAttempts = state(vec![attempted(7, Some(8), 4)]);
+    assert_eq!((attempts.count(), attempts.blocked_until()), (7, Some(at(8))));
+}
+
+proptest! {
+    /// NIST SP 800-63B-4 §3.2.2: whatever is free and however fast the guesses come, never more than
+    /// a hundred in a row without the longest wait.
+    #[test]
+    fn a_hundred_guesses_in_a_row_at_most(free in 0..500_u32, pauses in proptest::collection::vec(0..3_i64, 600)) {
+        let mut attempts = LoginAttempts::default();
+        let (mut now, mut in_a_row) = (0, 0);
+        for pause in pauses {
+            now += pause;
+            match attempts.decide(LoginAttemptsCommand::RecordAttempt { free, at: at(now) }) {
+                Ok(events) => {
+                    for event in events {
+                        attempts.apply_event(event);
+                    }
+                    in_a_row += 1;
+                    prop_assert!(in_a_row <= MAX_IN_A_ROW);
+                }
+                Err(LoginAttemptsError::TooManyAttempts { retry_after }) => {
+                    if retry_after >= 890 {
+                        in_a_row = 0;
+                    }
+                    now += i64::from(retry_after);
+                    let let_through = attempts.decide(LoginAttemptsCommand::RecordAttempt { free, at: at(now) });
+                    prop_assert!(let_through.is_ok(), "waiting as told is enough");
+                }
+            }
+        }
+    }
+}

@@ -19,7 +19,7 @@ use crate::stored::{Decide, aggregate};
 /// State of a refusal stream.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Refusal {
-    recorded: bool,
+    refused: Option<RefusedRequest>,
 }
 
 aggregate!(Refusal, "refusal", RefusalCommand, RefusalEvent, RefusalError);
@@ -34,7 +34,7 @@ impl Decide for Refusal {
 
 impl Refusal {
     fn record(&self, refused: RefusedRequest, at: DateTime<Utc>) -> Result<Vec<RefusalEvent>, RefusalError> {
-        if self.recorded {
+        if self.refused.is_some() {
             return Err(RefusalError::AlreadyRecorded);
         }
         Ok(vec![RefusalEvent::RefusalRecorded { refused, at }])
@@ -42,7 +42,13 @@ impl Refusal {
 
     fn apply_event(&mut self, event: RefusalEvent) {
         match event {
-            RefusalEvent::RefusalRecorded { refused: _, at: _ } => self.recorded = true,
+            RefusalEvent::RefusalRecorded { refused, at: _ } => self.refused = Some(refused),
         }
+    }
+
+    /// What was refused, once recorded.
+    #[must_use]
+    pub fn refused(&self) -> Option<&RefusedRequest> {
+        self.refused.as_ref()
     }
 }

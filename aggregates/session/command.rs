@@ -31,6 +31,12 @@ pub enum SessionCommand {
         at: DateTime<Utc>,
     },
     /// The session was used again; asked for seldom, so that reading pages does not write.
-    RenewSession { idle_expires_at: DateTime<Utc>, at: DateTime<Utc> },
-    EndSession { reason: EndReason, at: DateTime<Utc> },
+    RenewSession {
+        idle_expires_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
+    EndSession {
+        reason: EndReason,
+        at: DateTime<Utc>,
+    },
 }

@@ -46,7 +46,8 @@ impl Decide for Session {
                 expires_at,
                 idle_expires_at,
                 at,
-            } => self.start(Started { session_id, subject, methods, auth_time, expires_at, idle_expires_at }, at),
+            } => self
+                .start(Started { session_id, subject, methods, auth_time, expires_at, idle_expires_at }, at),
             SessionCommand::RenewSession { idle_expires_at, at } => self.renew(idle_expires_at, at),
             SessionCommand::EndSession { reason, at } => self.end(reason, at),
         }
@@ -71,7 +72,11 @@ impl Session {
         }])
     }
 
-    fn renew(&self, idle_expires_at: DateTime<Utc>, at: DateTime<Utc>) -> Result<Vec<SessionEvent>, SessionError> {
+    fn renew(
+        &self,
+        idle_expires_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<SessionEvent>, SessionError> {
         let own = self.started.as_ref().ok_or(SessionError::Unknown)?;
         if self.ended.is_some() {
             return Err(SessionError::Ended);

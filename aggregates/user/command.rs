@@ -30,9 +30,23 @@ pub enum UserCommand {
         at: DateTime<Utc>,
     },
     /// Ends every session that began before `at`, except the one that asked.
-    ChangePassword { password: SecretRef, keep_session: Option<String>, at: DateTime<Utc> },
-    LockUser { at: DateTime<Utc> },
-    UnlockUser { at: DateTime<Utc> },
-    GrantRole { role: Role, at: DateTime<Utc> },
-    RevokeRole { role: Role, at: DateTime<Utc> },
+    ChangePassword {
+        password: SecretRef,
+        keep_session: Option<String>,
+        at: DateTime<Utc>,
+    },
+    LockUser {
+        at: DateTime<Utc>,
+    },
+    UnlockUser {
+        at: DateTime<Utc>,
+    },
+    GrantRole {
+        role: Role,
+        at: DateTime<Utc>,
+    },
+    RevokeRole {
+        role: Role,
+        at: DateTime<Utc>,
+    },
 }

@@ -24,7 +24,12 @@ pub enum UserEvent {
     },
     /// `retired` names the verifier whose row is deleted in the same transaction.
     #[serde(rename = "user.password_changed")]
-    PasswordChanged { password: SecretRef, retired: Option<String>, keep_session: Option<String>, at: DateTime<Utc> },
+    PasswordChanged {
+        password: SecretRef,
+        retired: Option<String>,
+        keep_session: Option<String>,
+        at: DateTime<Utc>,
+    },
     #[serde(rename = "user.locked")]
     UserLocked { at: DateTime<Utc> },
     #[serde(rename = "user.unlocked")]

@@ -33,7 +33,16 @@ aggregate!(User, "user", UserCommand, UserEvent, UserError);
 impl Decide for User {
     fn decide(&self, command: UserCommand) -> Result<Vec<UserEvent>, UserError> {
         match command {
-            UserCommand::RegisterUser { subject, username, username_key, email, email_key, password, roles, at } => {
+            UserCommand::RegisterUser {
+                subject,
+                username,
+                username_key,
+                email,
+                email_key,
+                password,
+                roles,
+                at,
+            } => {
                 let roles = each_once(&roles);
                 self.register(UserEvent::UserRegistered {
                     subject,

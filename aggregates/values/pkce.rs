@@ -42,7 +42,9 @@ impl CodeVerifier {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_verifier = (43..=128).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'));
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'));
         is_verifier.then(|| Self(text.to_owned()))
     }
 

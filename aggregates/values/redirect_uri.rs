@@ -58,7 +58,8 @@ impl RedirectUri {
         let Some(parts) = uri::split(text) else {
             return Err(RedirectUriError::InvalidScheme(shown()));
         };
-        let scheme = Scheme::of(parts.scheme, native).ok_or_else(|| RedirectUriError::InvalidScheme(shown()))?;
+        let scheme =
+            Scheme::of(parts.scheme, native).ok_or_else(|| RedirectUriError::InvalidScheme(shown()))?;
         if parts.fragment.is_some() {
             return Err(RedirectUriError::FragmentNotAllowed(shown()));
         }
@@ -135,13 +136,18 @@ fn check_place(text: &str, parts: &UriParts<'_>, scheme: Scheme) -> Result<(), R
         return Err(RedirectUriError::WildcardNotAllowed(shown()));
     }
     if let Scheme::PrivateUse = scheme {
-        let somewhere = !authority.is_empty() || !parts.path.is_empty();
-        return somewhere.then_some(()).ok_or_else(|| RedirectUriError::Malformed(shown()));
+        let leads_somewhere = !authority.is_empty() || !parts.path.is_empty();
+        return (leads_somewhere && uri::is_read_by_browsers(text))
+            .then_some(())
+            .ok_or_else(|| RedirectUriError::Malformed(shown()));
     }
-    let host = uri::host_and_port(authority).map(|(host, _)| host).filter(|host| uri::browser_agrees(text, host));
+    let host =
+        uri::host_and_port(authority).map(|(host, _)| host).filter(|host| uri::browser_agrees(text, host));
     match (scheme, host) {
         (_, None) => Err(RedirectUriError::Malformed(shown())),
-        (Scheme::Http, Some(host)) if !uri::is_loopback(host) => Err(RedirectUriError::HttpOffLoopback(shown())),
+        (Scheme::Http, Some(host)) if !uri::is_loopback(host) => {
+            Err(RedirectUriError::HttpOffLoopback(shown()))
+        }
         (_, Some(_)) => Ok(()),
     }
 }

@@ -17,7 +17,7 @@ pub struct NewToken {
 }
 
 /// How long refresh tokens of a family live.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshTerms {
     /// Dead from here on unless used before: moves with every refresh.
     pub idle_expires_at: DateTime<Utc>,

@@ -80,7 +80,10 @@ pub(super) fn is_well_formed(text: &str) -> bool {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         let allowed = match byte {
-            b'%' => matches!((hex(bytes.next()), hex(bytes.next())), (Some(high), Some(low)) if is_printed(high * 16 + low)),
+            b'%' => match (hex(bytes.next()), hex(bytes.next())) {
+                (Some(high), Some(low)) => is_printed(high * 16 + low),
+                _ => false,
+            },
             b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => false,
             other => other.is_ascii_graphic(),
         };
@@ -97,6 +100,11 @@ fn hex(byte: Option<u8>) -> Option<u8> {
 
 fn is_printed(byte: u8) -> bool {
     byte >= 0x20 && byte != 0x7f
+}
+
+/// Whether a browser would follow the text at all.
+pub(super) fn is_read_by_browsers(text: &str) -> bool {
+    Url::parse(text).is_ok()
 }
 
 /// Whether a browser reads the same host out of the text as we do.
