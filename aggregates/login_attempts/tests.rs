@@ -43,11 +43,13 @@ fn who_does_not_wait_is_told_how_long() {
     let retry_after = |seconds| Err(LoginAttemptsError::TooManyAttempts { retry_after: seconds });
     assert_eq!(decide(blocked(), attempt(4)), retry_after(4));
     assert_eq!(decide(blocked(), attempt(7)), retry_after(1));
-    let almost = at(8) - TimeDelta::milliseconds(1);
-    assert_eq!(
-        decide(blocked(), LoginAttemptsCommand::RecordAttempt { free: FREE, at: almost }),
-        retry_after(1)
-    );
+    for (early, seconds) in [(1, 1), (1000, 1), (1001, 2), (1500, 2)] {
+        let at = at(8) - TimeDelta::milliseconds(early);
+        assert_eq!(
+            decide(blocked(), LoginAttemptsCommand::RecordAttempt { free: FREE, at }),
+            retry_after(seconds)
+        );
+    }
     assert_eq!(decide(blocked(), attempt(8)), Ok(vec![attempted(8, Some(16), 8)]));
 }
 
