@@ -12,4 +12,5 @@
 )]
 
 pub mod clock;
+pub mod keys;
 pub mod secret;
