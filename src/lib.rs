@@ -14,3 +14,4 @@
 pub mod clock;
 pub mod keys;
 pub mod secret;
+pub mod token;
