@@ -13,5 +13,6 @@
 
 pub mod clock;
 pub mod keys;
+pub mod sealing;
 pub mod secret;
 pub mod token;
