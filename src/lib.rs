@@ -13,6 +13,7 @@
 
 pub mod clock;
 pub mod keys;
+pub mod password;
 pub mod sealing;
 pub mod secret;
 pub mod token;
