@@ -155,8 +155,7 @@ impl Cli {
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut definition = definition();
         let matches = definition.try_get_matches_from_mut(arguments)?;
-        let cli =
-            Self::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))?;
+        let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))?;
         match cli.refusal() {
             None => Ok(cli),
             Some(refusal) => Err(definition.error(ErrorKind::InvalidValue, refusal)),

@@ -209,10 +209,9 @@ impl Config {
     pub fn with_bound_port(mut self, port: u16) -> Self {
         if let Some(first) = self.listen.first_mut() {
             first.address.set_port(port);
-            if let (false, Ok(issuer)) = (
-                self.issuer_is_set,
-                assemble::derived_issuer(*first, self.tls.is_some()),
-            ) {
+            if let (false, Ok(issuer)) =
+                (self.issuer_is_set, assemble::derived_issuer(*first, self.tls.is_some()))
+            {
                 self.issuer = issuer;
             }
         }

@@ -59,11 +59,7 @@ impl Console {
     /// A console without colour or progress, as when output is piped.
     #[must_use]
     pub fn plain() -> Self {
-        Self {
-            colour_out: false,
-            colour_err: false,
-            progress: false,
-        }
+        Self { colour_out: false, colour_err: false, progress: false }
     }
 
     /// Says a result, on standard output.
@@ -78,27 +74,17 @@ impl Console {
 
     /// Says something beside the result, on standard error.
     pub fn remark(self, text: impl fmt::Display) {
-        print_line(
-            &mut io::stderr().lock(),
-            &paint(self.colour_err, Tone::Quiet, &text.to_string()),
-        );
+        print_line(&mut io::stderr().lock(), &paint(self.colour_err, Tone::Quiet, &text.to_string()));
     }
 
     /// Says what a person will want to do next, and the command or address that does it.
     pub fn next_step(self, what: impl fmt::Display, how: impl fmt::Display) {
-        self.say(render_next_step(
-            self.colour_out,
-            &what.to_string(),
-            &how.to_string(),
-        ));
+        self.say(render_next_step(self.colour_out, &what.to_string(), &how.to_string()));
     }
 
     /// Says what went wrong, why, and what to do, on standard error.
     pub fn fail(self, error: &dyn Error, advice: &str) {
-        print_line(
-            &mut io::stderr().lock(),
-            &render_failure(self.colour_err, error, advice),
-        );
+        print_line(&mut io::stderr().lock(), &render_failure(self.colour_err, error, advice));
     }
 
     /// Says what is wrong with the configuration.
@@ -109,11 +95,7 @@ impl Console {
     /// Asks for a line on standard error, so that standard output stays the result alone.
     pub fn prompt(self, question: impl fmt::Display) -> io::Result<String> {
         let mut terminal = io::stderr().lock();
-        write!(
-            terminal,
-            "{}",
-            paint(self.colour_err, Tone::Strong, &format!("{question}: "))
-        )?;
+        write!(terminal, "{}", paint(self.colour_err, Tone::Strong, &format!("{question}: ")))?;
         terminal.flush()?;
         let mut line = String::new();
         match io::stdin().read_line(&mut line)? {
@@ -125,11 +107,7 @@ impl Console {
     /// A progress bar over `total` steps; silent where there is no terminal.
     #[must_use]
     pub fn progress(self, label: impl Into<Cow<'static, str>>, total: u64) -> Progress {
-        let target = if self.progress {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
+        let target = if self.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(total), target).with_message(label);
         let template = "{msg} [{wide_bar}] {human_pos}/{human_len} {per_sec}, {eta} left";
         // The template is ours and valid; without it the bar only looks plainer.
@@ -168,19 +146,11 @@ fn print_line(stream: &mut impl Write, text: &str) {
 }
 
 fn paint(colour: bool, tone: Tone, text: &str) -> String {
-    if colour {
-        format!("\x1b[{}m{text}\x1b[0m", tone.sgr())
-    } else {
-        text.to_owned()
-    }
+    if colour { format!("\x1b[{}m{text}\x1b[0m", tone.sgr()) } else { text.to_owned() }
 }
 
 fn render_next_step(colour: bool, what: &str, how: &str) -> String {
-    format!(
-        "{} {what}\n  {}",
-        paint(colour, Tone::Quiet, "next step:"),
-        paint(colour, Tone::Strong, how)
-    )
+    format!("{} {what}\n  {}", paint(colour, Tone::Quiet, "next step:"), paint(colour, Tone::Strong, how))
 }
 
 /// The error, its causes if they say anything new, and the advice, each on a line of its own.
@@ -192,21 +162,13 @@ fn render_failure(colour: bool, error: &dyn Error, advice: &str) -> String {
         let reason_text = reason.to_string();
         if !said.contains(&reason_text) {
             // Writing to a String cannot fail.
-            let _ = write!(
-                text,
-                "\n  {} {reason_text}",
-                paint(colour, Tone::Quiet, "because:")
-            );
+            let _ = write!(text, "\n  {} {reason_text}", paint(colour, Tone::Quiet, "because:"));
             said.push_str(&reason_text);
         }
         cause = reason.source();
     }
     if !advice.is_empty() {
-        let _ = write!(
-            text,
-            "\n  {} {advice}",
-            paint(colour, Tone::Strong, "what to do:")
-        );
+        let _ = write!(text, "\n  {} {advice}", paint(colour, Tone::Strong, "what to do:"));
     }
     text
 }
@@ -232,15 +194,9 @@ mod tests {
     #[test]
     fn without_colour_there_is_no_escape_and_with_it_the_words_are_the_same() {
         let plain = render_next_step(false, "create a superuser", "chancery createsuperuser");
-        assert_eq!(
-            plain,
-            "next step: create a superuser\n  chancery createsuperuser"
-        );
+        assert_eq!(plain, "next step: create a superuser\n  chancery createsuperuser");
         let coloured = render_next_step(true, "create a superuser", "chancery createsuperuser");
-        let stripped = coloured
-            .replace("\x1b[2m", "")
-            .replace("\x1b[1m", "")
-            .replace("\x1b[0m", "");
+        let stripped = coloured.replace("\x1b[2m", "").replace("\x1b[1m", "").replace("\x1b[0m", "");
         assert_eq!(stripped, plain);
     }
 

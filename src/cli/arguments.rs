@@ -79,10 +79,7 @@ pub struct Report {
 /// `createapplication`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(group = ArgGroup::new("secret").args(["client_secret", "client_secret_stdin"]))]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of the command line"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct CreateApplication {
     /// Whether it can keep a secret (RFC 6749 §2.1)
     #[arg(value_enum, value_name = "CLIENT_TYPE", ignore_case = true)]

@@ -18,9 +18,7 @@ pub(super) fn find(id: &str) -> Option<&'static Setting> {
 
 impl Args for Options {
     fn augment_args(command: Command) -> Command {
-        let with_flag = SETTINGS
-            .iter()
-            .filter_map(|setting| Some((setting, setting.flag?)));
+        let with_flag = SETTINGS.iter().filter_map(|setting| Some((setting, setting.flag?)));
         command.args(with_flag.map(|(setting, flag)| argument(setting, flag)))
     }
 
@@ -57,9 +55,9 @@ fn argument(setting: &'static Setting, flag: &'static str) -> Arg {
     match setting.kind {
         Kind::Switch => argument.action(ArgAction::SetTrue),
         Kind::List(name) => argument.action(ArgAction::Append).value_name(name),
-        Kind::Text(_) | Kind::Duration | Kind::Count | Kind::Size | Kind::Tables => argument
-            .action(ArgAction::Set)
-            .value_name(setting.kind.placeholder()),
+        Kind::Text(_) | Kind::Duration | Kind::Count | Kind::Size | Kind::Tables => {
+            argument.action(ArgAction::Set).value_name(setting.kind.placeholder())
+        }
     }
 }
 

@@ -4,11 +4,7 @@ use super::*;
 use crate::config::SETTINGS;
 
 fn read(line: &[&str]) -> Result<Cli, clap::Error> {
-    Cli::read(
-        std::iter::once("chancery")
-            .chain(line.iter().copied())
-            .map(OsString::from),
-    )
+    Cli::read(std::iter::once("chancery").chain(line.iter().copied()).map(OsString::from))
 }
 
 fn message(line: &[&str]) -> String {
@@ -29,10 +25,7 @@ fn every_command_has_an_example_in_its_help() {
         }
         let help = message(&[command.get_name(), "--help"]);
         let example = format!("chancery {}", command.get_name());
-        let taught = help
-            .split("Example")
-            .nth(1)
-            .is_some_and(|after| after.contains(&example));
+        let taught = help.split("Example").nth(1).is_some_and(|after| after.contains(&example));
         assert!(taught, "{help}");
     }
 }
@@ -40,26 +33,17 @@ fn every_command_has_an_example_in_its_help() {
 #[test]
 fn the_help_of_a_command_is_about_the_command() {
     let help = message(&["lockuser", "--help"]);
-    assert!(
-        help.contains("--data-dir") && !help.contains("--max-body"),
-        "{help}"
-    );
+    assert!(help.contains("--data-dir") && !help.contains("--max-body"), "{help}");
     assert!(message(&["serve", "--help"]).contains("--max-body"));
 }
 
 #[test]
 fn the_whole_help_names_every_flag_with_its_variable() {
     // Where a line is wrapped depends on the width of the terminal.
-    let help = message(&["--help"])
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
+    let help = message(&["--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
     for setting in SETTINGS {
         if let (Some(flag), Some(env)) = (setting.flag, setting.env) {
-            assert!(
-                help.contains(&format!("--{flag}")) && help.contains(&format!("env: {env}")),
-                "{flag}"
-            );
+            assert!(help.contains(&format!("--{flag}")) && help.contains(&format!("env: {env}")), "{flag}");
         }
     }
     assert!(!help.contains("--root-secret <"), "{help}");
@@ -72,10 +56,7 @@ fn without_a_command_it_serves() {
 
 #[test]
 fn a_setting_can_stand_before_or_after_the_command() {
-    for line in [
-        ["--listen", "[::1]:1", "serve"],
-        ["serve", "--listen", "[::1]:1"],
-    ] {
+    for line in [["--listen", "[::1]:1", "serve"], ["serve", "--listen", "[::1]:1"]] {
         let cli = read(&line).unwrap();
         assert_eq!(cli.options.flags["listen"], ["[::1]:1"]);
         assert_eq!(cli.options.flags.len(), 1);
@@ -85,12 +66,7 @@ fn a_setting_can_stand_before_or_after_the_command() {
 #[test]
 fn a_switch_is_given_without_a_value() {
     let cli = read(&["migrate", "--no-migrate", "--allow-insecure-issuer"]).unwrap();
-    assert!(
-        cli.options
-            .flags
-            .keys()
-            .eq(["allow-insecure-issuer", "no-migrate"].iter())
-    );
+    assert!(cli.options.flags.keys().eq(["allow-insecure-issuer", "no-migrate"].iter()));
 }
 
 #[test]
@@ -129,13 +105,8 @@ fn createapplication_takes_the_options_people_know() {
         "--json",
     ])
     .unwrap();
-    let Command::Createapplication(arguments) = cli.command() else {
-        panic!("another command")
-    };
-    assert_eq!(
-        arguments.redirect_uris,
-        ["https://a.example/cb", "https://b.example/cb"]
-    );
+    let Command::Createapplication(arguments) = cli.command() else { panic!("another command") };
+    assert_eq!(arguments.redirect_uris, ["https://a.example/cb", "https://b.example/cb"]);
     assert_eq!(arguments.scopes, ["read", "write"]);
     assert_eq!(arguments.algorithm, Some(SigningAlgorithm::Rs256));
     assert!(arguments.skip_authorization && arguments.require_pkce && arguments.json);
@@ -145,28 +116,12 @@ fn createapplication_takes_the_options_people_know() {
 fn what_oauth_2_1_left_out_is_refused_with_a_reason() {
     for (line, reason) in [
         (["confidential", "implicit", "--json"], "address bar"),
-        (
-            ["confidential", "password", "--json"],
-            "type their password",
-        ),
+        (["confidential", "password", "--json"], "type their password"),
         (["confidential", "openid-hybrid", "--json"], "address bar"),
         (["public", "client-credentials", "--json"], "no credentials"),
-        (
-            [
-                "confidential",
-                "authorization-code",
-                "--no-hash-client-secret",
-            ],
-            "verifier only",
-        ),
-        (
-            ["confidential", "authorization-code", "--algorithm=HS256"],
-            "verifier of it",
-        ),
-        (
-            ["public", "authorization-code", "--client-secret=x"],
-            "has no secret",
-        ),
+        (["confidential", "authorization-code", "--no-hash-client-secret"], "verifier only"),
+        (["confidential", "authorization-code", "--algorithm=HS256"], "verifier of it"),
+        (["public", "authorization-code", "--client-secret=x"], "has no secret"),
     ] {
         let refused = message(&["createapplication", line[0], line[1], line[2]]);
         assert!(refused.contains(reason), "{refused}");

@@ -33,21 +33,13 @@ pub(super) fn listen(sources: &Sources) -> Result<Vec<ListenAddress>, ConfigErro
 
 /// How long a database call may take.
 pub(super) fn database_deadline(sources: &Sources) -> Result<Duration, ConfigError> {
-    sources.get("database-deadline", |raw| {
-        raw.duration(Duration::from_millis(50), Duration::from_mins(1))
-    })
+    sources.get("database-deadline", |raw| raw.duration(Duration::from_millis(50), Duration::from_mins(1)))
 }
 
 pub(super) fn tls(sources: &Sources) -> Result<Option<TlsFiles>, ConfigError> {
-    let half = |present, missing| ConfigError::HalfOfTls {
-        present,
-        origin: sources.origin(present),
-        missing,
-    };
-    match (
-        sources.find_path("tls-cert")?,
-        sources.find_path("tls-key")?,
-    ) {
+    let half =
+        |present, missing| ConfigError::HalfOfTls { present, origin: sources.origin(present), missing };
+    match (sources.find_path("tls-cert")?, sources.find_path("tls-key")?) {
         (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
         (None, None) => Ok(None),
         (Some(_), None) => Err(half("tls-cert", "tls-key")),
@@ -79,58 +71,36 @@ pub(super) fn derived_issuer(listen: ListenAddress, https: bool) -> Result<Issue
     if address.port() != usual_port {
         return Issuer::parse(&format!("{scheme}://{address}"), false);
     }
-    let host = if address.is_ipv6() {
-        format!("[{}]", address.ip())
-    } else {
-        address.ip().to_string()
-    };
+    let host = if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() };
     Issuer::parse(&format!("{scheme}://{host}"), false)
 }
 
-pub(super) fn data_dir(
-    sources: &Sources,
-    environment: &Environment,
-) -> Result<PathBuf, ConfigError> {
+pub(super) fn data_dir(sources: &Sources, environment: &Environment) -> Result<PathBuf, ConfigError> {
     let usual = || environment.data_home().map(|home| home.join("chancery"));
-    sources
-        .find_path("data-dir")?
-        .or_else(usual)
-        .ok_or(ConfigError::NoDataDirectory)
+    sources.find_path("data-dir")?.or_else(usual).ok_or(ConfigError::NoDataDirectory)
 }
 
 pub(super) fn database(sources: &Sources, data_dir: &Path) -> Result<Database, ConfigError> {
     let url = sources.find("database-url", |raw| DatabaseUrl::parse(raw.text()?))?;
-    Ok(url.map_or_else(
-        || Database::Embedded(data_dir.join(EMBEDDED_FILE)),
-        Database::Postgres,
-    ))
+    Ok(url.map_or_else(|| Database::Embedded(data_dir.join(EMBEDDED_FILE)), Database::Postgres))
 }
 
-pub(super) fn root_secret(
-    sources: &Sources,
-    data_dir: &Path,
-) -> Result<RootSecretSource, ConfigError> {
+pub(super) fn root_secret(sources: &Sources, data_dir: &Path) -> Result<RootSecretSource, ConfigError> {
     let read = |raw: &Raw| match raw.text()? {
-        text if text.len() < ROOT_SECRET_LEAST => Err(Problem::RootSecretShort {
-            least: ROOT_SECRET_LEAST,
-        }),
+        text if text.len() < ROOT_SECRET_LEAST => Err(Problem::RootSecretShort { least: ROOT_SECRET_LEAST }),
         text => Ok(RootSecretSource::Given(text.into())),
     };
     if let Some(given) = sources.find("root-secret", read)? {
         return Ok(given);
     }
     let usual = || data_dir.join("root.secret");
-    Ok(RootSecretSource::File(
-        sources.find_path("root-secret-file")?.unwrap_or_else(usual),
-    ))
+    Ok(RootSecretSource::File(sources.find_path("root-secret-file")?.unwrap_or_else(usual)))
 }
 
 pub(super) fn trusted_proxies(sources: &Sources) -> Result<Vec<IpNet>, ConfigError> {
     let network = |text: String| {
         let alone = || text.parse::<IpAddr>().map(IpNet::from);
-        text.parse::<IpNet>()
-            .or_else(|_| alone())
-            .map_err(|_| Problem::NotANetwork(text.clone()))
+        text.parse::<IpNet>().or_else(|_| alone()).map_err(|_| Problem::NotANetwork(text.clone()))
     };
     let read = |raw: &Raw| raw.list()?.into_iter().map(network).collect();
     Ok(sources.find("trusted-proxies", read)?.unwrap_or_default())
@@ -140,17 +110,12 @@ pub(super) fn log(sources: &Sources) -> Result<Log, ConfigError> {
     let filter = sources.get("log", |raw| {
         let text = raw.text()?;
         let parsed = tracing_subscriber::EnvFilter::builder().parse(text);
-        parsed
-            .map(|_| text.to_owned())
-            .map_err(|_| Problem::NotALogFilter(text.to_owned()))
+        parsed.map(|_| text.to_owned()).map_err(|_| Problem::NotALogFilter(text.to_owned()))
     })?;
     let format = sources.get("log-format", |raw| match raw.text()? {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
-        other => Err(Problem::NotOneOf {
-            found: other.to_owned(),
-            accepted: "`text`, `json`",
-        }),
+        other => Err(Problem::NotOneOf { found: other.to_owned(), accepted: "`text`, `json`" }),
     })?;
     Ok(Log { filter, format })
 }
@@ -174,20 +139,13 @@ pub(super) fn lifetimes(sources: &Sources) -> Result<Lifetimes, ConfigError> {
             "refresh-token-idle-lifetime",
             "refresh-token-lifetime",
         ),
-        (
-            lifetimes.session_idle,
-            lifetimes.session,
-            "session-idle-lifetime",
-            "session-lifetime",
-        ),
+        (lifetimes.session_idle, lifetimes.session, "session-idle-lifetime", "session-lifetime"),
     ];
     match pairs.into_iter().find(|(idle, whole, ..)| idle > whole) {
         None => Ok(lifetimes),
-        Some((_, _, idle, whole)) => Err(ConfigError::IdleOutlivesWhole {
-            idle,
-            origin: sources.origin(idle),
-            whole,
-        }),
+        Some((_, _, idle, whole)) => {
+            Err(ConfigError::IdleOutlivesWhole { idle, origin: sources.origin(idle), whole })
+        }
     }
 }
 
@@ -196,9 +154,7 @@ pub(super) fn scopes(sources: &Sources) -> Result<Vec<Scope>, ConfigError> {
         Raw::Scopes(scopes) => scopes::check_scopes(scopes).map(|()| scopes.clone()),
         Raw::Text(_) | Raw::Integer(_) | Raw::Switch(_) | Raw::List(_) => Err(Problem::NoScopes),
     };
-    Ok(sources
-        .find("scopes", read)?
-        .unwrap_or_else(scopes::preset_scopes))
+    Ok(sources.find("scopes", read)?.unwrap_or_else(scopes::preset_scopes))
 }
 
 pub(super) fn resources(sources: &Sources) -> Result<Vec<String>, ConfigError> {

@@ -76,15 +76,12 @@ mod tests {
 
     #[test]
     fn a_password_is_used_and_never_shown() {
-        for written in [
-            "postgres://ada:hunter2@db/chancery",
-            "postgresql://db/chancery?user=ada&password=hunter2",
-        ] {
+        for written in
+            ["postgres://ada:hunter2@db/chancery", "postgresql://db/chancery?user=ada&password=hunter2"]
+        {
             let url = DatabaseUrl::parse(written).unwrap();
             assert!(url.expose().contains("hunter2"));
-            assert!(
-                !format!("{url} {url:?} {:?}", Database::Postgres(url.clone())).contains("hunter2")
-            );
+            assert!(!format!("{url} {url:?} {:?}", Database::Postgres(url.clone())).contains("hunter2"));
         }
     }
 
@@ -92,10 +89,7 @@ mod tests {
     fn other_databases_are_refused_without_repeating_the_url() {
         let refused = DatabaseUrl::parse("mysql://ada:hunter2@db/chancery").unwrap_err();
         assert_eq!(refused, Problem::DatabaseScheme("mysql".to_owned()));
-        assert_eq!(
-            DatabaseUrl::parse("ada:hunter2@db"),
-            Err(Problem::DatabaseScheme("ada".to_owned()))
-        );
+        assert_eq!(DatabaseUrl::parse("ada:hunter2@db"), Err(Problem::DatabaseScheme("ada".to_owned())));
         assert_eq!(DatabaseUrl::parse("/var/lib/db"), Err(Problem::DatabaseUrl));
     }
 }

@@ -11,17 +11,8 @@ impl Config {
     /// Every setting by its key; a setting without a value is empty, a secret is `[secret]`.
     #[must_use]
     pub fn effective(&self) -> BTreeMap<String, String> {
-        let parts = [
-            self.serving(),
-            self.storage(),
-            self.in_lifetimes(),
-            self.in_limits(),
-        ];
-        parts
-            .into_iter()
-            .flatten()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect()
+        let parts = [self.serving(), self.storage(), self.in_lifetimes(), self.in_limits()];
+        parts.into_iter().flatten().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     fn serving(&self) -> Vec<(&'static str, String)> {
@@ -35,35 +26,13 @@ impl Config {
             ("listen", join(&self.listen)),
             ("issuer", self.issuer.to_string()),
             // Whether the risk is taken, not whether it was allowed: only that changes anything.
-            (
-                "allow-insecure-issuer",
-                (!self.issuer.is_https() && !self.issuer.is_loopback()).to_string(),
-            ),
+            ("allow-insecure-issuer", (!self.issuer.is_https() && !self.issuer.is_loopback()).to_string()),
             ("trusted-proxies", join(&self.trusted_proxies)),
-            (
-                "tls-cert",
-                self.tls
-                    .as_ref()
-                    .map(|tls| file(&tls.cert))
-                    .unwrap_or_default(),
-            ),
-            (
-                "tls-key",
-                self.tls
-                    .as_ref()
-                    .map(|tls| file(&tls.key))
-                    .unwrap_or_default(),
-            ),
+            ("tls-cert", self.tls.as_ref().map(|tls| file(&tls.cert)).unwrap_or_default()),
+            ("tls-key", self.tls.as_ref().map(|tls| file(&tls.key)).unwrap_or_default()),
             ("log", self.log.filter.clone()),
             ("log-format", format.to_owned()),
-            (
-                "scopes",
-                self.scopes
-                    .iter()
-                    .map(show_scope)
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            ),
+            ("scopes", self.scopes.iter().map(show_scope).collect::<Vec<_>>().join(", ")),
             ("resources", join(&self.resources)),
         ]
     }
@@ -111,25 +80,15 @@ impl Config {
             ("admission-queue", limits.admission_queue.to_string()),
             ("aggregate-cache", limits.aggregate_cache.to_string()),
             ("row-cache", limits.row_cache.to_string()),
-            (
-                "login-failures-per-account",
-                limits.login_failures_per_account.to_string(),
-            ),
-            (
-                "login-failures-per-address",
-                limits.login_failures_per_address.to_string(),
-            ),
+            ("login-failures-per-account", limits.login_failures_per_account.to_string()),
+            ("login-failures-per-address", limits.login_failures_per_address.to_string()),
             ("argon2-concurrency", limits.argon2_concurrency.to_string()),
         ]
     }
 }
 
 fn join<Item: ToString>(items: &[Item]) -> String {
-    items
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn show_scope(scope: &Scope) -> String {

@@ -17,17 +17,11 @@ pub struct Environment {
 impl Environment {
     /// Reads the variables of this process.
     #[must_use]
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "this is the one reader of the environment"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
     pub fn capture() -> Self {
         // A name that is not UTF-8 cannot be one of ours.
-        let readable =
-            |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
-        Self {
-            variables: std::env::vars_os().filter_map(readable).collect(),
-        }
+        let readable = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
+        Self { variables: std::env::vars_os().filter_map(readable).collect() }
     }
 
     /// Whether `NO_COLOR` or a dumb terminal asks for plain text (<https://no-color.org>).
@@ -40,23 +34,19 @@ impl Environment {
     /// `CHANCERY_PASSWORD`, which only the commands with `--noinput` look at.
     #[must_use]
     pub fn password(&self) -> Option<SecretText> {
-        self.find("CHANCERY_PASSWORD")?
-            .to_str()
-            .map(SecretText::from)
+        self.find("CHANCERY_PASSWORD")?.to_str().map(SecretText::from)
     }
 
     /// The directory of configuration files (XDG Base Directory Specification).
     #[must_use]
     pub fn config_home(&self) -> Option<PathBuf> {
-        self.directory("XDG_CONFIG_HOME")
-            .or_else(|| Some(self.directory("HOME")?.join(".config")))
+        self.directory("XDG_CONFIG_HOME").or_else(|| Some(self.directory("HOME")?.join(".config")))
     }
 
     /// The directory of application data (XDG Base Directory Specification).
     #[must_use]
     pub fn data_home(&self) -> Option<PathBuf> {
-        self.directory("XDG_DATA_HOME")
-            .or_else(|| Some(self.directory("HOME")?.join(".local").join("share")))
+        self.directory("XDG_DATA_HOME").or_else(|| Some(self.directory("HOME")?.join(".local").join("share")))
     }
 
     /// The value of a variable, whether or not it is text.
@@ -71,28 +61,21 @@ impl Environment {
 
     /// The specification says to ignore a relative path here.
     fn directory(&self, name: &str) -> Option<PathBuf> {
-        self.find(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
+        self.find(name).map(PathBuf::from).filter(|path| path.is_absolute())
     }
 }
 
 impl<Name: Into<String>, Value: Into<OsString>> FromIterator<(Name, Value)> for Environment {
     fn from_iter<Pairs: IntoIterator<Item = (Name, Value)>>(pairs: Pairs) -> Self {
         let owned = |(name, value): (Name, Value)| (name.into(), value.into());
-        Self {
-            variables: pairs.into_iter().map(owned).collect(),
-        }
+        Self { variables: pairs.into_iter().map(owned).collect() }
     }
 }
 
 /// Values can be passwords, so only names are shown.
 impl std::fmt::Debug for Environment {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_set()
-            .entries(self.variables.keys())
-            .finish()
+        formatter.debug_set().entries(self.variables.keys()).finish()
     }
 }
 
@@ -102,12 +85,8 @@ mod tests {
 
     #[test]
     fn a_relative_xdg_directory_is_ignored() {
-        let environment =
-            Environment::from_iter([("XDG_DATA_HOME", "data"), ("HOME", "/home/ada")]);
-        assert_eq!(
-            environment.data_home(),
-            Some(PathBuf::from("/home/ada/.local/share"))
-        );
+        let environment = Environment::from_iter([("XDG_DATA_HOME", "data"), ("HOME", "/home/ada")]);
+        assert_eq!(environment.data_home(), Some(PathBuf::from("/home/ada/.local/share")));
     }
 
     #[test]

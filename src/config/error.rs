@@ -132,7 +132,8 @@ impl ConfigError {
             }
             Self::Invalid { problem, .. } => problem.advice(),
             Self::FileUnreadable { .. } => {
-                "Check the path given with --config or CHANCERY_CONFIG, and that this user may read it.".to_owned()
+                "Check the path given with --config or CHANCERY_CONFIG, and that this user may read it."
+                    .to_owned()
             }
             Self::FileMalformed { .. } => "Correct the line; text goes in \"quotes\".".to_owned(),
             Self::NoDataDirectory => "Give --data-dir DIRECTORY or set CHANCERY_DATA_DIR.".to_owned(),

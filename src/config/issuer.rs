@@ -37,10 +37,7 @@ impl Issuer {
         if text == written {
             return Ok(Self { url, text });
         }
-        Err(Problem::IssuerNotCanonical {
-            found: written.to_owned(),
-            canonical: text,
-        })
+        Err(Problem::IssuerNotCanonical { found: written.to_owned(), canonical: text })
     }
 
     /// The issuer as it stands in metadata, tokens and `iss` parameters.
@@ -116,11 +113,7 @@ mod tests {
 
     #[test]
     fn rfc_8414_section_2_an_issuer_has_no_query_and_no_fragment() {
-        for written in [
-            "https://example.com?a=b",
-            "https://example.com#a",
-            "https://ada:pw@example.com",
-        ] {
+        for written in ["https://example.com?a=b", "https://example.com#a", "https://ada:pw@example.com"] {
             assert_eq!(Issuer::parse(written, false), Err(Problem::IssuerHasExtras));
         }
     }
@@ -128,10 +121,7 @@ mod tests {
     #[test]
     fn plain_http_is_for_loopback_unless_the_operator_insists() {
         let written = "http://login.example.com";
-        assert_eq!(
-            Issuer::parse(written, false),
-            Err(Problem::InsecureIssuer(written.to_owned()))
-        );
+        assert_eq!(Issuer::parse(written, false), Err(Problem::InsecureIssuer(written.to_owned())));
         assert!(Issuer::parse(written, true).is_ok());
         assert!(Issuer::parse("http://localhost.example.com", false).is_err());
     }
@@ -141,26 +131,14 @@ mod tests {
         let refused = Issuer::parse("https://Example.com:443", false);
         let canonical = "https://example.com".to_owned();
         let found = "https://Example.com:443".to_owned();
-        assert_eq!(
-            refused,
-            Err(Problem::IssuerNotCanonical { found, canonical })
-        );
-        assert!(matches!(
-            Issuer::parse("https://example.com/", false),
-            Err(Problem::IssuerEndsInSlash(_))
-        ));
+        assert_eq!(refused, Err(Problem::IssuerNotCanonical { found, canonical }));
+        assert!(matches!(Issuer::parse("https://example.com/", false), Err(Problem::IssuerEndsInSlash(_))));
     }
 
     #[test]
     fn a_path_is_kept_apart_from_the_origin() {
         let issuer = Issuer::parse("https://example.com/o", false).unwrap();
-        assert_eq!(
-            (issuer.path(), issuer.origin().as_str()),
-            ("/o", "https://example.com")
-        );
-        assert_eq!(
-            Issuer::parse("https://example.com", false).unwrap().path(),
-            ""
-        );
+        assert_eq!((issuer.path(), issuer.origin().as_str()), ("/o", "https://example.com"));
+        assert_eq!(Issuer::parse("https://example.com", false).unwrap().path(), "");
     }
 }

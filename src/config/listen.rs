@@ -30,10 +30,7 @@ pub(super) fn parse_listen(written: &[String]) -> Result<Vec<ListenAddress>, Pro
     for text in written {
         for address in parse_one(text)? {
             // Binding twice would fail as "address in use" by ourselves.
-            if !addresses
-                .iter()
-                .any(|known| known.address == address.address)
-            {
+            if !addresses.iter().any(|known| known.address == address.address) {
                 addresses.push(address);
             }
         }
@@ -45,23 +42,13 @@ fn parse_one(text: &str) -> Result<Vec<ListenAddress>, Problem> {
     let refused = || Problem::NotAnAddress(text.to_owned());
     let Some(port) = text.strip_prefix("localhost:") else {
         let address = text.parse().map_err(|_| refused())?;
-        return Ok(vec![ListenAddress {
-            address,
-            required: true,
-        }]);
+        return Ok(vec![ListenAddress { address, required: true }]);
     };
     let port: u16 = port.parse().map_err(|_| refused())?;
-    let loopback = |ip: IpAddr, required| ListenAddress {
-        address: SocketAddr::new(ip, port),
-        required,
-    };
+    let loopback = |ip: IpAddr, required| ListenAddress { address: SocketAddr::new(ip, port), required };
     let first = loopback(Ipv4Addr::LOCALHOST.into(), true);
     // With port 0 the two would get different ports and the issuer could name only one.
-    if port == 0 {
-        Ok(vec![first])
-    } else {
-        Ok(vec![first, loopback(Ipv6Addr::LOCALHOST.into(), false)])
-    }
+    if port == 0 { Ok(vec![first]) } else { Ok(vec![first, loopback(Ipv6Addr::LOCALHOST.into(), false)]) }
 }
 
 #[cfg(test)]
@@ -70,34 +57,19 @@ mod tests {
 
     fn parse(written: &[&str]) -> Result<Vec<String>, Problem> {
         let owned: Vec<String> = written.iter().map(|text| (*text).to_owned()).collect();
-        Ok(parse_listen(&owned)?
-            .iter()
-            .map(ToString::to_string)
-            .collect())
+        Ok(parse_listen(&owned)?.iter().map(ToString::to_string).collect())
     }
 
     #[test]
     fn localhost_is_both_loopback_addresses_and_only_the_first_is_required() {
         let addresses = parse_listen(&["localhost:8000".to_owned()]).unwrap();
-        let seen: Vec<_> = addresses
-            .iter()
-            .map(|one| (one.to_string(), one.required))
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("127.0.0.1:8000".to_owned(), true),
-                ("[::1]:8000".to_owned(), false)
-            ]
-        );
+        let seen: Vec<_> = addresses.iter().map(|one| (one.to_string(), one.required)).collect();
+        assert_eq!(seen, [("127.0.0.1:8000".to_owned(), true), ("[::1]:8000".to_owned(), false)]);
     }
 
     #[test]
     fn an_address_named_twice_is_bound_once() {
-        assert_eq!(
-            parse(&["localhost:8000", "127.0.0.1:8000"]).unwrap().len(),
-            2
-        );
+        assert_eq!(parse(&["localhost:8000", "127.0.0.1:8000"]).unwrap().len(), 2);
     }
 
     #[test]
@@ -108,18 +80,8 @@ mod tests {
 
     #[test]
     fn a_host_name_or_a_missing_port_is_refused() {
-        for written in [
-            "example.com:80",
-            "127.0.0.1",
-            "localhost",
-            ":8000",
-            "localhost:99999",
-            "::1:8000:",
-        ] {
-            assert_eq!(
-                parse(&[written]),
-                Err(Problem::NotAnAddress(written.to_owned()))
-            );
+        for written in ["example.com:80", "127.0.0.1", "localhost", ":8000", "localhost:99999", "::1:8000:"] {
+            assert_eq!(parse(&[written]), Err(Problem::NotAnAddress(written.to_owned())));
         }
     }
 }

@@ -1,20 +1,11 @@
 //! Which known name did somebody probably mean?
 
 /// The known name nearest to the written one, if any is near enough to be worth suggesting.
-pub(super) fn find_nearest(
-    written: &str,
-    known: impl Iterator<Item = &'static str>,
-) -> Option<&'static str> {
+pub(super) fn find_nearest(written: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let written = written.to_lowercase().replace('_', "-");
-    let closeness = |name: &'static str| {
-        (
-            strsim::jaro_winkler(&written, &name.to_lowercase().replace('_', "-")),
-            name,
-        )
-    };
-    let best = known
-        .map(closeness)
-        .max_by(|left, right| left.0.total_cmp(&right.0))?;
+    let closeness =
+        |name: &'static str| (strsim::jaro_winkler(&written, &name.to_lowercase().replace('_', "-")), name);
+    let best = known.map(closeness).max_by(|left, right| left.0.total_cmp(&right.0))?;
     (best.0 > 0.8).then_some(best.1)
 }
 
@@ -31,11 +22,7 @@ mod tests {
             ("databse-url", Some("database-url")),
             ("zebra", None),
         ] {
-            assert_eq!(
-                find_nearest(written, known.into_iter()),
-                suggested,
-                "{written}"
-            );
+            assert_eq!(find_nearest(written, known.into_iter()), suggested, "{written}");
         }
     }
 }

@@ -37,11 +37,7 @@ pub(super) fn check_scopes(scopes: &[Scope]) -> Result<(), Problem> {
         if !is_scope_token(&scope.name) {
             return Err(Problem::ScopeName(scope.name.clone()));
         }
-        if scopes
-            .iter()
-            .take(index)
-            .any(|earlier| earlier.name == scope.name)
-        {
+        if scopes.iter().take(index).any(|earlier| earlier.name == scope.name) {
             return Err(Problem::ScopeTwice(scope.name.clone()));
         }
     }
@@ -50,10 +46,7 @@ pub(super) fn check_scopes(scopes: &[Scope]) -> Result<(), Problem> {
 
 /// RFC 6749 §3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
 fn is_scope_token(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
 }
 
 /// Checks resource identifiers; they are kept as written, because clients compare them as text.
@@ -62,9 +55,7 @@ pub(super) fn check_resources(resources: &[String]) -> Result<(), Problem> {
         Ok(url) => url.fragment().is_some(),
         Err(_) => true,
     });
-    refused.map_or(Ok(()), |written| {
-        Err(Problem::NotAResource(written.clone()))
-    })
+    refused.map_or(Ok(()), |written| Err(Problem::NotAResource(written.clone())))
 }
 
 #[cfg(test)]
@@ -72,25 +63,15 @@ mod tests {
     use super::*;
 
     fn named(name: &str) -> Scope {
-        Scope {
-            name: name.to_owned(),
-            description: "A scope".to_owned(),
-            default: false,
-        }
+        Scope { name: name.to_owned(), description: "A scope".to_owned(), default: false }
     }
 
     #[test]
     fn a_scope_name_is_a_scope_token_of_rfc_6749() {
         assert_eq!(check_scopes(&preset_scopes()), Ok(()));
-        assert_eq!(
-            check_scopes(&[named("https://api.example.com/orders:read")]),
-            Ok(())
-        );
+        assert_eq!(check_scopes(&[named("https://api.example.com/orders:read")]), Ok(()));
         for name in ["", "two words", "quo\"te", "back\\slash", "é"] {
-            assert_eq!(
-                check_scopes(&[named(name)]),
-                Err(Problem::ScopeName(name.to_owned()))
-            );
+            assert_eq!(check_scopes(&[named(name)]), Err(Problem::ScopeName(name.to_owned())));
         }
     }
 
@@ -102,15 +83,8 @@ mod tests {
 
     #[test]
     fn a_resource_is_absolute_and_has_no_fragment() {
-        assert_eq!(
-            check_resources(&["https://api.example.com/v1?tenant=a".to_owned()]),
-            Ok(())
-        );
-        for written in [
-            "api.example.com",
-            "/orders",
-            "https://api.example.com/#part",
-        ] {
+        assert_eq!(check_resources(&["https://api.example.com/v1?tenant=a".to_owned()]), Ok(()));
+        for written in ["api.example.com", "/orders", "https://api.example.com/#part"] {
             assert!(check_resources(&[written.to_owned()]).is_err(), "{written}");
         }
     }

@@ -134,15 +134,7 @@ const fn setting(
     default: Preset,
     help: &'static str,
 ) -> Setting {
-    Setting {
-        key,
-        flag,
-        env,
-        default,
-        kind,
-        group,
-        help,
-    }
+    Setting { key, flag, env, default, kind, group, help }
 }
 
 /// A setting that has the same name in all three places.
@@ -257,10 +249,7 @@ pub const SETTINGS: &[Setting] = &[
         "How long an access token works",
     ),
     setting(
-        everywhere!(
-            "refresh-token-idle-lifetime",
-            "CHANCERY_REFRESH_TOKEN_IDLE_LIFETIME"
-        ),
+        everywhere!("refresh-token-idle-lifetime", "CHANCERY_REFRESH_TOKEN_IDLE_LIFETIME"),
         (Group::Lifetimes, Kind::Duration),
         Preset::Literal("30d"),
         "How long a refresh token may go unused",
@@ -338,19 +327,13 @@ pub const SETTINGS: &[Setting] = &[
         "How many token rows are kept in memory",
     ),
     setting(
-        everywhere!(
-            "login-failures-per-account",
-            "CHANCERY_LOGIN_FAILURES_PER_ACCOUNT"
-        ),
+        everywhere!("login-failures-per-account", "CHANCERY_LOGIN_FAILURES_PER_ACCOUNT"),
         (Group::Limits, Kind::Count),
         Preset::Literal("5"),
         "How many failed logins an account has before it must wait",
     ),
     setting(
-        everywhere!(
-            "login-failures-per-address",
-            "CHANCERY_LOGIN_FAILURES_PER_ADDRESS"
-        ),
+        everywhere!("login-failures-per-address", "CHANCERY_LOGIN_FAILURES_PER_ADDRESS"),
         (Group::Limits, Kind::Count),
         Preset::Literal("20"),
         "How many failed logins an address has before it must wait",
@@ -377,14 +360,8 @@ pub fn settings_markdown() -> String {
          |---|---|---|---|---|\n",
     );
     for setting in SETTINGS {
-        let key = if setting.key == "config" {
-            String::new()
-        } else {
-            code(setting.key)
-        };
-        let flag = setting
-            .flag
-            .map_or_else(String::new, |flag| code(&format!("--{flag}")));
+        let key = if setting.key == "config" { String::new() } else { code(setting.key) };
+        let flag = setting.flag.map_or_else(String::new, |flag| code(&format!("--{flag}")));
         let env = setting.env.map_or_else(String::new, code);
         let default = match setting.default {
             Preset::Literal(text) => code(text),
@@ -392,11 +369,7 @@ pub fn settings_markdown() -> String {
             Preset::Absent => "none".to_owned(),
         };
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            table,
-            "| {key} | {flag} | {env} | {default} | {} |",
-            setting.help
-        );
+        let _ = writeln!(table, "| {key} | {flag} | {env} | {default} | {} |", setting.help);
     }
     table
 }
@@ -412,11 +385,7 @@ mod tests {
     #[test]
     fn a_setting_has_the_same_name_in_every_place() {
         for setting in SETTINGS {
-            assert!(
-                setting.flag.is_none_or(|flag| flag == setting.key),
-                "{}",
-                setting.key
-            );
+            assert!(setting.flag.is_none_or(|flag| flag == setting.key), "{}", setting.key);
             let expected = format!("CHANCERY_{}", setting.key.to_uppercase().replace('-', "_"));
             let fits = |env| env == expected || env == "DATABASE_URL";
             assert!(setting.env.is_none_or(fits), "{}", setting.key);
@@ -425,10 +394,7 @@ mod tests {
 
     #[test]
     fn the_root_secret_has_no_flag() {
-        assert_eq!(
-            find_setting("root-secret").and_then(|setting| setting.flag),
-            None
-        );
+        assert_eq!(find_setting("root-secret").and_then(|setting| setting.flag), None);
     }
 
     #[test]

@@ -38,12 +38,7 @@ impl Sources {
         let mut chosen = presets();
         let file = find_file(flags, environment)?;
         let in_file = file.as_deref().map_or_else(|| Ok(Vec::new()), read_file)?;
-        for Entry {
-            setting,
-            raw,
-            origin,
-        } in in_file
-        {
+        for Entry { setting, raw, origin } in in_file {
             chosen.insert(setting.key, (raw, origin));
         }
         for setting in SETTINGS {
@@ -59,9 +54,7 @@ impl Sources {
 
     /// Where a setting was decided.
     pub(super) fn origin(&self, key: &str) -> Source {
-        self.chosen
-            .get(key)
-            .map_or(Source::Default, |(_, origin)| origin.clone())
+        self.chosen.get(key).map_or(Source::Default, |(_, origin)| origin.clone())
     }
 
     /// Reads a setting that has no default; `None` when nobody set it.
@@ -73,11 +66,7 @@ impl Sources {
         let Some((raw, origin)) = self.chosen.get(key) else {
             return Ok(None);
         };
-        let invalid = |problem| ConfigError::Invalid {
-            key,
-            origin: origin.clone(),
-            problem,
-        };
+        let invalid = |problem| ConfigError::Invalid { key, origin: origin.clone(), problem };
         read(raw).map(Some).map_err(invalid)
     }
 
@@ -87,11 +76,7 @@ impl Sources {
         key: &'static str,
         read: impl FnOnce(&Raw) -> Result<Value, Problem>,
     ) -> Result<Value, ConfigError> {
-        let absent = || ConfigError::Invalid {
-            key,
-            origin: Source::Default,
-            problem: Problem::Empty,
-        };
+        let absent = || ConfigError::Invalid { key, origin: Source::Default, problem: Problem::Empty };
         self.find(key, read)?.ok_or_else(absent)
     }
 
@@ -106,11 +91,7 @@ impl Sources {
             Source::Flag(_) | Source::Environment(_) | Source::Default => Path::new(""),
         };
         let whole = std::path::absolute(base.join(written));
-        whole.map(Some).map_err(|_| ConfigError::Invalid {
-            key,
-            origin,
-            problem: Problem::Empty,
-        })
+        whole.map(Some).map_err(|_| ConfigError::Invalid { key, origin, problem: Problem::Empty })
     }
 }
 
@@ -127,15 +108,10 @@ fn find_file(flags: &Flags, environment: &Environment) -> Result<Option<PathBuf>
     if let Some(path) = flags.get("config").and_then(|paths| paths.last()) {
         return Ok(Some(PathBuf::from(path)));
     }
-    if let Some(path) = environment
-        .find("CHANCERY_CONFIG")
-        .filter(|path| !path.is_empty())
-    {
+    if let Some(path) = environment.find("CHANCERY_CONFIG").filter(|path| !path.is_empty()) {
         return Ok(Some(PathBuf::from(path)));
     }
-    let usual = environment
-        .config_home()
-        .map(|home| home.join("chancery").join("chancery.toml"));
+    let usual = environment.config_home().map(|home| home.join("chancery").join("chancery.toml"));
     let unreadable = |path: PathBuf| move |cause| ConfigError::FileUnreadable { path, cause };
     match usual {
         Some(path) if path.try_exists().map_err(unreadable(path.clone()))? => Ok(Some(path)),
@@ -169,36 +145,22 @@ fn in_environment(
     let origin = Source::Environment(name);
     match OsStr::to_str(value) {
         Some(text) => Ok(Some((Raw::Text(text.to_owned()), origin))),
-        None => Err(ConfigError::Invalid {
-            key: setting.key,
-            origin,
-            problem: Problem::NotUnicode,
-        }),
+        None => Err(ConfigError::Invalid { key: setting.key, origin, problem: Problem::NotUnicode }),
     }
 }
 
 fn refuse_unknown_variables(environment: &Environment) -> Result<(), ConfigError> {
-    let known = || {
-        SETTINGS
-            .iter()
-            .filter_map(|setting| setting.env)
-            .chain(OTHER_VARIABLES.iter().copied())
-    };
+    let known = || SETTINGS.iter().filter_map(|setting| setting.env).chain(OTHER_VARIABLES.iter().copied());
     let ours = |name: &&str| name.starts_with("CHANCERY_") && !name.starts_with(TEST_PREFIX);
-    match environment
-        .names()
-        .filter(ours)
-        .find(|name| known().all(|one| one != *name))
-    {
+    match environment.names().filter(ours).find(|name| known().all(|one| one != *name)) {
         None => Ok(()),
         // The one variable without the prefix is the one people will prefix.
         Some("CHANCERY_DATABASE_URL") => Err(ConfigError::UnknownVariable {
             name: "CHANCERY_DATABASE_URL".to_owned(),
             nearest: Some("DATABASE_URL"),
         }),
-        Some(name) => Err(ConfigError::UnknownVariable {
-            name: name.to_owned(),
-            nearest: find_nearest(name, known()),
-        }),
+        Some(name) => {
+            Err(ConfigError::UnknownVariable { name: name.to_owned(), nearest: find_nearest(name, known()) })
+        }
     }
 }

@@ -35,10 +35,7 @@ impl Raw {
     }
 
     fn unexpected(&self, expected: &'static str) -> Problem {
-        Problem::WrongShape {
-            expected,
-            found: self.shape(),
-        }
+        Problem::WrongShape { expected, found: self.shape() }
     }
 
     /// One text. A repeated flag counts with its last value, as flags usually do.
@@ -49,20 +46,13 @@ impl Raw {
                 return Err(self.unexpected("text in \"quotes\""));
             }
         };
-        if text.trim().is_empty() {
-            Err(Problem::Empty)
-        } else {
-            Ok(text.trim())
-        }
+        if text.trim().is_empty() { Err(Problem::Empty) } else { Ok(text.trim()) }
     }
 
     /// Several texts; commas and white space divide a single one.
     pub(super) fn list(&self) -> Result<Vec<String>, Problem> {
         let divide = |text: &String| {
-            text.split([',', ' ', '\n'])
-                .map(str::trim)
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
+            text.split([',', ' ', '\n']).map(str::trim).map(str::to_owned).collect::<Vec<_>>()
         };
         let parts = match self {
             Self::Text(text) => divide(text),
@@ -83,9 +73,7 @@ impl Raw {
                 "false" | "0" => Ok(false),
                 other => Err(Problem::NotASwitch(other.to_owned())),
             },
-            Self::Integer(_) | Self::List(_) | Self::Scopes(_) => {
-                Err(self.unexpected("true or false"))
-            }
+            Self::Integer(_) | Self::List(_) | Self::Scopes(_) => Err(self.unexpected("true or false")),
         }
     }
 
@@ -93,17 +81,11 @@ impl Raw {
     pub(super) fn count(&self, least: usize, most: usize) -> Result<usize, Problem> {
         let written = self.number()?;
         let plain = written.replace('_', "");
-        let count = plain
-            .parse()
-            .map_err(|_| Problem::NotANumber(written.clone()))?;
+        let count = plain.parse().map_err(|_| Problem::NotANumber(written.clone()))?;
         if (least..=most).contains(&count) {
             return Ok(count);
         }
-        Err(Problem::OutOfRange {
-            found: written,
-            least: least.to_string(),
-            most: most.to_string(),
-        })
+        Err(Problem::OutOfRange { found: written, least: least.to_string(), most: most.to_string() })
     }
 
     /// A number of bytes from `least` to `most`.
@@ -113,26 +95,17 @@ impl Raw {
         if (least..=most).contains(&size) {
             return Ok(size);
         }
-        Err(Problem::OutOfRange {
-            found: written,
-            least: show_size(least),
-            most: show_size(most),
-        })
+        Err(Problem::OutOfRange { found: written, least: show_size(least), most: show_size(most) })
     }
 
     /// A duration from `least` to `most`; a bare number counts seconds.
     pub(super) fn duration(&self, least: Duration, most: Duration) -> Result<Duration, Problem> {
         let written = self.number()?;
-        let duration =
-            parse_duration(&written).ok_or_else(|| Problem::NotADuration(written.clone()))?;
+        let duration = parse_duration(&written).ok_or_else(|| Problem::NotADuration(written.clone()))?;
         if (least..=most).contains(&duration) {
             return Ok(duration);
         }
-        Err(Problem::OutOfRange {
-            found: written,
-            least: show_duration(least),
-            most: show_duration(most),
-        })
+        Err(Problem::OutOfRange { found: written, least: show_duration(least), most: show_duration(most) })
     }
 
     fn number(&self) -> Result<String, Problem> {
@@ -145,19 +118,11 @@ impl Raw {
 }
 
 /// Units from the largest, so that showing picks the roundest one.
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Reads `60s`, `10h`, `250ms` or a bare number of seconds.
 fn parse_duration(text: &str) -> Option<Duration> {
-    let unit_starts = text
-        .find(|letter: char| !letter.is_ascii_digit())
-        .unwrap_or(text.len());
+    let unit_starts = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at_checked(unit_starts)?;
     let amount: u64 = digits.parse().ok()?;
     let milliseconds = match unit.trim() {
@@ -170,13 +135,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
 /// The shortest exact spelling, `10h` rather than `36000s`.
 pub(super) fn show_duration(duration: Duration) -> String {
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let fitting = UNITS
-        .iter()
-        .find(|(_, unit)| milliseconds != 0 && milliseconds.is_multiple_of(*unit));
-    fitting.map_or_else(
-        || "0s".to_owned(),
-        |(name, unit)| format!("{}{name}", milliseconds / unit),
-    )
+    let fitting = UNITS.iter().find(|(_, unit)| milliseconds != 0 && milliseconds.is_multiple_of(*unit));
+    fitting.map_or_else(|| "0s".to_owned(), |(name, unit)| format!("{}{name}", milliseconds / unit))
 }
 
 /// Reads `65536`, `64KiB` or `1MiB`.
@@ -188,12 +148,7 @@ fn parse_size(text: &str) -> Option<usize> {
     } else {
         (text, 1)
     };
-    digits
-        .trim()
-        .replace('_', "")
-        .parse::<usize>()
-        .ok()?
-        .checked_mul(unit)
+    digits.trim().replace('_', "").parse::<usize>().ok()?.checked_mul(unit)
 }
 
 /// `64KiB` rather than `65536`.
@@ -231,23 +186,14 @@ mod tests {
 
     #[test]
     fn an_integer_is_a_number_of_seconds() {
-        assert_eq!(
-            Raw::Integer(60).duration(Duration::ZERO, LONGEST),
-            Ok(Duration::from_mins(1))
-        );
+        assert_eq!(Raw::Integer(60).duration(Duration::ZERO, LONGEST), Ok(Duration::from_mins(1)));
     }
 
     #[test]
     fn nonsense_is_not_a_duration() {
-        for written in [
-            "ten",
-            "10 parsecs",
-            "-1s",
-            "1.5h",
-            "s",
-            "99999999999999999999d",
-            "18446744073709551615d",
-        ] {
+        for written in
+            ["ten", "10 parsecs", "-1s", "1.5h", "s", "99999999999999999999d", "18446744073709551615d"]
+        {
             let refused = text(written).duration(Duration::ZERO, LONGEST);
             assert_eq!(refused, Err(Problem::NotADuration(written.to_owned())));
         }
@@ -257,10 +203,7 @@ mod tests {
     fn a_size_has_units_and_bounds() {
         assert_eq!(text("64KiB").size(1, 1 << 20), Ok(65_536));
         assert_eq!(show_size(65_536), "64KiB");
-        assert!(matches!(
-            text("2MiB").size(1, 1 << 20),
-            Err(Problem::OutOfRange { .. })
-        ));
+        assert!(matches!(text("2MiB").size(1, 1 << 20), Err(Problem::OutOfRange { .. })));
     }
 
     #[test]
@@ -272,9 +215,6 @@ mod tests {
     #[test]
     fn a_number_where_text_belongs_is_named() {
         let refused = Raw::Integer(8000).text().unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "expected text in \"quotes\", found a number"
-        );
+        assert_eq!(refused.to_string(), "expected text in \"quotes\", found a number");
     }
 }
