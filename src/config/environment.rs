@@ -17,7 +17,7 @@ pub struct Environment {
 impl Environment {
     /// Reads the variables of this process.
     #[must_use]
-    #[allow(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+    #[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
     pub fn capture() -> Self {
         // A name that is not UTF-8 cannot be one of ours.
         let readable = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
