@@ -203,31 +203,39 @@ pub enum SigningAlgorithm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error(
-        "--no-hash-client-secret is refused: a client secret is kept as a verifier only, so that a copy of the database is not a copy of the secrets. Leave the option out and store the secret where the application runs."
+        "--no-hash-client-secret is refused: a client secret is kept as a verifier only, so that a \
+         copy of the database is not a copy of the secrets. Leave the option out and store the secret \
+         where the application runs."
     )]
     PlainSecret,
     #[error(
-        "the implicit grant is not offered: it puts tokens in the address bar (RFC 9700 §2.1.2). Use `authorization-code`."
+        "the implicit grant is not offered: it puts tokens in the address bar (RFC 9700 §2.1.2). Use \
+         `authorization-code`."
     )]
     Implicit,
     #[error(
-        "the password grant is not offered: it has people type their password into the application (RFC 9700 §2.4). Use `authorization-code`."
+        "the password grant is not offered: it has people type their password into the application \
+         (RFC 9700 §2.4). Use `authorization-code`."
     )]
     Password,
     #[error(
-        "the hybrid flow is not offered: it puts tokens in the address bar (RFC 9700 §2.1.2). Use `authorization-code`."
+        "the hybrid flow is not offered: it puts tokens in the address bar (RFC 9700 §2.1.2). Use \
+         `authorization-code`."
     )]
     Hybrid,
     #[error(
-        "a public client cannot use `client-credentials`: it has no credentials (RFC 6749 §4.4). Use `confidential`."
+        "a public client cannot use `client-credentials`: it has no credentials (RFC 6749 §4.4). Use \
+         `confidential`."
     )]
     PublicMachine,
     #[error(
-        "a public client has no secret: everybody who has the application would have it (RFC 6749 §2.1). Leave the secret out, or use `confidential`."
+        "a public client has no secret: everybody who has the application would have it (RFC 6749 \
+         §2.1). Leave the secret out, or use `confidential`."
     )]
     PublicSecret,
     #[error(
-        "HS256 is not offered: it needs the client secret itself, and only a verifier of it is kept. Use ES256 or RS256."
+        "HS256 is not offered: it needs the client secret itself, and only a verifier of it is kept. \
+         Use ES256 or RS256."
     )]
     SharedKey,
 }
