@@ -1,0 +1,197 @@
+//! Which commands are there, and what may be said to them?
+//!
+//! Definitions only: each command is carried out by the file of its name in `src/cli/`.
+//! The settings every command understands come from [`config::SETTINGS`](crate::config::SETTINGS),
+//! so a flag, a variable and a key of the file cannot drift apart.
+//! A password is never an argument: arguments are visible to everybody on a machine.
+
+mod arguments;
+mod options;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use self::arguments::{
+    ApplicationName, ChangePassword, ClientType, CreateApplication, CreateUser, GrantType, Report,
+    SigningAlgorithm, UserName,
+};
+pub use self::options::Options;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "chancery",
+    version,
+    about = "An event-sourced OAuth 2.1 and OpenID Connect authorization server",
+    long_about = "An event-sourced OAuth 2.1 and OpenID Connect authorization server.\n\n\
+        Without a command it serves on http://127.0.0.1:8000, with an embedded database in your data directory.\n\
+        Every setting is a flag, an environment variable or a line of the configuration file, in this order \
+        of precedence, under one name: --max-body, CHANCERY_MAX_BODY, max-body.",
+    after_long_help = "Examples:\n  \
+        chancery createsuperuser\n  \
+        chancery\n  \
+        chancery --listen 127.0.0.1:9000 --data-dir ./data\n  \
+        DATABASE_URL=postgres://chancery@db/chancery chancery --issuer https://login.example.com",
+    after_help = "Every setting: chancery --help. What is in force: chancery config.",
+    subcommand_help_heading = "Commands",
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// The settings given as flags, before or after the command.
+    #[command(flatten)]
+    pub options: Options,
+    /// What to do; without a command: serve.
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Serve (what happens without a command)
+    #[command(
+        long_about = "Serve OAuth endpoints and pages until interrupted. On SIGTERM or Ctrl-C requests in \
+            progress are finished first.",
+        after_long_help = "Example:\n  chancery serve --listen localhost:8000"
+    )]
+    Serve,
+    /// Bring the database to this version's schema
+    #[command(
+        long_about = "Bring the database to this version's schema and stop. A start does the same unless \
+            --no-migrate is set; use this command where starts must not change the schema. Running it again \
+            changes nothing.",
+        after_long_help = "Example:\n  chancery migrate --database-url postgres://chancery@db/chancery"
+    )]
+    Migrate,
+    /// Create a user who may see and change everything
+    #[command(
+        long_about = "Create a user who may see and change everything. Asks for what is not given; the password \
+            is typed twice. A running server knows the user at once.",
+        after_long_help = "Examples:\n  \
+            chancery createsuperuser\n  \
+            CHANCERY_PASSWORD=… chancery createsuperuser --noinput --username ada --email ada@example.com"
+    )]
+    Createsuperuser(CreateUser),
+    /// Create an ordinary user
+    #[command(
+        long_about = "Create an ordinary user, who can log in, allow applications and manage applications of \
+            their own. Asks for what is not given; the password is typed twice.",
+        after_long_help = "Example:\n  \
+            chancery createuser --username ada --email ada@example.com --password-stdin < password.txt"
+    )]
+    Createuser(CreateUser),
+    /// Register an application (an OAuth client)
+    #[command(
+        long_about = "Register an application, which is what OAuth calls a client. A client secret that is not \
+            given is generated and printed once; only a verifier of it is kept.",
+        after_long_help = "Examples:\n  \
+            chancery createapplication confidential authorization-code --name Shop \\\n    \
+            --redirect-uris https://shop.example.com/callback\n  \
+            chancery createapplication confidential client-credentials --name 'Nightly job' --json"
+    )]
+    Createapplication(Box<CreateApplication>),
+    /// Set a user's password
+    #[command(
+        long_about = "Set a user's password and end the user's sessions. The password is asked for twice, or \
+            read from standard input or CHANCERY_PASSWORD.",
+        after_long_help = "Example:\n  chancery changepassword ada"
+    )]
+    Changepassword(ChangePassword),
+    /// Lock a user out
+    #[command(
+        long_about = "Lock a user out: logging in is refused, sessions end and the tokens given in the user's \
+            name stop working.",
+        after_long_help = "Example:\n  chancery lockuser ada"
+    )]
+    Lockuser(UserName),
+    /// Let a locked user in again
+    #[command(
+        long_about = "Let a locked user log in again. Sessions and tokens that ended stay ended.",
+        after_long_help = "Example:\n  chancery unlockuser ada"
+    )]
+    Unlockuser(UserName),
+    /// Disable an application and its tokens
+    #[command(
+        long_about = "Disable an application: it can ask for nothing any more, and its tokens are inactive as \
+            long as it is disabled.",
+        after_long_help = "Example:\n  chancery disableapplication 4fXbq0Yl"
+    )]
+    Disableapplication(ApplicationName),
+    /// Enable a disabled application
+    #[command(
+        long_about = "Enable a disabled application again.",
+        after_long_help = "Example:\n  chancery enableapplication 4fXbq0Yl"
+    )]
+    Enableapplication(ApplicationName),
+    /// Prove that the history is whole
+    #[command(
+        long_about = "Walk the whole log: recompute its chain of hashes, and compare every read model with the \
+            events it was made from. Names the first row that does not fit and exits with 1. Reads only; \
+            the server may run meanwhile.",
+        after_long_help = "Example:\n  chancery verify --data-dir /var/lib/chancery"
+    )]
+    Verify(Report),
+    /// Say what is unsafe in this configuration
+    #[command(
+        long_about = "Look for what is unsafe or will not work in this configuration: an issuer without https, \
+            a secret file others can read, a database that does not answer. Exits with 1 if there is anything.",
+        after_long_help = "Example:\n  chancery doctor --config /etc/chancery.toml"
+    )]
+    Doctor(Report),
+    /// Show the configuration in force, without secrets
+    #[command(
+        long_about = "Show the configuration in force, every setting by its name. Passwords and secrets are not \
+            shown.",
+        after_long_help = "Example:\n  chancery config --config /etc/chancery.toml --json"
+    )]
+    Config(Report),
+}
+
+impl Cli {
+    /// Reads a command line, program name first. The error knows how to print itself and its exit code;
+    /// asking for help or the version is one, too.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut definition = definition();
+        let matches = definition.try_get_matches_from_mut(arguments)?;
+        let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))?;
+        match cli.refusal() {
+            None => Ok(cli),
+            Some(refusal) => Err(definition.error(ErrorKind::InvalidValue, refusal)),
+        }
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        self.command.clone().unwrap_or(Command::Serve)
+    }
+
+    /// What clap cannot express: an option that exists elsewhere and is refused here with a reason.
+    fn refusal(&self) -> Option<arguments::Refusal> {
+        if let Some(Command::Createapplication(arguments)) = &self.command {
+            return arguments.refusal();
+        }
+        None
+    }
+}
+
+/// The whole definition. Every command takes every setting, but the help of those that do not serve
+/// shows only where the data is: thirty lines about listening and limits would bury what they are about.
+fn definition() -> clap::Command {
+    let mut definition = <Cli as CommandFactory>::command();
+    definition.build();
+    definition.mut_subcommands(|command| {
+        if command.get_name() == "serve" {
+            return command;
+        }
+        command.mut_args(|argument| match options::find(argument.get_id().as_str()) {
+            Some(setting) => argument.hide(!setting.says_where_data_is()),
+            None => argument,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,406 @@
+//! Which settings exist, what each is called in every place it can be set, and what it is by default.
+//!
+//! One table drives the flags, the environment variables, the keys of the
+//! configuration file and the table in the README, so a name cannot differ between them.
+
+use std::fmt::Write as _;
+
+/// One thing an operator can decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// The key in the configuration file, and the name in `Config::effective`.
+    pub key: &'static str,
+    /// The flag without its dashes; `None` where an argument would be wrong (a secret) or unwieldy.
+    pub flag: Option<&'static str>,
+    /// The environment variable; `None` where only the file can hold the value.
+    pub env: Option<&'static str>,
+    /// What holds when nobody said anything.
+    pub default: Preset,
+    /// How the value is written.
+    pub kind: Kind,
+    /// Which heading of the help it belongs under.
+    pub group: Group,
+    /// One sentence for the help and the README.
+    pub help: &'static str,
+}
+
+/// The default of a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// This text, read as if an operator had written it.
+    Literal(&'static str),
+    /// Worked out from the machine or from other settings, as described.
+    Computed(&'static str),
+    /// Nothing.
+    Absent,
+}
+
+impl Preset {
+    /// The default as a reader of the help should see it.
+    #[must_use]
+    pub fn shown(self) -> &'static str {
+        match self {
+            Self::Literal(text) | Self::Computed(text) => text,
+            Self::Absent => "none",
+        }
+    }
+}
+
+/// How a value is written; decides the flag's form and its placeholder in the help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Text, with this placeholder.
+    Text(&'static str),
+    /// Several texts: the flag may be repeated, the variable holds commas, the file an array.
+    List(&'static str),
+    /// `60s`, `10h`, `14d`, or a number of seconds.
+    Duration,
+    /// A whole number.
+    Count,
+    /// A number of bytes: `65536` or `64KiB`.
+    Size,
+    /// A flag without a value; `true` or `false` elsewhere.
+    Switch,
+    /// An array of tables, in the file only.
+    Tables,
+}
+
+impl Kind {
+    /// The placeholder in the help; empty for a switch.
+    #[must_use]
+    pub fn placeholder(self) -> &'static str {
+        match self {
+            Self::Text(name) | Self::List(name) => name,
+            Self::Duration => "DURATION",
+            Self::Count => "NUMBER",
+            Self::Size => "BYTES",
+            Self::Switch | Self::Tables => "",
+        }
+    }
+}
+
+/// The headings of the help and the order of the README's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Where it listens and under which name.
+    Serving,
+    /// Where it keeps its data.
+    Storage,
+    /// What it writes to the log.
+    Logging,
+    /// How long things live.
+    Lifetimes,
+    /// What may be asked for.
+    Access,
+    /// How much it takes on.
+    Limits,
+}
+
+impl Group {
+    /// The heading in `--help`.
+    #[must_use]
+    pub fn heading(self) -> &'static str {
+        match self {
+            Self::Serving => "Serving",
+            Self::Storage => "Storage",
+            Self::Logging => "Logging",
+            Self::Lifetimes => "Lifetimes",
+            Self::Access => "Scopes and resources",
+            Self::Limits => "Limits",
+        }
+    }
+}
+
+impl Setting {
+    /// Whether `-h` shows it; the rest is in `chancery --help`.
+    #[must_use]
+    pub fn is_everyday(&self) -> bool {
+        match self.group {
+            Group::Serving | Group::Storage => true,
+            Group::Logging | Group::Lifetimes | Group::Access | Group::Limits => false,
+        }
+    }
+
+    /// Whether the help of commands that do not serve shows it.
+    #[must_use]
+    pub fn says_where_data_is(&self) -> bool {
+        matches!(self.key, "config" | "data-dir" | "database-url")
+    }
+}
+
+const fn setting(
+    (key, flag, env): (&'static str, Option<&'static str>, Option<&'static str>),
+    (group, kind): (Group, Kind),
+    default: Preset,
+    help: &'static str,
+) -> Setting {
+    Setting { key, flag, env, default, kind, group, help }
+}
+
+/// A setting that has the same name in all three places.
+macro_rules! everywhere {
+    ($key:literal, $env:literal) => {
+        ($key, Some($key), Some($env))
+    };
+}
+
+/// Every setting, in the order in which the help and the README list them.
+pub const SETTINGS: &[Setting] = &[
+    setting(
+        everywhere!("config", "CHANCERY_CONFIG"),
+        (Group::Serving, Kind::Text("FILE")),
+        Preset::Computed("$XDG_CONFIG_HOME/chancery/chancery.toml, if it exists"),
+        "The configuration file (TOML); its keys are the names of this table",
+    ),
+    setting(
+        everywhere!("listen", "CHANCERY_LISTEN"),
+        (Group::Serving, Kind::List("ADDRESS:PORT")),
+        Preset::Literal("localhost:8000"),
+        "Where to listen; `localhost` is 127.0.0.1 and, where it exists, ::1",
+    ),
+    setting(
+        everywhere!("issuer", "CHANCERY_ISSUER"),
+        (Group::Serving, Kind::Text("URL")),
+        Preset::Computed("http://127.0.0.1 and the port listened on"),
+        "The address clients know the server by (RFC 8414); https, or http on a loopback address",
+    ),
+    setting(
+        everywhere!("allow-insecure-issuer", "CHANCERY_ALLOW_INSECURE_ISSUER"),
+        (Group::Serving, Kind::Switch),
+        Preset::Literal("false"),
+        "Accept an http issuer that is not on a loopback address; passwords then cross the network in clear",
+    ),
+    setting(
+        everywhere!("trusted-proxies", "CHANCERY_TRUSTED_PROXIES"),
+        (Group::Serving, Kind::List("CIDR")),
+        Preset::Absent,
+        "Networks whose forwarded headers are believed",
+    ),
+    setting(
+        everywhere!("tls-cert", "CHANCERY_TLS_CERT"),
+        (Group::Serving, Kind::Text("FILE")),
+        Preset::Absent,
+        "The certificate chain (PEM) to serve https with",
+    ),
+    setting(
+        everywhere!("tls-key", "CHANCERY_TLS_KEY"),
+        (Group::Serving, Kind::Text("FILE")),
+        Preset::Absent,
+        "The private key (PEM) of `tls-cert`",
+    ),
+    setting(
+        everywhere!("data-dir", "CHANCERY_DATA_DIR"),
+        (Group::Storage, Kind::Text("DIRECTORY")),
+        Preset::Computed("$XDG_DATA_HOME/chancery or ~/.local/share/chancery"),
+        "Where the embedded database and the root secret live",
+    ),
+    setting(
+        ("database-url", Some("database-url"), Some("DATABASE_URL")),
+        (Group::Storage, Kind::Text("URL")),
+        Preset::Computed("the embedded database in data-dir"),
+        "A PostgreSQL database, `postgres://user:password@host/name`",
+    ),
+    setting(
+        everywhere!("database-deadline", "CHANCERY_DATABASE_DEADLINE"),
+        (Group::Storage, Kind::Duration),
+        Preset::Literal("2s"),
+        "How long a database call may take before its connection is given up",
+    ),
+    setting(
+        everywhere!("no-migrate", "CHANCERY_NO_MIGRATE"),
+        (Group::Storage, Kind::Switch),
+        Preset::Literal("false"),
+        "Refuse to start on a database that needs migrating instead of migrating it",
+    ),
+    setting(
+        everywhere!("root-secret-file", "CHANCERY_ROOT_SECRET_FILE"),
+        (Group::Storage, Kind::Text("FILE")),
+        Preset::Computed("root.secret in data-dir"),
+        "The file with the root secret; made at the first start if missing",
+    ),
+    setting(
+        ("root-secret", None, Some("CHANCERY_ROOT_SECRET")),
+        (Group::Storage, Kind::Text("SECRET")),
+        Preset::Absent,
+        "The root secret itself, instead of a file; never an argument, arguments are public on a machine",
+    ),
+    setting(
+        everywhere!("log", "CHANCERY_LOG"),
+        (Group::Logging, Kind::Text("FILTER")),
+        Preset::Literal("info"),
+        "What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,chancery::journal=debug`",
+    ),
+    setting(
+        everywhere!("log-format", "CHANCERY_LOG_FORMAT"),
+        (Group::Logging, Kind::Text("FORMAT")),
+        Preset::Literal("text"),
+        "How it is logged: `text` or `json`",
+    ),
+    setting(
+        everywhere!("code-lifetime", "CHANCERY_CODE_LIFETIME"),
+        (Group::Lifetimes, Kind::Duration),
+        Preset::Literal("60s"),
+        "How long an authorization code can be redeemed (RFC 6749 §4.1.2: at most 10 minutes)",
+    ),
+    setting(
+        everywhere!("access-token-lifetime", "CHANCERY_ACCESS_TOKEN_LIFETIME"),
+        (Group::Lifetimes, Kind::Duration),
+        Preset::Literal("10h"),
+        "How long an access token works",
+    ),
+    setting(
+        everywhere!("refresh-token-idle-lifetime", "CHANCERY_REFRESH_TOKEN_IDLE_LIFETIME"),
+        (Group::Lifetimes, Kind::Duration),
+        Preset::Literal("30d"),
+        "How long a refresh token may go unused",
+    ),
+    setting(
+        everywhere!("refresh-token-lifetime", "CHANCERY_REFRESH_TOKEN_LIFETIME"),
+        (Group::Lifetimes, Kind::Duration),
+        Preset::Literal("180d"),
+        "How long refreshing goes on in all before the person is asked again",
+    ),
+    setting(
+        everywhere!("session-idle-lifetime", "CHANCERY_SESSION_IDLE_LIFETIME"),
+        (Group::Lifetimes, Kind::Duration),
+        Preset::Literal("24h"),
+        "How long a login may go unused",
+    ),
+    setting(
+        everywhere!("session-lifetime", "CHANCERY_SESSION_LIFETIME"),
+        (Group::Lifetimes, Kind::Duration),
+        Preset::Literal("14d"),
+        "How long a login lasts in all",
+    ),
+    setting(
+        everywhere!("login-form-lifetime", "CHANCERY_LOGIN_FORM_LIFETIME"),
+        (Group::Lifetimes, Kind::Duration),
+        Preset::Literal("30m"),
+        "How long an opened login page can be sent",
+    ),
+    setting(
+        everywhere!("consent-form-lifetime", "CHANCERY_CONSENT_FORM_LIFETIME"),
+        (Group::Lifetimes, Kind::Duration),
+        Preset::Literal("30m"),
+        "How long an opened consent page can be answered",
+    ),
+    setting(
+        ("scopes", None, None),
+        (Group::Access, Kind::Tables),
+        Preset::Computed("`read` \"Reading scope\" and `write` \"Writing scope\", both default"),
+        "The scopes there are: `[[scopes]]` tables with `name`, `description` and `default`",
+    ),
+    setting(
+        everywhere!("resources", "CHANCERY_RESOURCES"),
+        (Group::Access, Kind::List("URI")),
+        Preset::Absent,
+        "The resource identifiers tokens can be meant for (RFC 8707)",
+    ),
+    setting(
+        everywhere!("max-connections", "CHANCERY_MAX_CONNECTIONS"),
+        (Group::Limits, Kind::Count),
+        Preset::Literal("10000"),
+        "How many connections are open at once",
+    ),
+    setting(
+        everywhere!("max-body", "CHANCERY_MAX_BODY"),
+        (Group::Limits, Kind::Size),
+        Preset::Literal("64KiB"),
+        "How large a request's body may be",
+    ),
+    setting(
+        everywhere!("admission-queue", "CHANCERY_ADMISSION_QUEUE"),
+        (Group::Limits, Kind::Count),
+        Preset::Literal("4096"),
+        "How many commands may wait for the journal; more are answered 503 at once",
+    ),
+    setting(
+        everywhere!("aggregate-cache", "CHANCERY_AGGREGATE_CACHE"),
+        (Group::Limits, Kind::Count),
+        Preset::Literal("20000"),
+        "How many aggregates are kept in memory",
+    ),
+    setting(
+        everywhere!("row-cache", "CHANCERY_ROW_CACHE"),
+        (Group::Limits, Kind::Count),
+        Preset::Literal("200000"),
+        "How many token rows are kept in memory",
+    ),
+    setting(
+        everywhere!("login-failures-per-account", "CHANCERY_LOGIN_FAILURES_PER_ACCOUNT"),
+        (Group::Limits, Kind::Count),
+        Preset::Literal("5"),
+        "How many failed logins an account has before it must wait",
+    ),
+    setting(
+        everywhere!("login-failures-per-address", "CHANCERY_LOGIN_FAILURES_PER_ADDRESS"),
+        (Group::Limits, Kind::Count),
+        Preset::Literal("20"),
+        "How many failed logins an address has before it must wait",
+    ),
+    setting(
+        everywhere!("argon2-concurrency", "CHANCERY_ARGON2_CONCURRENCY"),
+        (Group::Limits, Kind::Count),
+        Preset::Computed("the number of processors"),
+        "How many passwords are verified at once (19 MiB of memory each)",
+    ),
+];
+
+/// The setting with this key.
+#[must_use]
+pub fn find_setting(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// The table of settings as Markdown, for the README.
+#[must_use]
+pub fn settings_markdown() -> String {
+    let mut table = String::from(
+        "| Key in the file | Flag | Environment variable | Default | What it decides |\n\
+         |---|---|---|---|---|\n",
+    );
+    for setting in SETTINGS {
+        let key = if setting.key == "config" { String::new() } else { code(setting.key) };
+        let flag = setting.flag.map_or_else(String::new, |flag| code(&format!("--{flag}")));
+        let env = setting.env.map_or_else(String::new, code);
+        let default = match setting.default {
+            Preset::Literal(text) => code(text),
+            Preset::Computed(text) => text.to_owned(),
+            Preset::Absent => "none".to_owned(),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(table, "| {key} | {flag} | {env} | {default} | {} |", setting.help);
+    }
+    table
+}
+
+fn code(text: &str) -> String {
+    format!("`{text}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_has_the_same_name_in_every_place() {
+        for setting in SETTINGS {
+            assert!(setting.flag.is_none_or(|flag| flag == setting.key), "{}", setting.key);
+            let expected = format!("CHANCERY_{}", setting.key.to_uppercase().replace('-', "_"));
+            let fits = |env| env == expected || env == "DATABASE_URL";
+            assert!(setting.env.is_none_or(fits), "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn the_root_secret_has_no_flag() {
+        assert_eq!(find_setting("root-secret").and_then(|setting| setting.flag), None);
+    }
+
+    #[test]
+    fn the_readme_table_names_every_setting() {
+        let table = settings_markdown();
+        assert_eq!(table.lines().count(), SETTINGS.len() + 2);
+        assert!(table.contains("| `listen` | `--listen` | `CHANCERY_LISTEN` | `localhost:8000` |"));
+    }
+}
