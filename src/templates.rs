@@ -33,12 +33,17 @@ pub mod words;
 #[cfg(test)]
 mod contrast_tests;
 #[cfg(test)]
+mod scan;
+#[cfg(test)]
 mod tests;
 
 use chrono::{DateTime, Utc};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
+use minijinja::{
+    AutoEscape, Environment, Error, HtmlEscape, Output, State, UndefinedBehavior, context,
+    escape_formatter,
+};
 use serde::Serialize;
 
 pub use embedded::STYLE;
@@ -105,6 +110,7 @@ impl Templates {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
+        environment.set_formatter(escape);
         environment.set_syntax(syntax());
         // Nothing that reaches a page is trusted HTML, so nothing may claim to be.
         environment.remove_filter("safe");
@@ -135,5 +141,21 @@ impl Templates {
 
 /// A tag on a line of its own leaves no empty line behind.
 fn syntax() -> SyntaxConfig {
-    SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().unwrap_or_default()
+    SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+        .unwrap_or_default()
+}
+
+/// Escapes as the engine does, except that a slash stays a slash, so that an address in the page
+/// reads as it is. The engine has turned every `&` of the text into `&amp;` before, so what is
+/// undone here is its own doing.
+fn escape(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    match value.as_str() {
+        Some(text) if !value.is_safe() => out
+            .write_str(&HtmlEscape(text).to_string().replace("&#x2f;", "/"))
+            .map_err(Error::from),
+        Some(_) | None => escape_formatter(out, state, value),
+    }
 }

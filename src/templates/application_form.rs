@@ -10,7 +10,10 @@ use super::{Page, paths};
 /// The values of the form, as typed; each field has the name it has on the wire. Checkboxes are
 /// sent as `on`, or not at all.
 #[derive(Debug, Clone, Default, Serialize)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a checkbox of the form")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a checkbox of the form"
+)]
 pub struct ApplicationForm {
     /// What people call it; may be empty.
     pub name: String,
@@ -92,7 +95,12 @@ pub struct EditApplication {
 impl ApplicationForm {
     /// A fresh form: prefilled id and secret, everything else at its default.
     #[must_use]
-    pub fn fresh(client_id: String, client_secret: String, initial: String, scopes: Vec<ScopeChoice>) -> Self {
+    pub fn fresh(
+        client_id: String,
+        client_secret: String,
+        initial: String,
+        scopes: Vec<ScopeChoice>,
+    ) -> Self {
         Self {
             client_id,
             client_secret,
@@ -111,18 +119,43 @@ impl Page for RegisterApplication {
 
     fn title(&self) -> String {
         let title = "Register a new application";
-        if self.errors.is_empty() { title.to_owned() } else { format!("Error: {title}") }
+        if self.errors.is_empty() {
+            title.to_owned()
+        } else {
+            format!("Error: {title}")
+        }
     }
 
     fn samples() -> Vec<Sample<Self>> {
         let mut errors = FormErrors::default();
-        errors.push("client_id", "Application with this Client ID already exists.");
-        errors.push("redirect_uris", "redirect_uris cannot be empty with grant_type authorization-code");
-        errors.push("retry_window_seconds", "The retry window is 0 to 60 seconds.");
-        let page = |errors| Self { form: sample_form(), errors, default_lifetime: 36_000 };
+        errors.push(
+            "client_id",
+            "Application with this Client ID already exists.",
+        );
+        errors.push(
+            "redirect_uris",
+            "redirect_uris cannot be empty with grant_type authorization-code",
+        );
+        errors.push(
+            "retry_window_seconds",
+            "The retry window is 0 to 60 seconds.",
+        );
+        let page = |errors| Self {
+            form: sample_form(),
+            errors,
+            default_lifetime: 36_000,
+        };
         vec![
-            Sample::user("application_register", paths::REGISTER, page(FormErrors::default())),
-            Sample::superuser("application_register_superuser", paths::REGISTER, page(FormErrors::default())),
+            Sample::user(
+                "application_register",
+                paths::REGISTER,
+                page(FormErrors::default()),
+            ),
+            Sample::superuser(
+                "application_register_superuser",
+                paths::REGISTER,
+                page(FormErrors::default()),
+            ),
             Sample::user("application_register_wrong", paths::REGISTER, page(errors)),
         ]
     }
@@ -132,9 +165,17 @@ impl Page for EditApplication {
     const TEMPLATE: &'static str = "pages/application_edit.html";
 
     fn title(&self) -> String {
-        let called = if self.name.is_empty() { &self.form.client_id } else { &self.name };
+        let called = if self.name.is_empty() {
+            &self.form.client_id
+        } else {
+            &self.name
+        };
         let title = format!("Edit {called}");
-        if self.errors.is_empty() { title } else { format!("Error: {title}") }
+        if self.errors.is_empty() {
+            title
+        } else {
+            format!("Error: {title}")
+        }
     }
 
     fn samples() -> Vec<Sample<Self>> {
@@ -148,8 +189,16 @@ impl Page for EditApplication {
             ..sample_form()
         };
         let mut errors = FormErrors::default();
-        errors.push("redirect_uris", "redirect uri URI Validation error. invalid_scheme: ftp://x/y");
-        let page = |errors| Self { name: "Reports".into(), form: form.clone(), errors, default_lifetime: 36_000 };
+        errors.push(
+            "redirect_uris",
+            "redirect uri URI Validation error. invalid_scheme: ftp://x/y",
+        );
+        let page = |errors| Self {
+            name: "Reports".into(),
+            form: form.clone(),
+            errors,
+            default_lifetime: 36_000,
+        };
         vec![
             Sample::superuser("application_edit", &path, page(FormErrors::default())),
             Sample::user("application_edit_wrong", &path, page(errors)),
@@ -167,6 +216,9 @@ fn sample_form() -> ApplicationForm {
         samples::CLIENT_ID.into(),
         samples::CLIENT_SECRET.into(),
         samples::SEALED.into(),
-        vec![scope("read", "Reading scope"), scope("write", "Writing scope")],
+        vec![
+            scope("read", "Reading scope"),
+            scope("write", "Writing scope"),
+        ],
     )
 }

@@ -34,7 +34,10 @@ impl Link {
     /// A link in words.
     #[must_use]
     pub fn new(label: impl Into<String>, href: impl Into<String>) -> Self {
-        Self { label: label.into(), href: href.into() }
+        Self {
+            label: label.into(),
+            href: href.into(),
+        }
     }
 }
 
@@ -51,7 +54,10 @@ impl ScopeLine {
     /// A scope as people read it.
     #[must_use]
     pub fn new(name: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { name: name.into(), description: description.into() }
+        Self {
+            name: name.into(),
+            description: description.into(),
+        }
     }
 }
 
@@ -96,7 +102,10 @@ pub struct FieldError {
 impl FormErrors {
     /// Adds what is wrong with a field; a field may have several.
     pub fn push(&mut self, field: &'static str, message: impl Into<String>) {
-        self.0.push(FieldError { field, message: message.into() });
+        self.0.push(FieldError {
+            field,
+            message: message.into(),
+        });
     }
 
     /// Whether nothing is wrong.

@@ -1,7 +1,7 @@
 //! Who asks, for what, as whom, and where does the browser go next? (RFC 6749 §4.1.1, RFC 9700 §4.14)
 
 use serde::Serialize;
-use url::Url;
+use url::{Position, Url};
 
 use super::components::ScopeLine;
 use super::samples::{self, Sample};
@@ -61,15 +61,17 @@ impl RedirectTarget {
     /// Cuts a redirect URI at its host; one without a host is shown whole.
     #[must_use]
     pub fn of(uri: &str) -> Self {
-        let whole = || Self { before: String::new(), host: uri.to_owned(), after: String::new() };
-        let Ok(parsed) = Url::parse(uri) else { return whole() };
-        let Some(host) = parsed.host_str() else { return whole() };
-        let authority = parsed.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        match parsed.as_str().split_once(&authority) {
-            Some((before, after)) => {
-                Self { before: before.to_owned(), host: authority, after: after.to_owned() }
-            }
-            None => whole(),
+        match Url::parse(uri) {
+            Ok(parsed) if parsed.has_host() => Self {
+                before: parsed[..Position::BeforeHost].to_owned(),
+                host: parsed[Position::BeforeHost..Position::AfterPort].to_owned(),
+                after: parsed[Position::AfterPort..].to_owned(),
+            },
+            Ok(_) | Err(_) => Self {
+                before: String::new(),
+                host: uri.to_owned(),
+                after: String::new(),
+            },
         }
     }
 }
@@ -91,7 +93,9 @@ impl Page for Consent {
             redirect: RedirectTarget::of("com.example.tool:/callback"),
             warnings: vec![
                 ConsentWarning::NativeApplication,
-                ConsentWarning::UrlClientId { host: "tool.example".into() },
+                ConsentWarning::UrlClientId {
+                    host: "tool.example".into(),
+                },
                 ConsentWarning::PlainHttp,
             ],
             remembered: false,
@@ -110,7 +114,10 @@ fn sample() -> Consent {
         client_id: samples::CLIENT_ID.into(),
         registered_by: Some("admin".into()),
         username: "admin".into(),
-        scopes: vec![ScopeLine::new("read", "Reading scope"), ScopeLine::new("write", "Writing scope")],
+        scopes: vec![
+            ScopeLine::new("read", "Reading scope"),
+            ScopeLine::new("write", "Writing scope"),
+        ],
         resources: Vec::new(),
         redirect: RedirectTarget::of("http://127.0.0.1:8000/noexist/callback"),
         warnings: Vec::new(),
@@ -125,16 +132,30 @@ mod tests {
     use super::*;
 
     fn cut(uri: &str) -> (String, String, String) {
-        let RedirectTarget { before, host, after } = RedirectTarget::of(uri);
+        let RedirectTarget {
+            before,
+            host,
+            after,
+        } = RedirectTarget::of(uri);
         (before, host, after)
     }
 
     #[test]
     fn the_host_of_a_redirect_uri_stands_out() {
         let parts = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
-        assert_eq!(cut("http://127.0.0.1:8000/cb?a=b"), parts("http://", "127.0.0.1:8000", "/cb?a=b"));
-        assert_eq!(cut("https://a.example@b.example/cb"), parts("https://a.example@", "b.example", "/cb"));
+        assert_eq!(
+            cut("http://127.0.0.1:8000/cb?a=b"),
+            parts("http://", "127.0.0.1:8000", "/cb?a=b")
+        );
+        assert_eq!(
+            cut("https://a.example@b.example/cb"),
+            parts("https://a.example@", "b.example", "/cb")
+        );
         assert_eq!(cut("http://[::1]:9/cb"), parts("http://", "[::1]:9", "/cb"));
-        assert_eq!(cut("com.example.tool:/cb"), parts("", "com.example.tool:/cb", ""));
+        assert_eq!(cut("http://t/p"), parts("http://", "t", "/p"));
+        assert_eq!(
+            cut("com.example.tool:/cb"),
+            parts("", "com.example.tool:/cb", "")
+        );
     }
 }

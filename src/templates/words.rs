@@ -13,7 +13,9 @@ const ID_WHOLE: usize = 18;
 /// Makes the words available to templates.
 pub(super) fn register(environment: &mut Environment<'static>) {
     environment.add_filter("short_id", id_parts);
-    environment.add_filter("plural", |n: u64, one: &str, many: &str| plural(n, one, many));
+    environment.add_filter("plural", |n: u64, one: &str, many: &str| {
+        plural(n, one, many)
+    });
     environment.add_filter("grouped", |n: u64| grouped(n));
     environment.add_filter("duration", |seconds: u64| duration(seconds));
     environment.add_filter("absolute", |at: &str| moment(at).map(absolute));
@@ -43,10 +45,19 @@ pub fn segment(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            encoded.extend(percent(byte));
         }
     }
     encoded
+}
+
+fn percent(byte: u8) -> [char; 3] {
+    let digit = |nibble: u8| {
+        char::from_digit(u32::from(nibble), 16)
+            .unwrap_or('0')
+            .to_ascii_uppercase()
+    };
+    ['%', digit(byte >> 4), digit(byte & 15)]
 }
 
 /// A number with the word it counts: `1 live token`, `1,204 live tokens`.
@@ -61,7 +72,7 @@ pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -92,14 +103,18 @@ pub fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let seconds = now.signed_duration_since(at).num_seconds();
     let distance = match seconds.unsigned_abs() {
         0..=9 => return "just now".to_owned(),
-        s @ 10..=89 => plural(s, "second", "seconds"),
-        s @ 90..=5_399 => plural(s / 60, "minute", "minutes"),
-        s @ 5_400..=129_599 => plural(s / 3_600, "hour", "hours"),
-        s @ 129_600..=5_183_999 => plural(s / 86_400, "day", "days"),
+        s @ 10..=59 => plural(s, "second", "seconds"),
+        s @ 60..=3_599 => plural(s / 60, "minute", "minutes"),
+        s @ 3_600..=172_799 => plural(s / 3_600, "hour", "hours"),
+        s @ 172_800..=5_183_999 => plural(s / 86_400, "day", "days"),
         s @ 5_184_000..=63_071_999 => plural(s / 2_592_000, "month", "months"),
         s => plural(s / 31_536_000, "year", "years"),
     };
-    if seconds < 0 { format!("in {distance}") } else { format!("{distance} ago") }
+    if seconds < 0 {
+        format!("in {distance}")
+    } else {
+        format!("{distance} ago")
+    }
 }
 
 fn clock(at: DateTime<Utc>) -> String {
@@ -111,11 +126,15 @@ fn day(at: DateTime<Utc>) -> String {
 }
 
 fn moment(at: &str) -> Result<DateTime<Utc>, Error> {
-    at.parse().map_err(|_| Error::new(ErrorKind::InvalidOperation, "not an RFC 3339 time"))
+    at.parse()
+        .map_err(|_| Error::new(ErrorKind::InvalidOperation, "not an RFC 3339 time"))
 }
 
 fn is_identifier(text: &str) -> bool {
-    text.len() > ID_WHOLE && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
+    text.len() > ID_WHOLE
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
 }
 
 fn id_parts(id: &str) -> BTreeMap<&'static str, String> {
@@ -145,7 +164,10 @@ mod tests {
 
     #[test]
     fn a_long_id_is_shortened_in_the_middle_and_a_short_one_is_not() {
-        assert_eq!(short_id("0193a5f27bd4470c8a519f3c2e"), "0193a5…3c2e".replace("3c2e", "9f3c2e"));
+        assert_eq!(
+            short_id("0193a5f27bd4470c8a519f3c2e"),
+            "0193a5…3c2e".replace("3c2e", "9f3c2e")
+        );
         assert_eq!(short_id("reports"), "reports");
         assert_eq!(short_id("ééééééxxxxxxxxxxxxxéééééé"), "éééééé…éééééé");
     }
@@ -175,7 +197,10 @@ mod tests {
 
     #[test]
     fn a_client_id_that_is_a_url_is_one_path_segment() {
-        assert_eq!(segment("https://a.example/x?y"), "https%3A%2F%2Fa.example%2Fx%3Fy");
+        assert_eq!(
+            segment("https://a.example/x?y"),
+            "https%3A%2F%2Fa.example%2Fx%3Fy"
+        );
         assert_eq!(segment("aZ0-._~"), "aZ0-._~");
     }
 }
