@@ -17,17 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for page in &rendered {
         let html = page.html.replace(paths::STYLE, "style.css");
         fs::write(directory.join(format!("{}.html", page.name)), html)?;
-        writeln!(
-            index,
-            "<li><a href=\"{0}.html\">{0}</a> ({1})</li>",
-            page.name, page.template
-        )?;
+        writeln!(index, "<li><a href=\"{0}.html\">{0}</a> ({1})</li>", page.name, page.template)?;
     }
     fs::write(directory.join("index.html"), index + "</ul>\n")?;
-    println!(
-        "{} pages are in {}; open index.html",
-        rendered.len(),
-        directory.display()
-    );
+    println!("{} pages are in {}; open index.html", rendered.len(), directory.display());
     Ok(())
 }

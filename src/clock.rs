@@ -32,10 +32,7 @@ impl SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the machine's clock"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now().trunc_subsecs(3)
     }
@@ -51,21 +48,17 @@ impl TestClock {
     /// A clock that shows `at`.
     #[must_use]
     pub fn at(at: DateTime<Utc>) -> Self {
-        Self {
-            milliseconds: Arc::new(AtomicI64::new(at.timestamp_millis())),
-        }
+        Self { milliseconds: Arc::new(AtomicI64::new(at.timestamp_millis())) }
     }
 
     /// Moves the clock, forwards or backwards, to `at`.
     pub fn set(&self, at: DateTime<Utc>) {
-        self.milliseconds
-            .store(at.timestamp_millis(), Ordering::SeqCst);
+        self.milliseconds.store(at.timestamp_millis(), Ordering::SeqCst);
     }
 
     /// Moves the clock by `by`, which may be negative.
     pub fn advance(&self, by: TimeDelta) {
-        self.milliseconds
-            .fetch_add(by.num_milliseconds(), Ordering::SeqCst);
+        self.milliseconds.fetch_add(by.num_milliseconds(), Ordering::SeqCst);
     }
 
     /// The same clock behind the trait; this handle still moves it.
@@ -78,9 +71,7 @@ impl TestClock {
 impl Default for TestClock {
     /// 2026-01-01 00:00:00 UTC.
     fn default() -> Self {
-        Self {
-            milliseconds: Arc::new(AtomicI64::new(1_767_225_600_000)),
-        }
+        Self { milliseconds: Arc::new(AtomicI64::new(1_767_225_600_000)) }
     }
 }
 

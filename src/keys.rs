@@ -108,9 +108,7 @@ impl Keys {
         let former = former.iter().filter(|epoch| **epoch != current);
         Ok(Self {
             current: EpochKeys::derive(&derivation, current)?,
-            former: former
-                .map(|epoch| EpochKeys::derive(&derivation, *epoch))
-                .collect::<Result<_, _>>()?,
+            former: former.map(|epoch| EpochKeys::derive(&derivation, *epoch)).collect::<Result<_, _>>()?,
             claims: ClaimKeys::derive(&derivation)?,
             fingerprint: URL_SAFE_NO_PAD.encode(derivation.bytes("fingerprint")?),
         })
@@ -145,9 +143,7 @@ impl Keys {
 
     /// The keys of `epoch`, if it is still accepted.
     pub(crate) fn epoch(&self, epoch: u8) -> Option<&EpochKeys> {
-        std::iter::once(&self.current)
-            .chain(&self.former)
-            .find(|keys| keys.epoch == epoch)
+        std::iter::once(&self.current).chain(&self.former).find(|keys| keys.epoch == epoch)
     }
 }
 
@@ -233,8 +229,7 @@ impl Derivation {
     /// one key, would only show that two texts are equal.
     fn seal(&self, label: &str) -> Result<RandomizedNonceKey, KeyError> {
         let bytes = zeroize::Zeroizing::new(self.bytes(label)?);
-        RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes.as_slice())
-            .map_err(|_| KeyError::Derivation)
+        RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes.as_slice()).map_err(|_| KeyError::Derivation)
     }
 }
 
@@ -244,12 +239,8 @@ mod tests {
 
     use super::*;
 
-    const CLAIMS: [ClaimKind; 4] = [
-        ClaimKind::Username,
-        ClaimKind::Email,
-        ClaimKind::LoginAccount,
-        ClaimKind::LoginAddress,
-    ];
+    const CLAIMS: [ClaimKind; 4] =
+        [ClaimKind::Username, ClaimKind::Email, ClaimKind::LoginAccount, ClaimKind::LoginAddress];
     const TOKENS: [TokenKind; 5] = [
         TokenKind::AuthorizationCode,
         TokenKind::AccessToken,
@@ -264,10 +255,7 @@ mod tests {
 
     #[test]
     fn the_same_root_secret_gives_the_same_keys_on_every_node() {
-        let (one, two) = (
-            Keys::derive(&root()).unwrap(),
-            Keys::derive(&root()).unwrap(),
-        );
+        let (one, two) = (Keys::derive(&root()).unwrap(), Keys::derive(&root()).unwrap());
         let other = Keys::derive(&RootSecret::generate()).unwrap();
         for kind in CLAIMS {
             assert_eq!(one.claim(kind, "ada"), two.claim(kind, "ada"));
@@ -281,10 +269,7 @@ mod tests {
     #[test]
     fn the_labels_of_claims_never_change() {
         let keys = Keys::derive(&root()).unwrap();
-        assert_eq!(
-            keys.claim(ClaimKind::Username, "ada"),
-            "TMJxX6BcSsH4GFK2fYSwa62BJ3bb87wjx2YKLT8okjg"
-        );
+        assert_eq!(keys.claim(ClaimKind::Username, "ada"), "TMJxX6BcSsH4GFK2fYSwa62BJ3bb87wjx2YKLT8okjg");
     }
 
     #[test]
@@ -306,14 +291,8 @@ mod tests {
 
     #[test]
     fn a_claim_survives_a_new_epoch() {
-        let (old, new) = (
-            Keys::derive(&root()).unwrap(),
-            Keys::derive_epochs(&root(), 2, &[1]).unwrap(),
-        );
-        assert_eq!(
-            old.claim(ClaimKind::Email, "a@b"),
-            new.claim(ClaimKind::Email, "a@b")
-        );
+        let (old, new) = (Keys::derive(&root()).unwrap(), Keys::derive_epochs(&root(), 2, &[1]).unwrap());
+        assert_eq!(old.claim(ClaimKind::Email, "a@b"), new.claim(ClaimKind::Email, "a@b"));
     }
 
     #[test]
@@ -322,10 +301,7 @@ mod tests {
         assert_eq!(keys.current().number(), 3);
         assert!(keys.epoch(2).is_some());
         assert!(keys.epoch(1).is_none());
-        assert!(matches!(
-            Keys::derive_epochs(&root(), 0, &[]),
-            Err(KeyError::EpochZero)
-        ));
+        assert!(matches!(Keys::derive_epochs(&root(), 0, &[]), Err(KeyError::EpochZero)));
     }
 
     #[test]

@@ -38,7 +38,8 @@ const WAITING_PER_WORKER: usize = 32;
 
 /// What a password for an unknown name is verified against, at the cost of a
 /// real hash. Salt and hash are random bytes: no password is known to fit.
-const DUMMY: &str = "$argon2id$v=19$m=19456,t=2,p=1$tLYKOV3KOwG5OP6PiSs/2A$wJ3hUfAUs3nM6q7BKb3OT9N35ECRfKAxwIyMMFwk+S0";
+const DUMMY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$tLYKOV3KOwG5OP6PiSs/2A$wJ3hUfAUs3nM6q7BKb3OT9N35ECRfKAxwIyMMFwk+S0";
 
 /// Why a password could not be hashed or verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -86,11 +87,7 @@ impl PasswordPool {
     ///
     /// Without a stored hash the answer is `false` after the same work, so that
     /// the time does not tell whether a name exists (OWASP ASVS 6.3.8).
-    pub async fn verify(
-        &self,
-        password: Secret,
-        stored: Option<&str>,
-    ) -> Result<bool, PasswordError> {
+    pub async fn verify(&self, password: Secret, stored: Option<&str>) -> Result<bool, PasswordError> {
         let known = stored.is_some();
         let stored = stored.unwrap_or(DUMMY).to_owned();
         let verifications = Arc::clone(&self.verifications);
@@ -113,13 +110,8 @@ impl PasswordPool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let place = Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_| PasswordError::Busy)?;
-        let worker = Arc::clone(&self.workers)
-            .acquire_owned()
-            .await
-            .map_err(|_| PasswordError::Busy)?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let worker = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| PasswordError::Busy)?;
         let task = tokio::task::spawn_blocking(move || {
             let result = work();
             drop((worker, place));

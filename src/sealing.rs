@@ -89,12 +89,7 @@ impl SealedBox {
         let bytes = decode(sealed)?;
         let (epoch, bytes) = bytes.split_first().ok_or(SealError::Malformed)?;
         let keys = self.keys.epoch(*epoch).ok_or(SealError::Forged)?;
-        let context = context(&[
-            b"request",
-            &[*epoch],
-            purpose.as_bytes(),
-            bound_to.as_bytes(),
-        ]);
+        let context = context(&[b"request", &[*epoch], purpose.as_bytes(), bound_to.as_bytes()]);
         let opened = decrypt(&keys.request_sealing, &context, bytes)?;
         let (expiry, value) = opened.split_first_chunk().ok_or(SealError::Malformed)?;
         if now.timestamp_millis() >= i64::from_be_bytes(*expiry) {
@@ -124,14 +119,11 @@ impl SubjectKey {
     pub fn unwrap(keys: &Keys, wrapped: &str) -> Result<Self, SealError> {
         let opened = open_at_rest(keys, "subject_key", wrapped)?;
         let bytes = opened.as_slice().try_into();
-        Ok(Self(Zeroizing::new(
-            bytes.map_err(|_| SealError::Malformed)?,
-        )))
+        Ok(Self(Zeroizing::new(bytes.map_err(|_| SealError::Malformed)?)))
     }
 
     fn aead(&self) -> Result<RandomizedNonceKey, SealError> {
-        RandomizedNonceKey::new(&AES_256_GCM_SIV, self.0.as_slice())
-            .map_err(|_| SealError::Unsealable)
+        RandomizedNonceKey::new(&AES_256_GCM_SIV, self.0.as_slice()).map_err(|_| SealError::Unsealable)
     }
 }
 
@@ -145,11 +137,7 @@ impl fmt::Debug for SubjectKey {
 ///
 /// `subject` is the user id, or [`month_subject`] where there is none yet. The
 /// text opens for that subject only, so one row cannot pose as another's.
-pub fn seal_personal(
-    key: &SubjectKey,
-    subject: &str,
-    plaintext: &str,
-) -> Result<String, SealError> {
+pub fn seal_personal(key: &SubjectKey, subject: &str, plaintext: &str) -> Result<String, SealError> {
     let context = context(&[b"personal", subject.as_bytes()]);
     let sealed = encrypt(&key.aead()?, &context, plaintext.as_bytes().to_vec())?;
     Ok(format!("{VERSION}{}", URL_SAFE_NO_PAD.encode(sealed)))
@@ -160,9 +148,7 @@ pub fn open_personal(key: &SubjectKey, subject: &str, sealed: &str) -> Result<St
     let sealed = sealed.strip_prefix(VERSION).ok_or(SealError::Malformed)?;
     let context = context(&[b"personal", subject.as_bytes()]);
     let opened = decrypt(&key.aead()?, &context, &decode(sealed)?)?;
-    std::str::from_utf8(&opened)
-        .map(str::to_owned)
-        .map_err(|_| SealError::Malformed)
+    std::str::from_utf8(&opened).map(str::to_owned).map_err(|_| SealError::Malformed)
 }
 
 /// The subject of personal data that belongs to nobody known: `month:2026-11`.
@@ -182,11 +168,7 @@ pub fn seal_at_rest(keys: &Keys, name: &str, plaintext: &[u8]) -> Result<String,
 }
 
 /// Opens what [`seal_at_rest`] made under the same name.
-pub fn open_at_rest(
-    keys: &Keys,
-    name: &str,
-    sealed: &str,
-) -> Result<Zeroizing<Vec<u8>>, SealError> {
+pub fn open_at_rest(keys: &Keys, name: &str, sealed: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let sealed = sealed.strip_prefix(VERSION).ok_or(SealError::Malformed)?;
     let bytes = decode(sealed)?;
     let (epoch, bytes) = bytes.split_first().ok_or(SealError::Malformed)?;
@@ -207,32 +189,17 @@ fn context(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// Nonce, ciphertext and tag.
-fn encrypt(
-    key: &RandomizedNonceKey,
-    context: &[u8],
-    mut text: Vec<u8>,
-) -> Result<Vec<u8>, SealError> {
-    let nonce = key
-        .seal_in_place_append_tag(Aad::from(context), &mut text)
-        .map_err(|_| SealError::Unsealable)?;
+fn encrypt(key: &RandomizedNonceKey, context: &[u8], mut text: Vec<u8>) -> Result<Vec<u8>, SealError> {
+    let nonce =
+        key.seal_in_place_append_tag(Aad::from(context), &mut text).map_err(|_| SealError::Unsealable)?;
     Ok([nonce.as_ref(), text.as_slice()].concat())
 }
 
-fn decrypt(
-    key: &RandomizedNonceKey,
-    context: &[u8],
-    sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let (nonce, text) = sealed
-        .split_first_chunk::<NONCE_LEN>()
-        .ok_or(SealError::Malformed)?;
+fn decrypt(key: &RandomizedNonceKey, context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Malformed)?;
     let mut text = Zeroizing::new(text.to_vec());
     let length = key
-        .open_in_place(
-            Nonce::assume_unique_for_key(*nonce),
-            Aad::from(context),
-            &mut text,
-        )
+        .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(context), &mut text)
         .map_err(|_| SealError::Forged)?
         .len();
     text.truncate(length);
@@ -240,9 +207,7 @@ fn decrypt(
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, SealError> {
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|_| SealError::Malformed)
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| SealError::Malformed)
 }
 
 #[cfg(test)]

@@ -86,10 +86,7 @@ pub fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
 /// A machine that cannot give random bytes cannot run an authorization server:
 /// the process ends rather than go on with a guessable value.
 #[must_use]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the one place that draws random bytes"
-)]
+#[allow(clippy::disallowed_methods, reason = "the one place that draws random bytes")]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0_u8; N];
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
@@ -107,9 +104,7 @@ pub fn random_alphanumeric(length: usize) -> String {
         let bytes = random_bytes::<64>();
         // Six bits each; the two values past the alphabet are thrown away, as a
         // remainder would make its first characters likelier.
-        let drawn = bytes
-            .iter()
-            .filter_map(|byte| ALPHANUMERIC.get(usize::from(byte & 0x3f)));
+        let drawn = bytes.iter().filter_map(|byte| ALPHANUMERIC.get(usize::from(byte & 0x3f)));
         let missing = length - text.len();
         text.extend(drawn.take(missing).copied().map(char::from));
     }
@@ -135,9 +130,7 @@ pub fn new_client_secret() -> Secret {
 #[must_use]
 pub fn new_id(now: DateTime<Utc>) -> String {
     let milliseconds = u64::try_from(now.timestamp_millis()).unwrap_or_default();
-    Builder::from_unix_timestamp_millis(milliseconds, &random_bytes())
-        .into_uuid()
-        .to_string()
+    Builder::from_unix_timestamp_millis(milliseconds, &random_bytes()).into_uuid().to_string()
 }
 
 /// The 16 bytes of an id in the form [`new_id`] writes; no other spelling counts.

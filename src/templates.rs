@@ -41,8 +41,7 @@ use chrono::{DateTime, Utc};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{
-    AutoEscape, Environment, Error, HtmlEscape, Output, State, UndefinedBehavior, context,
-    escape_formatter,
+    AutoEscape, Environment, Error, HtmlEscape, Output, State, UndefinedBehavior, context, escape_formatter,
 };
 use serde::Serialize;
 
@@ -141,11 +140,7 @@ impl Templates {
 
 /// A tag on a line of its own leaves no empty line behind.
 fn syntax() -> SyntaxConfig {
-    SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build()
-        .unwrap_or_default()
+    SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().unwrap_or_default()
 }
 
 /// Escapes as the engine does, except that a slash stays a slash, so that an address in the page
@@ -153,9 +148,9 @@ fn syntax() -> SyntaxConfig {
 /// undone here is its own doing.
 fn escape(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     match value.as_str() {
-        Some(text) if !value.is_safe() => out
-            .write_str(&HtmlEscape(text).to_string().replace("&#x2f;", "/"))
-            .map_err(Error::from),
+        Some(text) if !value.is_safe() => {
+            out.write_str(&HtmlEscape(text).to_string().replace("&#x2f;", "/")).map_err(Error::from)
+        }
         Some(_) | None => escape_formatter(out, state, value),
     }
 }

@@ -133,9 +133,7 @@ pub fn check_form_token(keys: &Keys, bound_to: &str, form: &str, text: &str) -> 
         .as_ref()
         .and_then(|bytes| bytes.split_first())
         .and_then(|(epoch, mac)| Some((keys.epoch(*epoch)?, mac)))
-        .is_some_and(|(keys, mac)| {
-            constant_time_eq(form_mac(&keys.form, bound_to, form).as_ref(), mac)
-        })
+        .is_some_and(|(keys, mac)| constant_time_eq(form_mac(&keys.form, bound_to, form).as_ref(), mac))
 }
 
 /// Lengths before texts: ("ab", "c") and ("a", "bc") must not have the same MAC.
@@ -175,10 +173,9 @@ fn mint(keys: &Keys, kind: TokenKind, tail: &[u8]) -> Secret {
     let current = keys.current();
     let length = match kind {
         TokenKind::RefreshToken => REFRESH_LENGTH,
-        TokenKind::AuthorizationCode
-        | TokenKind::AccessToken
-        | TokenKind::Session
-        | TokenKind::Browser => LENGTH,
+        TokenKind::AuthorizationCode | TokenKind::AccessToken | TokenKind::Session | TokenKind::Browser => {
+            LENGTH
+        }
     };
     let mut bytes = Vec::with_capacity(REFRESH_PAYLOAD + 32);
     bytes.push(current.number());
@@ -203,18 +200,13 @@ fn open<const PAYLOAD: usize>(keys: &Keys, kind: TokenKind, text: &str) -> Optio
     let body = text.strip_prefix(prefix(kind))?;
     match kind {
         TokenKind::RefreshToken => authentic(keys, kind, &decode::<REFRESH_LENGTH>(body)?),
-        TokenKind::AuthorizationCode
-        | TokenKind::AccessToken
-        | TokenKind::Session
-        | TokenKind::Browser => authentic(keys, kind, &decode::<LENGTH>(body)?),
+        TokenKind::AuthorizationCode | TokenKind::AccessToken | TokenKind::Session | TokenKind::Browser => {
+            authentic(keys, kind, &decode::<LENGTH>(body)?)
+        }
     }
 }
 
-fn authentic<const PAYLOAD: usize>(
-    keys: &Keys,
-    kind: TokenKind,
-    bytes: &[u8],
-) -> Option<[u8; PAYLOAD]> {
+fn authentic<const PAYLOAD: usize>(keys: &Keys, kind: TokenKind, bytes: &[u8]) -> Option<[u8; PAYLOAD]> {
     let (payload, mac) = bytes.split_first_chunk::<PAYLOAD>()?;
     let key = keys.epoch(*payload.first()?)?.token(kind);
     let expected = token_mac(key, kind, payload);

@@ -27,6 +27,8 @@ impl Authorization {
         self.check_unused(granted, code_use.at)?;
         let resource = granted.resources_for(code_use.resource)?;
         let issued = IssuedToken {
+            client_id: granted.request.client_id.clone(),
+            subject: granted.request.subject.clone(),
             token: code_use.access,
             grant_type: GrantType::AuthorizationCode,
             scope: granted.request.scope.clone(),

@@ -20,6 +20,10 @@ pub struct RefreshGeneration {
 /// An issued access token with what it may be used for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssuedToken {
+    /// The client it was issued to.
+    pub client_id: String,
+    /// The resource owner it speaks for.
+    pub subject: String,
     /// Id, expiry, `cnf`.
     pub token: NewToken,
     /// The grant that led to it.

@@ -62,6 +62,8 @@ fn denied() -> AuthorizationEvent {
 
 fn issued(id: &str, grant_type: GrantType, refresh: Option<(u32, RefreshTerms)>) -> IssuedToken {
     IssuedToken {
+        client_id: "client".to_owned(),
+        subject: "subject".to_owned(),
         token: token(id, 36_000),
         grant_type,
         scope: scope("read write"),

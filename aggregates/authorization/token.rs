@@ -43,6 +43,8 @@ impl Authorization {
             return Ok(Vec::new());
         }
         let issued = IssuedToken {
+            client_id: granted.request.client_id.clone(),
+            subject: granted.request.subject.clone(),
             token: token_use.access,
             grant_type: GrantType::RefreshToken,
             scope,

@@ -66,11 +66,7 @@ impl RootSecret {
     /// base64 (either alphabet, with or without padding).
     pub fn from_text(text: &str) -> Result<Self, RootSecretError> {
         let text = text.trim();
-        let bytes = if text.len() == 2 * LENGTH {
-            from_hex(text)
-        } else {
-            from_base64(text)
-        };
+        let bytes = if text.len() == 2 * LENGTH { from_hex(text) } else { from_base64(text) };
         let bytes = bytes.ok_or(RootSecretError::Malformed)?;
         if bytes.iter().all(|byte| Some(byte) == bytes.first()) {
             return Err(RootSecretError::Placeholder);
@@ -110,9 +106,7 @@ impl RootSecret {
             return Err(RootSecretError::OpenToOthers { path, mode });
         }
         let mut text = Zeroizing::new(String::new());
-        file.take(LARGEST_FILE)
-            .read_to_string(&mut text)
-            .map_err(read)?;
+        file.take(LARGEST_FILE).read_to_string(&mut text).map_err(read)?;
         Self::from_text(&text)
     }
 
@@ -123,14 +117,9 @@ impl RootSecret {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             Some(_) | None => Path::new("."),
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let draft = directory.join(format!(".root-secret-{}", random_alphanumeric(16)));
-        let linked = self
-            .write(&draft)
-            .and_then(|()| fs::hard_link(&draft, path));
+        let linked = self.write(&draft).and_then(|()| fs::hard_link(&draft, path));
         fs::remove_file(&draft)?;
         match linked {
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -140,11 +129,7 @@ impl RootSecret {
     }
 
     fn write(&self, path: &Path) -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         let text = Zeroizing::new(GeneralPurpose::new(&URL_SAFE, NO_PAD).encode(*self.0));
         file.write_all(text.as_bytes())?;
         file.write_all(b"\n")?;
@@ -175,9 +160,7 @@ fn from_hex(text: &str) -> Option<Zeroizing<[u8; LENGTH]>> {
 fn from_base64(text: &str) -> Option<Zeroizing<[u8; LENGTH]>> {
     let unpadded = text.strip_suffix('=').unwrap_or(text);
     [URL_SAFE, STANDARD].iter().find_map(|alphabet| {
-        let decoded = GeneralPurpose::new(alphabet, NO_PAD)
-            .decode(unpadded)
-            .ok()?;
+        let decoded = GeneralPurpose::new(alphabet, NO_PAD).decode(unpadded).ok()?;
         let decoded = Zeroizing::new(decoded);
         Some(Zeroizing::new(decoded.as_slice().try_into().ok()?))
     })
@@ -265,18 +248,9 @@ mod tests {
         let padded = format!(" {base64}=\n");
         let expected = RootSecret::from_text(hex).unwrap();
         for text in [base64, &url_safe, &padded] {
-            assert_eq!(
-                RootSecret::from_text(text).unwrap().bytes(),
-                expected.bytes()
-            );
+            assert_eq!(RootSecret::from_text(text).unwrap().bytes(), expected.bytes());
         }
-        for text in [
-            "",
-            "secret",
-            &hex[2..],
-            &base64[1..],
-            &hex.replace('a', "g"),
-        ] {
+        for text in ["", "secret", &hex[2..], &base64[1..], &hex.replace('a', "g")] {
             let error = RootSecret::from_text(text).unwrap_err();
             assert!(matches!(error, RootSecretError::Malformed), "{text}");
         }

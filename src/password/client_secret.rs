@@ -52,9 +52,7 @@ pub fn verify_keyed(keys: &Keys, secret: &Secret, stored: &str) -> bool {
         .strip_prefix(KEYED)
         .and_then(|rest| rest.split_once('$'))
         .and_then(|(epoch, _)| keys.epoch(epoch.parse().ok()?))
-        .is_some_and(|keys| {
-            constant_time_eq(verifier_under(keys, secret).as_bytes(), stored.as_bytes())
-        })
+        .is_some_and(|keys| constant_time_eq(verifier_under(keys, secret).as_bytes(), stored.as_bytes()))
 }
 
 fn verifier_under(keys: &EpochKeys, secret: &Secret) -> String {
@@ -85,11 +83,7 @@ impl ClientSecretVerifier {
     }
 
     /// The verifier to store for a new secret.
-    pub async fn verifier(
-        &self,
-        kind: SecretKind,
-        secret: Secret,
-    ) -> Result<String, PasswordError> {
+    pub async fn verifier(&self, kind: SecretKind, secret: Secret) -> Result<String, PasswordError> {
         match kind {
             SecretKind::KeyedSha256 => Ok(keyed_verifier(&self.keys, &secret)),
             SecretKind::Argon2id => self.pool.hash(secret).await,
@@ -196,10 +190,7 @@ mod tests {
         let pool = PasswordPool::default();
         let verifier = ClientSecretVerifier::new(Arc::new(keys()), pool.clone());
         let secret = Secret::new("a secret somebody chose");
-        let stored = verifier
-            .verifier(SecretKind::Argon2id, secret.clone())
-            .await
-            .unwrap();
+        let stored = verifier.verifier(SecretKind::Argon2id, secret.clone()).await.unwrap();
         assert_eq!(kind_of(&stored), Some(SecretKind::Argon2id));
         for _ in 0..3 {
             assert_eq!(verifier.verify("1", &secret, &stored).await, Ok(true));
@@ -210,10 +201,7 @@ mod tests {
             assert_eq!(verifier.verify("1", &wrong, &stored).await, Ok(false));
         }
         assert_eq!(pool.verifications(), 3);
-        let rotated = verifier
-            .verifier(SecretKind::Argon2id, wrong)
-            .await
-            .unwrap();
+        let rotated = verifier.verifier(SecretKind::Argon2id, wrong).await.unwrap();
         assert_eq!(verifier.verify("1", &secret, &rotated).await, Ok(false));
     }
 
@@ -222,10 +210,7 @@ mod tests {
         let pool = PasswordPool::default();
         let verifier = ClientSecretVerifier::new(Arc::new(keys()), pool.clone());
         let secret = new_client_secret();
-        let stored = verifier
-            .verifier(SecretKind::KeyedSha256, secret.clone())
-            .await
-            .unwrap();
+        let stored = verifier.verifier(SecretKind::KeyedSha256, secret.clone()).await.unwrap();
         assert_eq!(verifier.verify("1", &secret, &stored).await, Ok(true));
         assert_eq!(pool.verifications(), 0);
         let unknown = verifier.verify("1", &secret, "plain").await;

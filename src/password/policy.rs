@@ -17,14 +17,8 @@ pub const LONGEST_PASSWORD: usize = 1024;
 /// The most common passwords long enough to pass the rule of length.
 const COMMON: &str = include_str!("common.txt");
 /// What somebody thinks of first on our pages.
-const PRODUCT_WORDS: [&str; 6] = [
-    "chancery",
-    "oauth",
-    "openid",
-    "authorization",
-    "authorize",
-    "administrator",
-];
+const PRODUCT_WORDS: [&str; 6] =
+    ["chancery", "oauth", "openid", "authorization", "authorize", "administrator"];
 /// A name shorter than this is in too many good passwords by chance.
 const SHORTEST_NAME: usize = 4;
 
@@ -32,17 +26,13 @@ const SHORTEST_NAME: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// Fewer than [`SHORTEST_PASSWORD`] characters.
-    #[error(
-        "Use at least {SHORTEST_PASSWORD} characters; three or four words are easy to remember."
-    )]
+    #[error("Use at least {SHORTEST_PASSWORD} characters; three or four words are easy to remember.")]
     TooShort,
     /// More than [`LONGEST_PASSWORD`] characters.
     #[error("Use at most {LONGEST_PASSWORD} characters.")]
     TooLong,
     /// Among the passwords that are tried first.
-    #[error(
-        "This password is among the first that attackers try; choose one that nobody else uses."
-    )]
+    #[error("This password is among the first that attackers try; choose one that nobody else uses.")]
     TooCommon,
     /// The user's or the product's name, with at most digits and signs added.
     #[error("This password is a name with little added; choose one that does not follow from it.")]
@@ -91,9 +81,9 @@ fn follows_from(password: &str, name: &str) -> bool {
     if name.chars().count() < SHORTEST_NAME {
         return password == name;
     }
-    password.split_once(name).is_some_and(|(before, after)| {
-        !before.chars().chain(after.chars()).any(char::is_alphabetic)
-    })
+    password
+        .split_once(name)
+        .is_some_and(|(before, after)| !before.chars().chain(after.chars()).any(char::is_alphabetic))
 }
 
 #[cfg(test)]
@@ -147,18 +137,10 @@ mod tests {
 
     #[test]
     fn names_with_little_added_are_refused() {
-        for password in [
-            "lovelace",
-            "Lovelace1815!",
-            "lovelace@example.org",
-            "chancery-2026",
-        ] {
+        for password in ["lovelace", "Lovelace1815!", "lovelace@example.org", "chancery-2026"] {
             assert_eq!(check(password), Err(PolicyError::LikeName), "{password}");
         }
-        assert_eq!(
-            check_policy("grace.hopper", "Grace.Hopper", ""),
-            Err(PolicyError::LikeName)
-        );
+        assert_eq!(check_policy("grace.hopper", "Grace.Hopper", ""), Err(PolicyError::LikeName));
         assert_eq!(check("lovelace liked engines"), Ok(()));
         assert_eq!(check("canada vacation"), Ok(()));
     }
@@ -174,12 +156,9 @@ mod tests {
 
     #[test]
     fn every_refusal_says_what_to_do() {
-        for refusal in [
-            PolicyError::TooShort,
-            PolicyError::TooLong,
-            PolicyError::TooCommon,
-            PolicyError::LikeName,
-        ] {
+        for refusal in
+            [PolicyError::TooShort, PolicyError::TooLong, PolicyError::TooCommon, PolicyError::LikeName]
+        {
             let text = refusal.to_string().to_lowercase();
             assert!(text.contains("use ") || text.contains("choose "), "{text}");
         }

@@ -10,14 +10,8 @@ fn pool() -> PasswordPool {
 async fn a_password_is_verified_against_its_hash() {
     let pool = pool();
     let stored = pool.hash("correct horse".into()).await.unwrap();
-    assert!(
-        stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
-        "{stored}"
-    );
-    assert_eq!(
-        pool.verify("correct horse".into(), Some(&stored)).await,
-        Ok(true)
-    );
+    assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+    assert_eq!(pool.verify("correct horse".into(), Some(&stored)).await, Ok(true));
     for wrong in ["Correct horse", "correct horse ", "correct hors", ""] {
         assert_eq!(pool.verify(wrong.into(), Some(&stored)).await, Ok(false));
     }
@@ -29,10 +23,7 @@ async fn a_password_is_never_cut() {
     let pool = pool();
     let long = "vxkq".repeat(256);
     let stored = pool.hash(long.as_str().into()).await.unwrap();
-    assert_eq!(
-        pool.verify(long.as_str().into(), Some(&stored)).await,
-        Ok(true)
-    );
+    assert_eq!(pool.verify(long.as_str().into(), Some(&stored)).await, Ok(true));
     let cut = &long[..long.len() - 1];
     assert_eq!(pool.verify(cut.into(), Some(&stored)).await, Ok(false));
 }
@@ -42,10 +33,7 @@ async fn one_password_typed_on_two_keyboards_is_one() {
     let pool = pool();
     let stored = pool.hash("\u{e5}ngstr\u{f6}m".into()).await.unwrap();
     let decomposed = "a\u{30a}ngstro\u{308}m";
-    assert_eq!(
-        pool.verify(decomposed.into(), Some(&stored)).await,
-        Ok(true)
-    );
+    assert_eq!(pool.verify(decomposed.into(), Some(&stored)).await, Ok(true));
 }
 
 #[tokio::test]
@@ -63,12 +51,7 @@ fn the_dummy_costs_what_a_real_hash_costs() {
     let cost = |phc: &str| {
         PasswordHash::new(phc).map(|hash| {
             let output = hash.hash.map(|output| output.len());
-            (
-                hash.algorithm.to_string(),
-                hash.version,
-                hash.params.to_string(),
-                output,
-            )
+            (hash.algorithm.to_string(), hash.version, hash.params.to_string(), output)
         })
     };
     assert_eq!(cost(DUMMY).unwrap(), cost(&real).unwrap());
@@ -100,10 +83,7 @@ async fn a_full_pool_is_busy_at_once_and_recovers() {
     while pool.places.available_permits() > 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(
-        pool.verify("x".into(), None).await,
-        Err(PasswordError::Busy)
-    );
+    assert_eq!(pool.verify("x".into(), None).await, Err(PasswordError::Busy));
     release.send(()).unwrap();
     assert!(working.await.unwrap().is_ok());
     assert_eq!(waiting.await.unwrap(), Ok(()));

@@ -84,10 +84,7 @@ fn every_touched_seal_is_refused() {
         }
         assert!(open(&sealed[..position]).is_err());
     }
-    assert_eq!(
-        open(&"A".repeat(LONGEST_SEAL + 1)),
-        Err(SealError::Malformed)
-    );
+    assert_eq!(open(&"A".repeat(LONGEST_SEAL + 1)), Err(SealError::Malformed));
 }
 
 #[test]
@@ -117,24 +114,12 @@ fn personal_data_opens_for_its_subject_only() {
     let key = SubjectKey::generate();
     let sealed = seal_personal(&key, "user-1", "ada@example.org").unwrap();
     assert!(sealed.starts_with("v1."));
-    assert_eq!(
-        open_personal(&key, "user-1", &sealed).unwrap(),
-        "ada@example.org"
-    );
-    assert_eq!(
-        open_personal(&key, "user-2", &sealed),
-        Err(SealError::Forged)
-    );
+    assert_eq!(open_personal(&key, "user-1", &sealed).unwrap(), "ada@example.org");
+    assert_eq!(open_personal(&key, "user-2", &sealed), Err(SealError::Forged));
     let other = SubjectKey::generate();
-    assert_eq!(
-        open_personal(&other, "user-1", &sealed),
-        Err(SealError::Forged)
-    );
+    assert_eq!(open_personal(&other, "user-1", &sealed), Err(SealError::Forged));
     for text in ["", "v1.", "v1.AAAA", "ada@example.org", &sealed[3..]] {
-        assert_eq!(
-            open_personal(&key, "user-1", text),
-            Err(SealError::Malformed)
-        );
+        assert_eq!(open_personal(&key, "user-1", text), Err(SealError::Malformed));
     }
     let again = seal_personal(&key, "user-1", "ada@example.org").unwrap();
     assert_ne!(sealed, again, "equal data must not show as equal");
@@ -148,22 +133,14 @@ fn a_subject_key_is_stored_wrapped() {
     let unwrapped = SubjectKey::unwrap(&keys(), &wrapped).unwrap();
     assert_eq!(open_personal(&unwrapped, "user-1", &sealed).unwrap(), "Ada");
     let stranger = Keys::derive(&RootSecret::generate()).unwrap();
-    assert_eq!(
-        SubjectKey::unwrap(&stranger, &wrapped).unwrap_err(),
-        SealError::Forged
-    );
+    assert_eq!(SubjectKey::unwrap(&stranger, &wrapped).unwrap_err(), SealError::Forged);
     assert_eq!(format!("{key:?}"), "[secret]");
 }
 
 #[test]
 fn a_key_at_rest_opens_under_its_name_only() {
     let sealed = seal_at_rest(&keys(), "signing_key/1", b"private").unwrap();
-    assert_eq!(
-        open_at_rest(&keys(), "signing_key/1", &sealed)
-            .unwrap()
-            .as_slice(),
-        b"private"
-    );
+    assert_eq!(open_at_rest(&keys(), "signing_key/1", &sealed).unwrap().as_slice(), b"private");
     let error = open_at_rest(&keys(), "signing_key/2", &sealed).unwrap_err();
     assert_eq!(error, SealError::Forged);
 }

@@ -61,48 +61,23 @@ impl Page for Login {
     const TEMPLATE: &'static str = "pages/login.html";
 
     fn title(&self) -> String {
-        if self.problem.is_some() {
-            "Error: Log in"
-        } else {
-            "Log in"
-        }
-        .to_owned()
+        if self.problem.is_some() { "Error: Log in" } else { "Log in" }.to_owned()
     }
 
     fn samples() -> Vec<Sample<Self>> {
-        let with = |problem| Self {
-            username: "admin".into(),
-            problem: Some(problem),
-            ..Self::default()
-        };
+        let with = |problem| Self { username: "admin".into(), problem: Some(problem), ..Self::default() };
         let next = paths::REGISTER.to_owned();
         let reason = Some("Log in to go on to Reports.".to_owned());
         vec![
-            Sample::nobody(
-                "login",
-                paths::LOGIN,
-                Self {
-                    next,
-                    reason,
-                    ..Self::default()
-                },
-            ),
+            Sample::nobody("login", paths::LOGIN, Self { next, reason, ..Self::default() }),
             Sample::nobody("login_wrong", paths::LOGIN, with(LoginProblem::Wrong)),
-            Sample::nobody(
-                "login_incomplete",
-                paths::LOGIN,
-                with(LoginProblem::Incomplete),
-            ),
+            Sample::nobody("login_incomplete", paths::LOGIN, with(LoginProblem::Incomplete)),
             Sample::nobody(
                 "login_throttled",
                 paths::LOGIN,
                 with(LoginProblem::Throttled { retry_after: 90 }),
             ),
-            Sample::nobody(
-                "login_expired",
-                paths::LOGIN,
-                with(LoginProblem::FormExpired),
-            ),
+            Sample::nobody("login_expired", paths::LOGIN, with(LoginProblem::FormExpired)),
         ]
     }
 }
@@ -115,10 +90,7 @@ impl Page for Logout {
     }
 
     fn samples() -> Vec<Sample<Self>> {
-        let page = |live_authorizations| Self {
-            next: String::new(),
-            live_authorizations,
-        };
+        let page = |live_authorizations| Self { next: String::new(), live_authorizations };
         vec![
             Sample::user("logout", paths::LOGOUT, page(2)),
             Sample::user("logout_nothing_live", paths::LOGOUT, page(0)),
@@ -130,34 +102,17 @@ impl Page for PasswordChange {
     const TEMPLATE: &'static str = "pages/password_change.html";
 
     fn title(&self) -> String {
-        if self.errors.is_empty() {
-            "Change your password"
-        } else {
-            "Error: Change your password"
-        }
-        .to_owned()
+        if self.errors.is_empty() { "Change your password" } else { "Error: Change your password" }.to_owned()
     }
 
     fn samples() -> Vec<Sample<Self>> {
         let mut errors = FormErrors::default();
         errors.push("old_password", "This is not your current password.");
         errors.push("new_password2", "The two new passwords differ.");
-        let page = |errors, retry_after| Self {
-            minimum_length: 8,
-            errors,
-            retry_after,
-        };
+        let page = |errors, retry_after| Self { minimum_length: 8, errors, retry_after };
         vec![
-            Sample::user(
-                "password_change",
-                paths::PASSWORD_CHANGE,
-                page(FormErrors::default(), None),
-            ),
-            Sample::user(
-                "password_change_wrong",
-                paths::PASSWORD_CHANGE,
-                page(errors, None),
-            ),
+            Sample::user("password_change", paths::PASSWORD_CHANGE, page(FormErrors::default(), None)),
+            Sample::user("password_change_wrong", paths::PASSWORD_CHANGE, page(errors, None)),
             Sample::user(
                 "password_change_throttled",
                 paths::PASSWORD_CHANGE,

@@ -10,10 +10,7 @@ use super::{Page, paths};
 /// The values of the form, as typed; each field has the name it has on the wire. Checkboxes are
 /// sent as `on`, or not at all.
 #[derive(Debug, Clone, Default, Serialize)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is a checkbox of the form"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a checkbox of the form")]
 pub struct ApplicationForm {
     /// What people call it; may be empty.
     pub name: String,
@@ -119,43 +116,18 @@ impl Page for RegisterApplication {
 
     fn title(&self) -> String {
         let title = "Register a new application";
-        if self.errors.is_empty() {
-            title.to_owned()
-        } else {
-            format!("Error: {title}")
-        }
+        if self.errors.is_empty() { title.to_owned() } else { format!("Error: {title}") }
     }
 
     fn samples() -> Vec<Sample<Self>> {
         let mut errors = FormErrors::default();
-        errors.push(
-            "client_id",
-            "Application with this Client ID already exists.",
-        );
-        errors.push(
-            "redirect_uris",
-            "redirect_uris cannot be empty with grant_type authorization-code",
-        );
-        errors.push(
-            "retry_window_seconds",
-            "The retry window is 0 to 60 seconds.",
-        );
-        let page = |errors| Self {
-            form: sample_form(),
-            errors,
-            default_lifetime: 36_000,
-        };
+        errors.push("client_id", "Application with this Client ID already exists.");
+        errors.push("redirect_uris", "redirect_uris cannot be empty with grant_type authorization-code");
+        errors.push("retry_window_seconds", "The retry window is 0 to 60 seconds.");
+        let page = |errors| Self { form: sample_form(), errors, default_lifetime: 36_000 };
         vec![
-            Sample::user(
-                "application_register",
-                paths::REGISTER,
-                page(FormErrors::default()),
-            ),
-            Sample::superuser(
-                "application_register_superuser",
-                paths::REGISTER,
-                page(FormErrors::default()),
-            ),
+            Sample::user("application_register", paths::REGISTER, page(FormErrors::default())),
+            Sample::superuser("application_register_superuser", paths::REGISTER, page(FormErrors::default())),
             Sample::user("application_register_wrong", paths::REGISTER, page(errors)),
         ]
     }
@@ -165,17 +137,9 @@ impl Page for EditApplication {
     const TEMPLATE: &'static str = "pages/application_edit.html";
 
     fn title(&self) -> String {
-        let called = if self.name.is_empty() {
-            &self.form.client_id
-        } else {
-            &self.name
-        };
+        let called = if self.name.is_empty() { &self.form.client_id } else { &self.name };
         let title = format!("Edit {called}");
-        if self.errors.is_empty() {
-            title
-        } else {
-            format!("Error: {title}")
-        }
+        if self.errors.is_empty() { title } else { format!("Error: {title}") }
     }
 
     fn samples() -> Vec<Sample<Self>> {
@@ -189,16 +153,9 @@ impl Page for EditApplication {
             ..sample_form()
         };
         let mut errors = FormErrors::default();
-        errors.push(
-            "redirect_uris",
-            "redirect uri URI Validation error. invalid_scheme: ftp://x/y",
-        );
-        let page = |errors| Self {
-            name: "Reports".into(),
-            form: form.clone(),
-            errors,
-            default_lifetime: 36_000,
-        };
+        errors.push("redirect_uris", "redirect uri URI Validation error. invalid_scheme: ftp://x/y");
+        let page =
+            |errors| Self { name: "Reports".into(), form: form.clone(), errors, default_lifetime: 36_000 };
         vec![
             Sample::superuser("application_edit", &path, page(FormErrors::default())),
             Sample::user("application_edit_wrong", &path, page(errors)),
@@ -216,9 +173,6 @@ fn sample_form() -> ApplicationForm {
         samples::CLIENT_ID.into(),
         samples::CLIENT_SECRET.into(),
         samples::SEALED.into(),
-        vec![
-            scope("read", "Reading scope"),
-            scope("write", "Writing scope"),
-        ],
+        vec![scope("read", "Reading scope"), scope("write", "Writing scope")],
     )
 }

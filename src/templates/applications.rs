@@ -99,11 +99,7 @@ impl ApplicationRow {
     /// What people call it: its name, else its client id.
     #[must_use]
     pub fn called(&self) -> &str {
-        if self.name.is_empty() {
-            &self.client_id
-        } else {
-            &self.name
-        }
+        if self.name.is_empty() { &self.client_id } else { &self.name }
     }
 }
 
@@ -135,39 +131,18 @@ impl Page for ApplicationList {
         };
         let rows = vec![
             row("Reports", samples::CLIENT_ID, ApplicationState::Live),
-            row(
-                "",
-                "kV3b0dJwqYtq4mXo7cZ2n8RfHs6LxAgT1uEiPpNy",
-                ApplicationState::Live,
-            ),
-            row(
-                "Nightly export",
-                "nightly-export",
-                ApplicationState::Disabled,
-            ),
+            row("", "kV3b0dJwqYtq4mXo7cZ2n8RfHs6LxAgT1uEiPpNy", ApplicationState::Live),
+            row("Nightly export", "nightly-export", ApplicationState::Disabled),
         ];
-        let paging = Paging {
-            newer: None,
-            older: Some(format!("{}?before=3", paths::APPLICATIONS)),
-        };
-        let empty = Self {
-            rows: Vec::new(),
-            paging: Paging::default(),
-        };
+        let paging = Paging { newer: None, older: Some(format!("{}?before=3", paths::APPLICATIONS)) };
+        let empty = Self { rows: Vec::new(), paging: Paging::default() };
         vec![
             Sample::superuser(
                 "application_list",
                 paths::APPLICATIONS,
-                Self {
-                    rows: rows.clone(),
-                    paging: paging.clone(),
-                },
+                Self { rows: rows.clone(), paging: paging.clone() },
             ),
-            Sample::user(
-                "application_list_own",
-                paths::APPLICATIONS,
-                Self { rows, paging },
-            ),
+            Sample::user("application_list_own", paths::APPLICATIONS, Self { rows, paging }),
             Sample::user("application_list_empty", paths::APPLICATIONS, empty),
         ]
     }
@@ -201,10 +176,7 @@ impl Page for ApplicationDetail {
             ..sample_detail()
         };
         let gone = Self {
-            row: ApplicationRow {
-                state: ApplicationState::Deleted,
-                ..sample_row()
-            },
+            row: ApplicationRow { state: ApplicationState::Deleted, ..sample_row() },
             may_change: false,
             ..sample_detail()
         };
@@ -224,8 +196,7 @@ impl Page for RotatedSecret {
     }
 
     fn samples() -> Vec<Sample<Self>> {
-        let path =
-            paths::application_action(samples::CLIENT_ID, paths::ApplicationAction::RotateSecret);
+        let path = paths::application_action(samples::CLIENT_ID, paths::ApplicationAction::RotateSecret);
         let page = Self {
             name: "Reports".into(),
             client_id: samples::CLIENT_ID.into(),
@@ -261,10 +232,7 @@ fn sample_detail() -> ApplicationDetail {
         allowed_origins: Vec::new(),
         scopes: vec!["read".into(), "write".into()],
         resources: vec!["https://api.example/".into()],
-        remarks: vec![
-            "PKCE is required.".into(),
-            "Consent is asked every time.".into(),
-        ],
+        remarks: vec!["PKCE is required.".into(), "Consent is asked every time.".into()],
         access_token_lifetime: 36_000,
         secret_set_at: Some(samples::at(-86_400 * 3)),
         authorizations: 1,

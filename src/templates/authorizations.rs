@@ -72,22 +72,13 @@ impl Page for AuthorizationList {
             scopes: Vec::new(),
             ..sample_row()
         };
-        let paging = Paging {
-            newer: Some(paths::AUTHORIZATIONS.into()),
-            older: None,
-        };
-        let empty = Self {
-            rows: Vec::new(),
-            paging: Paging::default(),
-        };
+        let paging = Paging { newer: Some(paths::AUTHORIZATIONS.into()), older: None };
+        let empty = Self { rows: Vec::new(), paging: Paging::default() };
         vec![
             Sample::user(
                 "authorization_list",
                 paths::AUTHORIZATIONS,
-                Self {
-                    rows: vec![sample_row(), spent],
-                    paging,
-                },
+                Self { rows: vec![sample_row(), spent], paging },
             ),
             Sample::user("authorization_list_empty", paths::AUTHORIZATIONS, empty),
         ]
@@ -104,12 +95,7 @@ impl Page for AuthorizationDetail {
     fn samples() -> Vec<Sample<Self>> {
         let path = paths::authorization(samples::AUTHORIZATION_ID);
         let dead = Self {
-            row: AuthorizationRow {
-                seal: Seal::Revoked,
-                live_tokens: 0,
-                scopes: Vec::new(),
-                ..sample_row()
-            },
+            row: AuthorizationRow { seal: Seal::Revoked, live_tokens: 0, scopes: Vec::new(), ..sample_row() },
             tokens: Vec::new(),
             resource_owner: None,
             may_open_application: false,
@@ -128,10 +114,7 @@ fn sample_row() -> AuthorizationRow {
         application: "Reports".into(),
         client_id: samples::CLIENT_ID.into(),
         seal: Seal::Live,
-        scopes: vec![
-            ScopeLine::new("read", "Reading scope"),
-            ScopeLine::new("write", "Writing scope"),
-        ],
+        scopes: vec![ScopeLine::new("read", "Reading scope"), ScopeLine::new("write", "Writing scope")],
         granted_at: samples::at(-7_400),
         live_tokens: 2,
     }
@@ -151,27 +134,9 @@ fn sample_detail() -> AuthorizationDetail {
         redirect_uri: "http://127.0.0.1:8000/noexist/callback".into(),
         resources: vec!["https://api.example/".into()],
         tokens: vec![
-            token(
-                "0193a5f2c3d44e1b9a7712ab34cd56ef",
-                "Access token",
-                Seal::Live,
-                -200,
-                35_800,
-            ),
-            token(
-                "0193a5f2c3d54e1b9a7712ab34cd5700",
-                "Refresh token",
-                Seal::Live,
-                -200,
-                86_400 * 30,
-            ),
-            token(
-                "0193a5f27bd4470c8a519f3c2e10aa42",
-                "Refresh token",
-                Seal::Used,
-                -7_390,
-                86_400 * 30,
-            ),
+            token("0193a5f2c3d44e1b9a7712ab34cd56ef", "Access token", Seal::Live, -200, 35_800),
+            token("0193a5f2c3d54e1b9a7712ab34cd5700", "Refresh token", Seal::Live, -200, 86_400 * 30),
+            token("0193a5f27bd4470c8a519f3c2e10aa42", "Refresh token", Seal::Used, -7_390, 86_400 * 30),
         ],
         may_open_application: true,
         roll: samples::authorization_roll(),

@@ -34,10 +34,7 @@ impl Link {
     /// A link in words.
     #[must_use]
     pub fn new(label: impl Into<String>, href: impl Into<String>) -> Self {
-        Self {
-            label: label.into(),
-            href: href.into(),
-        }
+        Self { label: label.into(), href: href.into() }
     }
 }
 
@@ -54,10 +51,7 @@ impl ScopeLine {
     /// A scope as people read it.
     #[must_use]
     pub fn new(name: impl Into<String>, description: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            description: description.into(),
-        }
+        Self { name: name.into(), description: description.into() }
     }
 }
 
@@ -102,10 +96,7 @@ pub struct FieldError {
 impl FormErrors {
     /// Adds what is wrong with a field; a field may have several.
     pub fn push(&mut self, field: &'static str, message: impl Into<String>) {
-        self.0.push(FieldError {
-            field,
-            message: message.into(),
-        });
+        self.0.push(FieldError { field, message: message.into() });
     }
 
     /// Whether nothing is wrong.

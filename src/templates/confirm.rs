@@ -75,9 +75,7 @@ impl Confirm {
     pub fn enable_application(client_id: &str, called: &str) -> Self {
         Self {
             heading: format!("Enable {called}?"),
-            sentences: vec![
-                "It may ask for tokens again. Tokens revoked before stay revoked.".into(),
-            ],
+            sentences: vec!["It may ask for tokens again. Tokens revoked before stay revoked.".into()],
             button: "Enable the application".into(),
             ..Self::of_application(client_id, ApplicationAction::Enable)
         }
@@ -110,11 +108,7 @@ impl Confirm {
                 0 => "Revoke the authorization".into(),
                 n => format!("Revoke {}", live_tokens(n)),
             },
-            radius: Radius {
-                live_tokens: tokens,
-                authorizations: 0,
-            }
-            .lines(),
+            radius: Radius { live_tokens: tokens, authorizations: 0 }.lines(),
             action: paths::authorization_revoke(id),
             danger: true,
             cancel: paths::AUTHORIZATIONS.into(),
@@ -138,19 +132,11 @@ impl Radius {
     fn lines(self) -> Vec<(u64, String)> {
         let mut lines = Vec::new();
         if self.live_tokens > 0 {
-            let word = if self.live_tokens == 1 {
-                "live token dies"
-            } else {
-                "live tokens die"
-            };
+            let word = if self.live_tokens == 1 { "live token dies" } else { "live tokens die" };
             lines.push((self.live_tokens, word.to_owned()));
         }
         if self.authorizations > 0 {
-            let word = if self.authorizations == 1 {
-                "authorization ends"
-            } else {
-                "authorizations end"
-            };
+            let word = if self.authorizations == 1 { "authorization ends" } else { "authorizations end" };
             lines.push((self.authorizations, word.to_owned()));
         }
         lines
@@ -166,33 +152,18 @@ impl Page for Confirm {
 
     fn samples() -> Vec<Sample<Self>> {
         let id = samples::CLIENT_ID;
-        let radius = Radius {
-            live_tokens: 3,
-            authorizations: 1,
-        };
+        let radius = Radius { live_tokens: 3, authorizations: 1 };
         let page = |name, page: Self| {
             let path = page.action.clone();
             Sample::user(name, &path, page)
         };
         vec![
-            page(
-                "confirm_delete",
-                Self::delete_application(id, "Reports", radius),
-            ),
-            page(
-                "confirm_delete_unused",
-                Self::delete_application(id, id, Radius::default()),
-            ),
-            page(
-                "confirm_disable",
-                Self::disable_application(id, "Reports", radius),
-            ),
+            page("confirm_delete", Self::delete_application(id, "Reports", radius)),
+            page("confirm_delete_unused", Self::delete_application(id, id, Radius::default())),
+            page("confirm_disable", Self::disable_application(id, "Reports", radius)),
             page("confirm_enable", Self::enable_application(id, "Reports")),
             page("confirm_rotate", Self::rotate_secret(id, "Reports")),
-            page(
-                "confirm_revoke",
-                Self::revoke_authorization(samples::AUTHORIZATION_ID, "Reports", 3),
-            ),
+            page("confirm_revoke", Self::revoke_authorization(samples::AUTHORIZATION_ID, "Reports", 3)),
         ]
     }
 }

@@ -67,11 +67,7 @@ impl RedirectTarget {
                 host: parsed[Position::BeforeHost..Position::AfterPort].to_owned(),
                 after: parsed[Position::AfterPort..].to_owned(),
             },
-            Ok(_) | Err(_) => Self {
-                before: String::new(),
-                host: uri.to_owned(),
-                after: String::new(),
-            },
+            Ok(_) | Err(_) => Self { before: String::new(), host: uri.to_owned(), after: String::new() },
         }
     }
 }
@@ -93,9 +89,7 @@ impl Page for Consent {
             redirect: RedirectTarget::of("com.example.tool:/callback"),
             warnings: vec![
                 ConsentWarning::NativeApplication,
-                ConsentWarning::UrlClientId {
-                    host: "tool.example".into(),
-                },
+                ConsentWarning::UrlClientId { host: "tool.example".into() },
                 ConsentWarning::PlainHttp,
             ],
             remembered: false,
@@ -114,10 +108,7 @@ fn sample() -> Consent {
         client_id: samples::CLIENT_ID.into(),
         registered_by: Some("admin".into()),
         username: "admin".into(),
-        scopes: vec![
-            ScopeLine::new("read", "Reading scope"),
-            ScopeLine::new("write", "Writing scope"),
-        ],
+        scopes: vec![ScopeLine::new("read", "Reading scope"), ScopeLine::new("write", "Writing scope")],
         resources: Vec::new(),
         redirect: RedirectTarget::of("http://127.0.0.1:8000/noexist/callback"),
         warnings: Vec::new(),
@@ -132,30 +123,17 @@ mod tests {
     use super::*;
 
     fn cut(uri: &str) -> (String, String, String) {
-        let RedirectTarget {
-            before,
-            host,
-            after,
-        } = RedirectTarget::of(uri);
+        let RedirectTarget { before, host, after } = RedirectTarget::of(uri);
         (before, host, after)
     }
 
     #[test]
     fn the_host_of_a_redirect_uri_stands_out() {
         let parts = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
-        assert_eq!(
-            cut("http://127.0.0.1:8000/cb?a=b"),
-            parts("http://", "127.0.0.1:8000", "/cb?a=b")
-        );
-        assert_eq!(
-            cut("https://a.example@b.example/cb"),
-            parts("https://a.example@", "b.example", "/cb")
-        );
+        assert_eq!(cut("http://127.0.0.1:8000/cb?a=b"), parts("http://", "127.0.0.1:8000", "/cb?a=b"));
+        assert_eq!(cut("https://a.example@b.example/cb"), parts("https://a.example@", "b.example", "/cb"));
         assert_eq!(cut("http://[::1]:9/cb"), parts("http://", "[::1]:9", "/cb"));
         assert_eq!(cut("http://t/p"), parts("http://", "t", "/p"));
-        assert_eq!(
-            cut("com.example.tool:/cb"),
-            parts("", "com.example.tool:/cb", "")
-        );
+        assert_eq!(cut("com.example.tool:/cb"), parts("", "com.example.tool:/cb", ""));
     }
 }

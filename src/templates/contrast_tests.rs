@@ -13,45 +13,23 @@ const DECORATION: [&str; 1] = ["rule"];
 type Palette = BTreeMap<String, [f64; 3]>;
 
 fn without_comments(css: &str) -> String {
-    css.split("/*")
-        .map(|part| part.split_once("*/").map_or(part, |(_, rest)| rest))
-        .collect()
+    css.split("/*").map(|part| part.split_once("*/").map_or(part, |(_, rest)| rest)).collect()
 }
 
 /// The colours of the n-th `:root` block: 0 is light, 1 is dark.
 fn palette(n: usize) -> Palette {
     let css = without_comments(STYLE);
-    let block = css
-        .split(":root {")
-        .nth(n + 1)
-        .unwrap()
-        .split_once('}')
-        .unwrap()
-        .0
-        .to_owned();
-    let colours = block
-        .split(';')
-        .filter_map(|line| line.split_once(':'))
-        .filter_map(|(name, value)| {
-            let hex = value.trim().strip_prefix('#')?;
-            let channel =
-                |at: usize| f64::from(u8::from_str_radix(&hex[at..at + 2], 16).unwrap()) / 255.0;
-            Some((
-                name.trim().trim_start_matches("--").to_owned(),
-                [channel(0), channel(2), channel(4)],
-            ))
-        });
+    let block = css.split(":root {").nth(n + 1).unwrap().split_once('}').unwrap().0.to_owned();
+    let colours = block.split(';').filter_map(|line| line.split_once(':')).filter_map(|(name, value)| {
+        let hex = value.trim().strip_prefix('#')?;
+        let channel = |at: usize| f64::from(u8::from_str_radix(&hex[at..at + 2], 16).unwrap()) / 255.0;
+        Some((name.trim().trim_start_matches("--").to_owned(), [channel(0), channel(2), channel(4)]))
+    });
     colours.collect()
 }
 
 fn luminance(colour: [f64; 3]) -> f64 {
-    let [r, g, b] = colour.map(|c| {
-        if c <= 0.04045 {
-            c / 12.92
-        } else {
-            ((c + 0.055) / 1.055).powf(2.4)
-        }
-    });
+    let [r, g, b] = colour.map(|c| if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) });
     0.2126 * r + 0.7152 * g + 0.0722 * b
 }
 
@@ -63,19 +41,14 @@ fn contrast(a: [f64; 3], b: [f64; 3]) -> f64 {
 /// Bodies of all rules outside the palettes, media queries flattened.
 fn rules() -> Vec<String> {
     let css = without_comments(STYLE);
-    css.split('}')
-        .filter_map(|rule| rule.rsplit_once('{'))
-        .map(|(_, body)| body.to_owned())
-        .collect()
+    css.split('}').filter_map(|rule| rule.rsplit_once('{')).map(|(_, body)| body.to_owned()).collect()
 }
 
 fn colour_of(body: &str, property: &str) -> Option<String> {
-    body.split(';')
-        .filter_map(|line| line.split_once(':'))
-        .find_map(|(name, value)| {
-            let value = value.trim().strip_prefix("var(--")?.strip_suffix(')')?;
-            (name.trim() == property).then(|| value.to_owned())
-        })
+    body.split(';').filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
+        let value = value.trim().strip_prefix("var(--")?.strip_suffix(')')?;
+        (name.trim() == property).then(|| value.to_owned())
+    })
 }
 
 /// Every pair of text and ground that a rule names, or can meet.
@@ -132,10 +105,7 @@ fn edges_and_marks_can_be_seen_light_and_dark() {
 #[test]
 fn colours_are_named_in_the_palettes_and_nowhere_else() {
     let (light, dark) = (palette(0), palette(1));
-    assert_eq!(
-        light.keys().collect::<Vec<_>>(),
-        dark.keys().collect::<Vec<_>>()
-    );
+    assert_eq!(light.keys().collect::<Vec<_>>(), dark.keys().collect::<Vec<_>>());
     for body in rules().iter().filter(|body| !body.contains("--paper:")) {
         for (property, value) in body.split(';').filter_map(|line| line.split_once(':')) {
             for raw in ["#", "rgb", "hsl", "oklch"] {

@@ -60,7 +60,9 @@ impl ErrorPage {
             status: 403,
             heading: "Forbidden (403)".into(),
             happened: "The form did not prove that it came from this server, so nothing was done.".into(),
-            advice: "Go back, reload the page and send the form again. Cookies must be allowed for this address.".into(),
+            advice:
+                "Go back, reload the page and send the form again. Cookies must be allowed for this address."
+                    .into(),
             retry_after: None,
             correlation_id,
         }
@@ -95,9 +97,7 @@ impl ErrorPage {
         Self {
             status: 429,
             heading: "Too many attempts (429)".into(),
-            happened:
-                "There were too many attempts in a short time, so this one was not looked at."
-                    .into(),
+            happened: "There were too many attempts in a short time, so this one was not looked at.".into(),
             advice: "Wait, then try again. Trying earlier does not help.".into(),
             retry_after: Some(retry_after),
             correlation_id,
@@ -111,7 +111,8 @@ impl ErrorPage {
             status: 500,
             heading: "The server failed (500)".into(),
             happened: "The fault is the server's, not yours.".into(),
-            advice: "Try again. If it happens again, give the reference below to whoever runs this server.".into(),
+            advice: "Try again. If it happens again, give the reference below to whoever runs this server."
+                .into(),
             retry_after: None,
             correlation_id,
         }
@@ -123,8 +124,7 @@ impl ErrorPage {
         Self {
             status: 503,
             heading: "Not available at the moment (503)".into(),
-            happened: "The server cannot answer for certain right now, and it does not guess."
-                .into(),
+            happened: "The server cannot answer for certain right now, and it does not guess.".into(),
             advice: "Wait a moment, then try again.".into(),
             retry_after: Some(retry_after),
             correlation_id,
@@ -160,21 +160,13 @@ impl Page for ErrorPage {
         let id = || Some("0193a5f2-7bd4-7470-8a51-9f3c2e10aa42".to_owned());
         vec![
             Sample::nobody("error_forbidden", "/admin/login/", Self::forged_form(id())),
-            Sample::user(
-                "error_not_yours",
-                "/o/applications/x/",
-                Self::not_yours(id()),
-            ),
+            Sample::user("error_not_yours", "/o/applications/x/", Self::not_yours(id())),
             Sample::user(
                 "error_bad_request",
                 "/o/applications/",
                 Self::bad_request("The form has the field name twice.", id()),
             ),
-            Sample::nobody(
-                "error_too_many",
-                "/admin/login/",
-                Self::too_many_attempts(90, id()),
-            ),
+            Sample::nobody("error_too_many", "/admin/login/", Self::too_many_attempts(90, id())),
             Sample::nobody("error_internal", "/", Self::internal(id())),
             Sample::nobody("error_unavailable", "/", Self::unavailable(5, None)),
         ]
@@ -191,27 +183,9 @@ impl Page for NotFound {
     fn samples() -> Vec<Sample<Self>> {
         let path = "/noexist/callback";
         vec![
-            Sample::user(
-                "not_found",
-                path,
-                Self {
-                    arrival: Arrival::Plain,
-                },
-            ),
-            Sample::user(
-                "not_found_code",
-                path,
-                Self {
-                    arrival: Arrival::WithCode,
-                },
-            ),
-            Sample::nobody(
-                "not_found_error",
-                path,
-                Self {
-                    arrival: Arrival::WithError,
-                },
-            ),
+            Sample::user("not_found", path, Self { arrival: Arrival::Plain }),
+            Sample::user("not_found_code", path, Self { arrival: Arrival::WithCode }),
+            Sample::nobody("not_found_error", path, Self { arrival: Arrival::WithError }),
         ]
     }
 }

@@ -53,12 +53,7 @@ impl Home {
     /// The home page of somebody who is not logged in.
     #[must_use]
     pub fn outside(next: NextStep, issuer: impl Into<String>) -> Self {
-        Self {
-            next,
-            issuer: issuer.into(),
-            figures: None,
-            roll: None,
-        }
+        Self { next, issuer: issuer.into(), figures: None, roll: None }
     }
 }
 
@@ -78,27 +73,15 @@ impl Page for Home {
         let command = "chancery createsuperuser".to_owned();
         let home = |next| Self::outside(next, "http://127.0.0.1:8000");
         let figures = |applications, events| {
-            Some(Figures {
-                applications,
-                authorizations: applications,
-                live_tokens: 3,
-                events,
-            })
+            Some(Figures { applications, authorizations: applications, live_tokens: 3, events })
         };
         vec![
-            Sample::nobody(
-                "home_fresh",
-                paths::HOME,
-                home(NextStep::CreateSuperuser { command }),
-            ),
+            Sample::nobody("home_fresh", paths::HOME, home(NextStep::CreateSuperuser { command })),
             Sample::nobody("home_log_in", paths::HOME, home(NextStep::LogIn)),
             Sample::user(
                 "home_no_application",
                 paths::HOME,
-                Self {
-                    figures: figures(0, 3),
-                    ..home(NextStep::RegisterApplication)
-                },
+                Self { figures: figures(0, 3), ..home(NextStep::RegisterApplication) },
             ),
             Sample::superuser(
                 "home_history",

@@ -116,21 +116,13 @@ impl Roll {
             match days.last_mut() {
                 Some(day) if day.date == date => day.push(entry),
                 Some(_) | None => {
-                    let mut day = RollDay {
-                        date,
-                        at: entry.at,
-                        groups: Vec::new(),
-                    };
+                    let mut day = RollDay { date, at: entry.at, groups: Vec::new() };
                     day.push(entry);
                     days.push(day);
                 }
             }
         }
-        Self {
-            days,
-            older,
-            newest: None,
-        }
+        Self { days, older, newest: None }
     }
 
     /// The same page with a link back to the newest events.
@@ -146,10 +138,7 @@ impl RollDay {
         match self.groups.last_mut() {
             Some(group) if group.branch == entry.branch => group.entries.push(entry),
             Some(_) | None => {
-                self.groups.push(RollGroup {
-                    branch: entry.branch.clone(),
-                    entries: vec![entry],
-                });
+                self.groups.push(RollGroup { branch: entry.branch.clone(), entries: vec![entry] });
             }
         }
     }
@@ -163,11 +152,7 @@ mod tests {
         let at = DateTime::from_timestamp(day * 86_400, 0).unwrap();
         let entry = TimelineEntry::new(position, at, Seal::Neutral, "");
         match branch {
-            Some(id) => entry.on_branch(Branch {
-                id: id.into(),
-                label: id.into(),
-                href: None,
-            }),
+            Some(id) => entry.on_branch(Branch { id: id.into(), label: id.into(), href: None }),
             None => entry,
         }
     }

@@ -42,28 +42,17 @@ pub struct Rendered {
 impl<C> Sample<C> {
     /// Seen by somebody who is not logged in.
     pub fn nobody(name: &'static str, path: &str, page: C) -> Self {
-        Self {
-            name,
-            chrome: chrome(None, path),
-            page,
-        }
+        Self { name, chrome: chrome(None, path), page }
     }
 
     /// Seen by an ordinary user.
     pub fn user(name: &'static str, path: &str, page: C) -> Self {
-        Self {
-            name,
-            chrome: chrome(Some("reader"), path),
-            page,
-        }
+        Self { name, chrome: chrome(Some("reader"), path), page }
     }
 
     /// Seen by a superuser.
     pub fn superuser(name: &'static str, path: &str, page: C) -> Self {
-        let chrome = Chrome {
-            is_superuser: true,
-            ..chrome(Some("admin"), path)
-        };
+        let chrome = Chrome { is_superuser: true, ..chrome(Some("admin"), path) };
         Self { name, chrome, page }
     }
 
@@ -97,17 +86,10 @@ pub fn render_all(templates: &Templates) -> Result<Vec<Rendered>, TemplateError>
     Ok(rendered)
 }
 
-fn render_page<C: Page>(
-    templates: &Templates,
-    rendered: &mut Vec<Rendered>,
-) -> Result<(), TemplateError> {
+fn render_page<C: Page>(templates: &Templates, rendered: &mut Vec<Rendered>) -> Result<(), TemplateError> {
     for Sample { name, chrome, page } in C::samples() {
         let html = templates.render(&chrome, &page)?;
-        rendered.push(Rendered {
-            name,
-            template: C::TEMPLATE,
-            html,
-        });
+        rendered.push(Rendered { name, template: C::TEMPLATE, html });
     }
     Ok(())
 }
@@ -143,45 +125,25 @@ pub(super) fn application_roll() -> Roll {
         entry.branch = branch();
     }
     let mut all = vec![
-        entry(
-            4_217,
-            -60,
-            Seal::Live,
-            "A token for the application itself was issued, good for 10 hours.",
-        )
-        .detail("Scopes", "read write")
-        .detail("Grant type", "client_credentials")
-        .detail("Token", "0193a5f2d0aa4e1b9a7712ab34cd5811"),
-        entry(
-            4_216,
-            -95,
-            Seal::Refused,
-            "A token request was refused: the client secret was wrong.",
-        )
-        .detail("Error", "invalid_client")
-        .detail("From", "127.0.0.1")
-        .detail("Correlation", "0193a5f2-7bd4-7470-8a51-9f3c2e10aa42"),
+        entry(4_217, -60, Seal::Live, "A token for the application itself was issued, good for 10 hours.")
+            .detail("Scopes", "read write")
+            .detail("Grant type", "client_credentials")
+            .detail("Token", "0193a5f2d0aa4e1b9a7712ab34cd5811"),
+        entry(4_216, -95, Seal::Refused, "A token request was refused: the client secret was wrong.")
+            .detail("Error", "invalid_client")
+            .detail("From", "127.0.0.1")
+            .detail("Correlation", "0193a5f2-7bd4-7470-8a51-9f3c2e10aa42"),
     ];
     all.append(&mut entries);
     all.push(
-        entry(
-            4_140,
-            -86_400 * 2,
-            Seal::Neutral,
-            "The redirect URIs were changed.",
-        )
-        .by("admin")
-        .detail("Added", "https://reports.example/cb"),
+        entry(4_140, -86_400 * 2, Seal::Neutral, "The redirect URIs were changed.")
+            .by("admin")
+            .detail("Added", "https://reports.example/cb"),
     );
     all.push(
-        entry(
-            4_101,
-            -86_400 * 3,
-            Seal::Live,
-            "Reports was registered with the form.",
-        )
-        .by("admin")
-        .detail("Client type", "confidential"),
+        entry(4_101, -86_400 * 3, Seal::Live, "Reports was registered with the form.")
+            .by("admin")
+            .detail("Client type", "confidential"),
     );
     Roll::new(all, Some("?before=4101".into()))
 }
@@ -193,20 +155,10 @@ pub(super) fn authorization_roll() -> Roll {
 
 fn authorization_entries() -> Vec<TimelineEntry> {
     vec![
-        entry(
-            4_215,
-            -200,
-            Seal::Live,
-            "The refresh token was exchanged for a new pair.",
-        )
-        .detail("Access token", "0193a5f2c3d44e1b9a7712ab34cd56ef")
-        .detail("Refresh token", "0193a5f2c3d54e1b9a7712ab34cd5700"),
-        entry(
-            4_214,
-            -200,
-            Seal::Used,
-            "The former access and refresh tokens are spent.",
-        ),
+        entry(4_215, -200, Seal::Live, "The refresh token was exchanged for a new pair.")
+            .detail("Access token", "0193a5f2c3d44e1b9a7712ab34cd56ef")
+            .detail("Refresh token", "0193a5f2c3d54e1b9a7712ab34cd5700"),
+        entry(4_214, -200, Seal::Used, "The former access and refresh tokens are spent."),
         entry(
             4_209,
             -7_390,
@@ -215,21 +167,11 @@ fn authorization_entries() -> Vec<TimelineEntry> {
         )
         .detail("Scopes", "read write")
         .detail("From", "127.0.0.1"),
-        entry(
-            4_208,
-            -7_400,
-            Seal::Live,
-            "admin allowed Reports to read and write.",
-        )
-        .by("admin")
-        .detail("Sent to", "http://127.0.0.1:8000/noexist/callback")
-        .link("The application", paths::application(CLIENT_ID)),
-        entry(
-            4_180,
-            -90_000,
-            Seal::Expired,
-            "A code was issued and ran out before it was used.",
-        ),
+        entry(4_208, -7_400, Seal::Live, "admin allowed Reports to read and write.")
+            .by("admin")
+            .detail("Sent to", "http://127.0.0.1:8000/noexist/callback")
+            .link("The application", paths::application(CLIENT_ID)),
+        entry(4_180, -90_000, Seal::Expired, "A code was issued and ran out before it was used."),
         entry(
             4_177,
             -90_600,

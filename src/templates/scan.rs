@@ -17,27 +17,19 @@ impl Tag {
 /// Start tags, in order. Our own templates are regular enough: attributes in double quotes, and
 /// no `<` or `>` inside them.
 pub(super) fn tags(html: &str) -> Vec<Tag> {
-    html.split('<')
-        .skip(1)
-        .filter(|text| !text.starts_with(['/', '!']))
-        .map(tag)
-        .collect()
+    html.split('<').skip(1).filter(|text| !text.starts_with(['/', '!'])).map(tag).collect()
 }
 
 fn tag(text: &str) -> Tag {
     let inside = text.split_once('>').unwrap().0.trim_end_matches('/');
-    let (name, mut rest) = inside
-        .split_once(char::is_whitespace)
-        .unwrap_or((inside, ""));
+    let (name, mut rest) = inside.split_once(char::is_whitespace).unwrap_or((inside, ""));
     let mut attributes = BTreeMap::new();
     loop {
         rest = rest.trim_start();
         if rest.is_empty() {
             break;
         }
-        let end = rest
-            .find(|c: char| c == '=' || c.is_whitespace())
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(rest.len());
         let attribute = rest[..end].to_owned();
         rest = &rest[end..];
         let mut value = String::new();
@@ -46,13 +38,7 @@ fn tag(text: &str) -> Tag {
             value = text.to_owned();
             rest = after;
         }
-        assert!(
-            attributes.insert(attribute.clone(), value).is_none(),
-            "{attribute} twice in <{inside}>"
-        );
+        assert!(attributes.insert(attribute.clone(), value).is_none(), "{attribute} twice in <{inside}>");
     }
-    Tag {
-        name: name.to_owned(),
-        attributes,
-    }
+    Tag { name: name.to_owned(), attributes }
 }

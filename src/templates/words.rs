@@ -13,17 +13,14 @@ const ID_WHOLE: usize = 18;
 /// Makes the words available to templates.
 pub(super) fn register(environment: &mut Environment<'static>) {
     environment.add_filter("short_id", id_parts);
-    environment.add_filter("plural", |n: u64, one: &str, many: &str| {
-        plural(n, one, many)
-    });
+    environment.add_filter("plural", |n: u64, one: &str, many: &str| plural(n, one, many));
     environment.add_filter("grouped", |n: u64| grouped(n));
     environment.add_filter("duration", |seconds: u64| duration(seconds));
     environment.add_filter("absolute", |at: &str| moment(at).map(absolute));
     environment.add_filter("clock", |at: &str| moment(at).map(clock));
     environment.add_filter("day", |at: &str| moment(at).map(day));
-    environment.add_filter("relative", |at: &str, now: &str| {
-        Ok::<_, Error>(relative(moment(at)?, moment(now)?))
-    });
+    environment
+        .add_filter("relative", |at: &str, now: &str| Ok::<_, Error>(relative(moment(at)?, moment(now)?)));
     environment.add_test("identifier", is_identifier);
 }
 
@@ -52,11 +49,7 @@ pub fn segment(text: &str) -> String {
 }
 
 fn percent(byte: u8) -> [char; 3] {
-    let digit = |nibble: u8| {
-        char::from_digit(u32::from(nibble), 16)
-            .unwrap_or('0')
-            .to_ascii_uppercase()
-    };
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0').to_ascii_uppercase();
     ['%', digit(byte >> 4), digit(byte & 15)]
 }
 
@@ -110,11 +103,7 @@ pub fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
         s @ 5_184_000..=63_071_999 => plural(s / 2_592_000, "month", "months"),
         s => plural(s / 31_536_000, "year", "years"),
     };
-    if seconds < 0 {
-        format!("in {distance}")
-    } else {
-        format!("{distance} ago")
-    }
+    if seconds < 0 { format!("in {distance}") } else { format!("{distance} ago") }
 }
 
 fn clock(at: DateTime<Utc>) -> String {
@@ -126,15 +115,11 @@ fn day(at: DateTime<Utc>) -> String {
 }
 
 fn moment(at: &str) -> Result<DateTime<Utc>, Error> {
-    at.parse()
-        .map_err(|_| Error::new(ErrorKind::InvalidOperation, "not an RFC 3339 time"))
+    at.parse().map_err(|_| Error::new(ErrorKind::InvalidOperation, "not an RFC 3339 time"))
 }
 
 fn is_identifier(text: &str) -> bool {
-    text.len() > ID_WHOLE
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
+    text.len() > ID_WHOLE && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
 }
 
 fn id_parts(id: &str) -> BTreeMap<&'static str, String> {
@@ -164,10 +149,7 @@ mod tests {
 
     #[test]
     fn a_long_id_is_shortened_in_the_middle_and_a_short_one_is_not() {
-        assert_eq!(
-            short_id("0193a5f27bd4470c8a519f3c2e"),
-            "0193a5…3c2e".replace("3c2e", "9f3c2e")
-        );
+        assert_eq!(short_id("0193a5f27bd4470c8a519f3c2e"), "0193a5…3c2e".replace("3c2e", "9f3c2e"));
         assert_eq!(short_id("reports"), "reports");
         assert_eq!(short_id("ééééééxxxxxxxxxxxxxéééééé"), "éééééé…éééééé");
     }
@@ -197,10 +179,7 @@ mod tests {
 
     #[test]
     fn a_client_id_that_is_a_url_is_one_path_segment() {
-        assert_eq!(
-            segment("https://a.example/x?y"),
-            "https%3A%2F%2Fa.example%2Fx%3Fy"
-        );
+        assert_eq!(segment("https://a.example/x?y"), "https%3A%2F%2Fa.example%2Fx%3Fy");
         assert_eq!(segment("aZ0-._~"), "aZ0-._~");
     }
 }

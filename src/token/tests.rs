@@ -59,17 +59,10 @@ fn a_token_names_its_id_and_is_minted_alike_every_time() {
         let text = minted(&keys, kind, &id);
         assert_eq!(parsed(&keys, kind, &text).as_ref(), Some(&id));
         assert_eq!(minted(&keys, kind, &id), text);
-        let length = if kind == TokenKind::RefreshToken {
-            72
-        } else {
-            68
-        };
+        let length = if kind == TokenKind::RefreshToken { 72 } else { 68 };
         assert_eq!(text.len(), length);
         let bare = text.strip_prefix(prefix(kind)).unwrap();
-        assert!(
-            bare.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-        );
+        assert!(bare.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
     }
 }
 
@@ -157,10 +150,7 @@ fn every_generation_has_its_own_refresh_token() {
     let (keys, id) = (keys(), id());
     for generation in [0, 1, 255, 256, u32::MAX] {
         let token = mint_refresh_token(&keys, &id, generation).unwrap();
-        let expected = RefreshToken {
-            authorization_id: id.clone(),
-            generation,
-        };
+        let expected = RefreshToken { authorization_id: id.clone(), generation };
         assert_eq!(parse_refresh_token(&keys, token.expose()), Some(expected));
     }
     let first = mint_refresh_token(&keys, &id, 0).unwrap();

@@ -1,0 +1,231 @@
+//! What does a node remember? The rows that can be asked for by key, kept current by the same row
+//! operations that the database executes.
+//!
+//! A row that is read from the database while events commit could be older than what memory has
+//! already seen. So every remembered row carries the position it is *as of*: operations up to it are
+//! skipped, later ones applied, and those that arrive while a row is on its way are kept aside for it.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashlink::LruCache;
+
+use crate::row::{Residency, Row, RowOp, Table, Value};
+
+const SHARDS: usize = 16;
+
+/// The remembered rows of all tables.
+pub struct Memory {
+    tables: HashMap<&'static str, TableMemory>,
+}
+
+struct TableMemory {
+    table: &'static Table,
+    shards: Vec<Mutex<Shard>>,
+}
+
+struct Shard {
+    rows: LruCache<String, Remembered>,
+    loading: HashMap<String, Vec<(i64, RowOp)>>,
+}
+
+#[derive(Clone)]
+struct Remembered {
+    row: Option<Arc<Row>>,
+    as_of: i64,
+}
+
+/// What memory says about a key.
+pub enum Lookup {
+    /// It knows: the row, or that there is none.
+    Known(Option<Arc<Row>>),
+    /// It must be read; the caller reads it and reports with [`Memory::loaded`].
+    MustLoad,
+}
+
+impl Memory {
+    /// An empty memory for these tables, holding at most `capacity` rows of each cached one.
+    pub fn new(tables: impl Iterator<Item = &'static Table>, capacity: usize) -> Self {
+        let tables = tables
+            .filter(|table| table.residency != Residency::Stored)
+            .map(|table| (table.name, TableMemory::new(table, capacity)))
+            .collect();
+        Self { tables }
+    }
+
+    /// Looks a row up without I/O and, when it must be read, starts keeping its operations aside.
+    #[must_use]
+    pub fn lookup(&self, table: &'static Table, key: &str) -> Lookup {
+        let Some(memory) = self.tables.get(table.name) else { return Lookup::MustLoad };
+        let mut shard = memory.shard(key);
+        if let Some(remembered) = shard.rows.get(key) {
+            return Lookup::Known(remembered.row.clone());
+        }
+        if table.residency == Residency::Resident {
+            return Lookup::Known(None);
+        }
+        shard.loading.entry(key.to_owned()).or_default();
+        Lookup::MustLoad
+    }
+
+    /// Takes a row that was read as of a position, with what happened to it meanwhile.
+    pub fn loaded(&self, table: &'static Table, key: &str, row: Option<Row>, as_of: i64) -> Option<Arc<Row>> {
+        let Some(memory) = self.tables.get(table.name) else { return row.map(Arc::new) };
+        let mut shard = memory.shard(key);
+        let mut remembered = Remembered { row: row.map(Arc::new), as_of };
+        for (position, op) in shard.loading.remove(key).unwrap_or_default() {
+            remembered.apply(position, &op);
+        }
+        let row = remembered.row.clone();
+        shard.rows.insert(key.to_owned(), remembered);
+        row
+    }
+
+    /// Gives up a read that failed or was abandoned.
+    pub fn abandoned(&self, table: &'static Table, key: &str) {
+        if let Some(memory) = self.tables.get(table.name) {
+            memory.shard(key).loading.remove(key);
+        }
+    }
+
+    /// Applies an operation of the event at `position` to what is remembered.
+    pub fn apply(&self, position: i64, op: &RowOp) {
+        let Some(memory) = self.tables.get(op.table().name) else { return };
+        match op {
+            RowOp::Insert { row, .. } => memory.apply_to(row.first(), position, op),
+            RowOp::Update { key, .. } | RowOp::Delete { key, .. } => {
+                memory.apply_to(key.first(), position, op)
+            }
+            RowOp::Expire { before, .. } => memory.expire(*before, position, op),
+        }
+    }
+
+    /// Every remembered row of a table, for tests and for verification of a running node.
+    #[must_use]
+    pub fn snapshot(&self, table: &'static Table) -> Vec<Arc<Row>> {
+        let Some(memory) = self.tables.get(table.name) else { return Vec::new() };
+        memory
+            .shards
+            .iter()
+            .flat_map(|shard| {
+                lock(shard)
+                    .rows
+                    .iter()
+                    .filter_map(|(_, remembered)| remembered.row.clone())
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}
+
+impl TableMemory {
+    fn new(table: &'static Table, capacity: usize) -> Self {
+        let resident = table.residency == Residency::Resident;
+        let shards = (0..SHARDS)
+            .map(|_| {
+                let rows = if resident {
+                    LruCache::new_unbounded()
+                } else {
+                    LruCache::new((capacity / SHARDS).max(1))
+                };
+                Mutex::new(Shard { rows, loading: HashMap::new() })
+            })
+            .collect();
+        Self { table, shards }
+    }
+
+    fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let index = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default();
+        #[allow(clippy::indexing_slicing, reason = "the index is taken modulo the number of shards")]
+        lock(&self.shards[index])
+    }
+
+    fn apply_to(&self, key: Option<&Value>, position: i64, op: &RowOp) {
+        let Some(Value::Text(key)) = key else { return };
+        let mut shard = self.shard(key);
+        if let Some(pending) = shard.loading.get_mut(key) {
+            pending.push((position, op.clone()));
+        }
+        if let Some(remembered) = shard.rows.get_mut(key) {
+            remembered.apply(position, op);
+        } else if self.keeps_new_rows(op) {
+            let mut remembered = Remembered { row: None, as_of: 0 };
+            remembered.apply(position, op);
+            shard.rows.insert(key.clone(), remembered);
+        }
+    }
+
+    /// A new row is likely to be asked for soon: it enters memory without being read back.
+    fn keeps_new_rows(&self, op: &RowOp) -> bool {
+        matches!(op, RowOp::Insert { .. }) && self.table.residency != Residency::Stored
+    }
+
+    fn expire(&self, before: i64, position: i64, op: &RowOp) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            for pending in shard.loading.values_mut() {
+                pending.push((position, op.clone()));
+            }
+            let gone: Vec<String> = shard
+                .rows
+                .iter()
+                .filter(|(_, remembered)| remembered.expires(self.table, before))
+                .map(|(key, _)| key.clone())
+                .collect();
+            for key in gone {
+                shard.rows.remove(&key);
+            }
+        }
+    }
+}
+
+impl Remembered {
+    fn apply(&mut self, position: i64, op: &RowOp) {
+        if position <= self.as_of {
+            return;
+        }
+        self.as_of = position;
+        match op {
+            RowOp::Insert { row, .. } => self.row = Some(Arc::new(row.clone())),
+            RowOp::Update { set, .. } => {
+                if let Some(row) = &mut self.row {
+                    update(Arc::make_mut(row), set);
+                }
+            }
+            RowOp::Delete { .. } => self.row = None,
+            RowOp::Expire { table, before } => {
+                if self.expires(table, *before) {
+                    self.row = None;
+                }
+            }
+        }
+    }
+
+    fn expires(&self, table: &Table, before: i64) -> bool {
+        self.row.as_ref().is_some_and(|row| ended(table, row, before))
+    }
+}
+
+/// Sets cells of a row.
+pub fn update(row: &mut Row, set: &[(usize, Value)]) {
+    for (column, value) in set {
+        if let Some(cell) = row.get_mut(*column) {
+            cell.clone_from(value);
+        }
+    }
+}
+
+/// Whether a row's last use lies before the horizon.
+#[must_use]
+pub fn ended(table: &Table, row: &Row, before: i64) -> bool {
+    let cell = table.keep_until.and_then(|column| row.get(column));
+    matches!(cell, Some(Value::Int(until)) if *until < before)
+}
+
+/// A poisoned lock only says that another thread stopped; rows are replaced whole, never half.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,44 @@
+//! How is a read model asked? Memory first for a row by its key, one portable SQL text for the rest.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::row::{Row, Table, Value};
+
+/// Why a question has no answer. Never a reason to refuse a client: it is our fault, not theirs.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The database does not answer (in time).
+    #[error("the database is not available: {reason}")]
+    Unavailable {
+        /// For the log.
+        reason: String,
+    },
+    /// A row does not have the shape its table promises.
+    #[error("column {column} of table {table} is damaged")]
+    Damaged {
+        /// The table.
+        table: &'static str,
+        /// The first column that does not fit.
+        column: &'static str,
+    },
+}
+
+/// What the journal offers to read models.
+#[async_trait]
+pub trait Read: Send + Sync {
+    /// The row with this key: from memory when it is warm, else from the database, once.
+    async fn find(&self, table: &'static Table, key: &str) -> Result<Option<Arc<Row>>, ReadError>;
+
+    /// Rows of a query. Placeholders are `$1`, `$2`, … and first appear in that order; only text,
+    /// 64-bit integers and nulls come back.
+    async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, ReadError>;
+}
+
+/// `a.client_id, a.name, …` for a select list.
+#[must_use]
+pub fn columns(table: &Table, alias: &str) -> String {
+    let names: Vec<String> = table.columns.iter().map(|column| format!("{alias}.{}", column.name)).collect();
+    names.join(", ")
+}

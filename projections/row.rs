@@ -1,0 +1,272 @@
+//! What does a projection do to its tables? Row operations: typed, pure, the same for memory and for
+//! every engine, so that a new read model touches no engine file.
+
+use chrono::{DateTime, Utc};
+
+use crate::read::ReadError;
+
+/// A cell. Two types and null are enough, and mean the same on every engine: truth values are 0 and 1,
+/// times are milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Value {
+    /// SQL NULL.
+    Null,
+    /// A 64-bit integer.
+    Int(i64),
+    /// Text.
+    Text(String),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Value::Text(text)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Value::Int(number)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Value::Int(i64::from(number))
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Value::Int(i64::from(truth))
+    }
+}
+
+impl From<DateTime<Utc>> for Value {
+    fn from(time: DateTime<Utc>) -> Self {
+        Value::Int(time.timestamp_millis())
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+/// The type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// `text`
+    Text,
+    /// `bigint`
+    Int,
+}
+
+/// A column of a read-model table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: ColumnKind,
+}
+
+/// A text column.
+#[must_use]
+pub const fn text(name: &'static str) -> Column {
+    Column { name, kind: ColumnKind::Text }
+}
+
+/// An integer column (numbers, truth values, times).
+#[must_use]
+pub const fn int(name: &'static str) -> Column {
+    Column { name, kind: ColumnKind::Int }
+}
+
+/// How much of a table memory holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residency {
+    /// All of it, before the node is ready: a miss is an answer.
+    Resident,
+    /// Rows on first use, least recently used ones leave.
+    Cached,
+    /// Nothing: lists and histories are read with SQL.
+    Stored,
+}
+
+/// A read-model table. `migrations/` creates it with exactly these columns in this order.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// How many of the first columns are the primary key. Tables held in memory have one.
+    pub key: usize,
+    /// All columns.
+    pub columns: &'static [Column],
+    /// The column (milliseconds) after which a row may leave; `None` = rows stay.
+    pub keep_until: Option<usize>,
+    /// How much of it memory holds.
+    pub residency: Residency,
+}
+
+impl Table {
+    /// Index of a column by name; the projections' own tests cover every name used.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+}
+
+/// Cells in the order of the table's columns.
+pub type Row = Vec<Value>;
+
+/// One change of one table.
+#[derive(Clone, Debug)]
+pub enum RowOp {
+    /// Adds a row; there is none with this key.
+    Insert {
+        /// Where.
+        table: &'static Table,
+        /// All cells.
+        row: Row,
+    },
+    /// Changes cells of the row with this key; nothing happens when it has left.
+    Update {
+        /// Where.
+        table: &'static Table,
+        /// The key's cells.
+        key: Vec<Value>,
+        /// Column index and new cell.
+        set: Vec<(usize, Value)>,
+    },
+    /// Removes the row with this key.
+    Delete {
+        /// Where.
+        table: &'static Table,
+        /// The key's cells.
+        key: Vec<Value>,
+    },
+    /// Removes every row whose `keep_until` lies before this time (milliseconds).
+    Expire {
+        /// Where.
+        table: &'static Table,
+        /// The horizon.
+        before: i64,
+    },
+}
+
+impl RowOp {
+    /// The table it changes.
+    #[must_use]
+    pub fn table(&self) -> &'static Table {
+        match self {
+            RowOp::Insert { table, .. }
+            | RowOp::Update { table, .. }
+            | RowOp::Delete { table, .. }
+            | RowOp::Expire { table, .. } => table,
+        }
+    }
+
+    /// An update by column names. A name that does not exist changes nothing; each projection's
+    /// tests compare rows, so a misspelt one fails there.
+    #[must_use]
+    pub fn update(table: &'static Table, key: impl Into<Value>, set: Vec<(&str, Value)>) -> Self {
+        let set = set.into_iter().filter_map(|(name, value)| Some((table.column(name)?, value))).collect();
+        RowOp::Update { table, key: vec![key.into()], set }
+    }
+}
+
+/// Reads the cells of a row one after the other, with the column named when one does not fit.
+pub struct Cells<'a> {
+    table: &'static Table,
+    row: &'a [Value],
+    next: usize,
+}
+
+impl<'a> Cells<'a> {
+    /// Starts at the first column.
+    #[must_use]
+    pub fn new(table: &'static Table, row: &'a [Value]) -> Self {
+        Self { table, row, next: 0 }
+    }
+
+    fn take(&mut self) -> Option<&'a Value> {
+        let value = self.row.get(self.next);
+        self.next += 1;
+        value
+    }
+
+    fn damaged(&self) -> ReadError {
+        let column = self.table.columns.get(self.next.saturating_sub(1)).map_or("?", |column| column.name);
+        ReadError::Damaged { table: self.table.name, column }
+    }
+
+    /// Text, not null.
+    pub fn text(&mut self) -> Result<String, ReadError> {
+        self.optional_text()?.ok_or_else(|| self.damaged())
+    }
+
+    /// Text or null.
+    pub fn optional_text(&mut self) -> Result<Option<String>, ReadError> {
+        match self.take() {
+            Some(Value::Text(text)) => Ok(Some(text.clone())),
+            Some(Value::Null) => Ok(None),
+            Some(Value::Int(_)) | None => Err(self.damaged()),
+        }
+    }
+
+    /// An integer, not null.
+    pub fn int(&mut self) -> Result<i64, ReadError> {
+        self.optional_int()?.ok_or_else(|| self.damaged())
+    }
+
+    /// An integer or null.
+    pub fn optional_int(&mut self) -> Result<Option<i64>, ReadError> {
+        match self.take() {
+            Some(Value::Int(number)) => Ok(Some(*number)),
+            Some(Value::Null) => Ok(None),
+            Some(Value::Text(_)) | None => Err(self.damaged()),
+        }
+    }
+
+    /// A truth value.
+    pub fn truth(&mut self) -> Result<bool, ReadError> {
+        Ok(self.int()? != 0)
+    }
+
+    /// A time, not null.
+    pub fn time(&mut self) -> Result<DateTime<Utc>, ReadError> {
+        self.optional_time()?.ok_or_else(|| self.damaged())
+    }
+
+    /// A time or null.
+    pub fn optional_time(&mut self) -> Result<Option<DateTime<Utc>>, ReadError> {
+        match self.optional_int()? {
+            None => Ok(None),
+            Some(millis) => DateTime::from_timestamp_millis(millis).map(Some).ok_or_else(|| self.damaged()),
+        }
+    }
+
+    /// Text parsed by the type it belongs to.
+    pub fn parsed<T>(&mut self, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, ReadError> {
+        let text = self.text()?;
+        parse(&text).ok_or_else(|| self.damaged())
+    }
+
+    /// JSON text of a serde type.
+    pub fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, ReadError> {
+        self.parsed(|text| serde_json::from_str(text).ok())
+    }
+}
+
+/// The JSON text of a value for a cell; a value that cannot be written is null.
+#[must_use]
+pub fn json(value: &impl serde::Serialize) -> Value {
+    serde_json::to_string(value).map_or(Value::Null, Value::Text)
+}

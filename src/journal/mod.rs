@@ -1,0 +1,1 @@
+//! How does a command become durable, and how is it read again?
