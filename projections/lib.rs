@@ -10,6 +10,8 @@
 //! | [`consents`] | consent | need the person be asked again? |
 //! | [`timeline`] (eventual) | all | what happened to this thing, in order? |
 //!
+//! What stands on several of them at once is asked of [`validity`].
+//!
 //! A projection turns an event into row operations and nothing else. *Transactional* ones are written
 //! in the transaction of their events and applied to memory from the same operations, so that what is
 //! written and what is remembered cannot diverge. *Eventual* ones follow with a checkpoint.
@@ -25,20 +27,34 @@
 )]
 #![warn(missing_docs)]
 
+pub mod applications;
+pub mod authorizations;
+pub mod consents;
 pub mod memory;
 pub mod projection;
 pub mod read;
 pub mod row;
+pub mod sessions;
+pub mod timeline;
 pub mod tokens;
+pub mod users;
+pub mod validity;
 
 use projection::Projection;
 use row::Table;
 
 /// Read models written in the transaction of their events.
-pub const TRANSACTIONAL: &[&Projection] = &[&tokens::PROJECTION];
+pub const TRANSACTIONAL: &[&Projection] = &[
+    &applications::PROJECTION,
+    &users::PROJECTION,
+    &sessions::PROJECTION,
+    &authorizations::PROJECTION,
+    &tokens::PROJECTION,
+    &consents::PROJECTION,
+];
 
 /// Read models that follow with a checkpoint of their own.
-pub const EVENTUAL: &[&Projection] = &[];
+pub const EVENTUAL: &[&Projection] = &[&timeline::PROJECTION];
 
 /// Every table of the transactional read models.
 pub fn transactional_tables() -> impl Iterator<Item = &'static Table> {

@@ -69,13 +69,20 @@ impl Memory {
         Lookup::MustLoad
     }
 
-    /// Takes a row that was read as of a position, with what happened to it meanwhile.
+    /// Takes a row that was read as of a position, with what happened to it meanwhile. A row that memory
+    /// has seen more of stays. Reads of one key go one at a time: the first to report ends the keeping
+    /// aside.
     pub fn loaded(&self, table: &'static Table, key: &str, row: Option<Row>, as_of: i64) -> Option<Arc<Row>> {
         let Some(memory) = self.tables.get(table.name) else { return row.map(Arc::new) };
         let mut shard = memory.shard(key);
         let mut remembered = Remembered { row: row.map(Arc::new), as_of };
         for (position, op) in shard.loading.remove(key).unwrap_or_default() {
             remembered.apply(position, &op);
+        }
+        if let Some(present) = shard.rows.peek(key)
+            && present.as_of > remembered.as_of
+        {
+            return present.row.clone();
         }
         let row = remembered.row.clone();
         shard.rows.insert(key.to_owned(), remembered);
@@ -95,7 +102,7 @@ impl Memory {
         match op {
             RowOp::Insert { row, .. } => memory.apply_to(row.first(), position, op),
             RowOp::Update { key, .. } | RowOp::Delete { key, .. } => {
-                memory.apply_to(key.first(), position, op)
+                memory.apply_to(key.first(), position, op);
             }
             RowOp::Expire { before, .. } => memory.expire(*before, position, op),
         }

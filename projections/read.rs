@@ -42,3 +42,27 @@ pub fn columns(table: &Table, alias: &str) -> String {
     let names: Vec<String> = table.columns.iter().map(|column| format!("{alias}.{}", column.name)).collect();
     names.join(", ")
 }
+
+/// The number that a `SELECT count(*)` answers.
+pub(crate) async fn count(read: &dyn Read, sql: &str, parameters: &[Value]) -> Result<i64, ReadError> {
+    let rows = read.query(sql, parameters).await?;
+    match rows.first().and_then(|row| row.first()) {
+        Some(Value::Int(count)) => Ok(*count),
+        Some(Value::Null | Value::Text(_)) | None => {
+            Err(ReadError::Unavailable { reason: "a count came back as something else".to_owned() })
+        }
+    }
+}
+
+/// The text in the first column of the first row, if there is a row.
+pub(crate) async fn first_text(
+    read: &dyn Read,
+    sql: &str,
+    parameters: &[Value],
+) -> Result<Option<String>, ReadError> {
+    let row = read.query(sql, parameters).await?.into_iter().next();
+    match row.and_then(|row| row.into_iter().next()) {
+        Some(Value::Text(text)) => Ok(Some(text)),
+        Some(Value::Null | Value::Int(_)) | None => Ok(None),
+    }
+}

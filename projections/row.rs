@@ -1,6 +1,7 @@
 //! What does a projection do to its tables? Row operations: typed, pure, the same for memory and for
 //! every engine, so that a new read model touches no engine file.
 
+use aggregates::values::SecretRef;
 use chrono::{DateTime, Utc};
 
 use crate::read::ReadError;
@@ -173,11 +174,16 @@ impl RowOp {
         }
     }
 
-    /// An update by column names. A name that does not exist changes nothing; each projection's
-    /// tests compare rows, so a misspelt one fails there.
+    /// An update by column names. A name that does not exist changes nothing, so a program in which
+    /// checks are on stops there.
     #[must_use]
     pub fn update(table: &'static Table, key: impl Into<Value>, set: Vec<(&str, Value)>) -> Self {
-        let set = set.into_iter().filter_map(|(name, value)| Some((table.column(name)?, value))).collect();
+        let column = |name: &str| {
+            let index = table.column(name);
+            debug_assert!(index.is_some(), "table {} has no column {name}", table.name);
+            index
+        };
+        let set = set.into_iter().filter_map(|(name, value)| Some((column(name)?, value))).collect();
         RowOp::Update { table, key: vec![key.into()], set }
     }
 }
@@ -259,6 +265,26 @@ impl<'a> Cells<'a> {
         parse(&text).ok_or_else(|| self.damaged())
     }
 
+    /// The serde name of a unit variant, as [`name`] writes it.
+    pub fn named<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, ReadError> {
+        self.parsed(parse_name)
+    }
+
+    /// The serde name of a unit variant, or null.
+    pub fn optional_named<T: serde::de::DeserializeOwned>(&mut self) -> Result<Option<T>, ReadError> {
+        let text = self.optional_text()?;
+        text.map(|text| parse_name(&text).ok_or_else(|| self.damaged())).transpose()
+    }
+
+    /// A secret's reference: its id and kind, or two nulls.
+    pub fn secret(&mut self) -> Result<Option<SecretRef>, ReadError> {
+        match (self.optional_text()?, self.optional_named()?) {
+            (Some(id), Some(kind)) => Ok(Some(SecretRef { id, kind })),
+            (None, None) => Ok(None),
+            (Some(_), None) | (None, Some(_)) => Err(self.damaged()),
+        }
+    }
+
     /// JSON text of a serde type.
     pub fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, ReadError> {
         self.parsed(|text| serde_json::from_str(text).ok())
@@ -269,4 +295,17 @@ impl<'a> Cells<'a> {
 #[must_use]
 pub fn json(value: &impl serde::Serialize) -> Value {
     serde_json::to_string(value).map_or(Value::Null, Value::Text)
+}
+
+/// The serde name of a unit variant for a cell, without the quotes of JSON.
+#[must_use]
+pub fn name(value: &impl serde::Serialize) -> Value {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => Value::Text(name),
+        Ok(_) | Err(_) => Value::Null,
+    }
+}
+
+fn parse_name<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_value(serde_json::Value::String(text.to_owned())).ok()
 }

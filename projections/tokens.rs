@@ -12,7 +12,7 @@ use aggregates::values::{Confirmation, GrantType, Resource, Scope};
 use chrono::{DateTime, Utc};
 
 use crate::projection::{Projection, Recorded};
-use crate::read::{Read, ReadError};
+use crate::read::{Read, ReadError, count};
 use crate::row::{Cells, Residency, Row, RowOp, Table, Value, int, json, text};
 
 /// One row an access token.
@@ -67,7 +67,7 @@ pub struct Token {
 }
 
 impl Token {
-    fn from_row(row: &Row) -> Result<Self, ReadError> {
+    pub(crate) fn from_row(row: &Row) -> Result<Self, ReadError> {
         let mut cells = Cells::new(&TABLE, row);
         Ok(Self {
             token_id: cells.text()?,
@@ -96,6 +96,42 @@ pub async fn find_token(read: &dyn Read, token_id: &str) -> Result<Option<Token>
     read.find(&TABLE, token_id).await?.map(|row| Token::from_row(&row)).transpose()
 }
 
+/// A token counts when it stands and its authorization, if it has one, was not taken back.
+const COUNT_LIVE: &str = "SELECT count(*) FROM tokens t \
+     LEFT JOIN authorizations a ON a.authorization_id = t.authorization_id \
+     WHERE t.revoked_at IS NULL AND (t.authorization_id IS NULL OR a.status = 'granted')";
+
+/// How many live tokens an application has.
+pub async fn count_live_tokens_of_client(
+    read: &dyn Read,
+    client_id: &str,
+    now: DateTime<Utc>,
+) -> Result<i64, ReadError> {
+    let sql = format!("{COUNT_LIVE} AND t.client_id = $1 AND t.expires_at > $2");
+    count(read, &sql, &[client_id.into(), now.into()]).await
+}
+
+/// How many live tokens an authorization has.
+pub async fn count_live_tokens_of_authorization(
+    read: &dyn Read,
+    authorization_id: &str,
+    now: DateTime<Utc>,
+) -> Result<i64, ReadError> {
+    let sql = format!("{COUNT_LIVE} AND t.authorization_id = $1 AND t.expires_at > $2");
+    count(read, &sql, &[authorization_id.into(), now.into()]).await
+}
+
+/// How many live tokens speak for a user. They are found by the user's authorizations, which spares
+/// every new token an index entry.
+pub async fn count_live_tokens_of_user(
+    read: &dyn Read,
+    subject: &str,
+    now: DateTime<Utc>,
+) -> Result<i64, ReadError> {
+    let sql = format!("{COUNT_LIVE} AND a.subject = $1 AND t.expires_at > $2");
+    count(read, &sql, &[subject.into(), now.into()]).await
+}
+
 fn apply(recorded: &Recorded<'_>, ops: &mut Vec<RowOp>) {
     match recorded.event {
         AnyEvent::Authorization(event) => authorization(recorded.aggregate_id, event, ops),
@@ -113,7 +149,7 @@ fn apply(recorded: &Recorded<'_>, ops: &mut Vec<RowOp>) {
 fn authorization(authorization_id: &str, event: &AuthorizationEvent, ops: &mut Vec<RowOp>) {
     match event {
         AuthorizationEvent::TokenIssued { issued, at } => {
-            ops.push(insert_issued(authorization_id, issued, *at))
+            ops.push(insert_issued(authorization_id, issued, *at));
         }
         AuthorizationEvent::TokenRefreshed { issued, replaced_token_id, at } => {
             ops.push(revoke(replaced_token_id, *at));

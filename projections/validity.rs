@@ -1,0 +1,79 @@
+//! May this be used now? What stands on several read models at once (RFC 7662 §2.2, RFC 6750 §3.1).
+//!
+//! Ending an application, an authorization or a user touches one row; what hangs on it dies here, where
+//! it is asked for.
+
+use chrono::{DateTime, Utc};
+
+use crate::applications::{Application, find_application};
+use crate::authorizations::{Authorization, find_authorization};
+use crate::read::{Read, ReadError};
+use crate::sessions::{Session, find_session};
+use crate::tokens::{Token, find_token};
+use crate::users::{User, find_user};
+
+/// An access token that may be used now, with whom it concerns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveToken {
+    /// The token.
+    pub token: Token,
+    /// The client it was issued to.
+    pub application: Application,
+    /// The resource owner; `None` for a client's own token.
+    pub user: Option<User>,
+}
+
+/// The token with this id if it may be used at this instant: it stands, its application may be used,
+/// its authorization was not taken back and its user is not locked.
+pub async fn find_live_token(
+    read: &dyn Read,
+    token_id: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<LiveToken>, ReadError> {
+    let Some(token) = find_token(read, token_id).await?.filter(|token| token.stands(now)) else {
+        return Ok(None);
+    };
+    let application = find_application(read, &token.client_id).await?.filter(Application::is_usable);
+    let Some(application) = application else { return Ok(None) };
+    if !is_authorized(read, &token).await? {
+        return Ok(None);
+    }
+    let user = match &token.subject {
+        None => None,
+        Some(subject) => match find_user(read, subject).await?.filter(|user| !user.locked) {
+            Some(user) => Some(user),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(LiveToken { token, application, user }))
+}
+
+async fn is_authorized(read: &dyn Read, token: &Token) -> Result<bool, ReadError> {
+    match &token.authorization_id {
+        None => Ok(true),
+        Some(id) => Ok(find_authorization(read, id).await?.as_ref().is_some_and(Authorization::is_granted)),
+    }
+}
+
+/// The session with this id and its user if it may be used at this instant: it stands, its user is not
+/// locked and has not changed the password since, unless in this session.
+pub async fn find_live_session(
+    read: &dyn Read,
+    session_id: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<(Session, User)>, ReadError> {
+    let Some(session) = find_session(read, session_id).await?.filter(|session| session.stands(now)) else {
+        return Ok(None);
+    };
+    let user = find_user(read, &session.subject).await?;
+    Ok(user.filter(|user| admits(user, &session)).map(|user| (session, user)))
+}
+
+/// Whether the user's row lets the session be. A login that checked the old password before the change
+/// and began after it is as old as its check.
+#[must_use]
+pub fn admits(user: &User, session: &Session) -> bool {
+    let is_kept = user.kept_session.as_deref() == Some(session.session_id.as_str());
+    let is_recent = user.sessions_valid_from.is_none_or(|from| session.auth_time >= from);
+    !user.locked && (is_kept || is_recent)
+}
