@@ -54,6 +54,17 @@ impl Memory {
         Self { tables }
     }
 
+    /// Looks a row up without I/O and without preparing to load it.
+    #[must_use]
+    pub fn peek(&self, table: &'static Table, key: &str) -> Lookup {
+        let Some(memory) = self.tables.get(table.name) else { return Lookup::MustLoad };
+        match memory.shard(key).rows.get(key) {
+            Some(remembered) => Lookup::Known(remembered.row.clone()),
+            None if table.residency == Residency::Resident => Lookup::Known(None),
+            None => Lookup::MustLoad,
+        }
+    }
+
     /// Looks a row up without I/O and, when it must be read, starts keeping its operations aside.
     #[must_use]
     pub fn lookup(&self, table: &'static Table, key: &str) -> Lookup {

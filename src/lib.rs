@@ -5,6 +5,8 @@
 //! | [`cli`], [`config`], [`console`] | What did the operator ask for, and how is it answered? |
 //! | [`clock`], [`secret`] | Where do time and randomness come from? |
 //! | [`keys`], [`token`], [`sealing`], [`password`] | What proves that something is ours? |
+//! | [`open`], [`state`] | What does a process share, and how does it come to it? |
+//! | [`commands`], [`personal`] | How is a command executed, and who can read what it says of a person? |
 //! | [`journal`] | How does a command become durable, and how is it read again? |
 //! | [`templates`] | How does an answer become a page? |
 #![cfg_attr(
@@ -20,12 +22,16 @@
 
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod console;
 pub mod journal;
 pub mod keys;
+pub mod open;
 pub mod password;
+pub mod personal;
 pub mod sealing;
 pub mod secret;
+pub mod state;
 pub mod templates;
 pub mod token;

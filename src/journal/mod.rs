@@ -1,1 +1,179 @@
 //! How does a command become durable, and how is it read again?
+//!
+//! What the journal promises (`ARCHITECTURE.md`, "Invariants"):
+//! - An answer goes out after COMMIT: an acknowledged command survives a crash of the server and of
+//!   the database.
+//! - Events, claims, verifiers, keys and read-model rows of a command are one transaction.
+//! - Positions are dense, in commit order, and a hash chain runs over every event.
+//! - A command that loses a race or is refused by the database never harms its neighbours.
+//! - What is remembered is what is written: the same row operations, applied in order.
+//!
+//! ```text
+//! command ─> store ─> batch (queue) ─> one writer: engine.append ─> COMMIT ─> memory ─> answer
+//!                                                                      └────> feed ─> eventual projections
+//! ```
+
+pub mod batch;
+pub mod chain;
+pub mod claims;
+pub mod engine;
+pub mod feed;
+pub mod migrations;
+pub mod postgres;
+pub mod reads;
+pub mod sqlite;
+pub mod store;
+pub mod verify;
+
+use std::any::Any;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hashlink::LruCache;
+use projections::memory::Memory;
+use projections::row::Residency;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc, watch};
+
+pub use engine::{Engine, EngineError, Head, SecretOp, SubjectKeyRow};
+
+use crate::clock::SharedClock;
+
+const TURNS: usize = 1024;
+
+/// Sizes of what a journal holds in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    /// Rows of each cached read model.
+    pub rows: usize,
+    /// Live aggregates.
+    pub aggregates: usize,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { rows: 100_000, aggregates: 20_000 }
+    }
+}
+
+/// The log, its writer and its read models. Cheap to clone.
+#[derive(Clone)]
+pub struct Journal {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Arc<dyn Engine>,
+    clock: SharedClock,
+    memory: Memory,
+    applied: watch::Sender<i64>,
+    applying: AsyncMutex<()>,
+    writer: mpsc::Sender<batch::Submission>,
+    aggregates: Mutex<LruCache<(&'static str, String), Arc<dyn Any + Send + Sync>>>,
+    secrets: Mutex<LruCache<String, Arc<str>>>,
+    turns: Vec<Arc<AsyncMutex<()>>>,
+    loads: Vec<AsyncMutex<()>>,
+    epoch: AtomicI64,
+    configuration: AtomicU32,
+}
+
+impl Journal {
+    /// Opens the log on an engine whose tables exist: loads resident read models, catches up, and
+    /// starts the writer and the feed. Both stop when the last clone is dropped.
+    pub async fn open(
+        engine: Arc<dyn Engine>,
+        clock: SharedClock,
+        capacity: Capacity,
+    ) -> Result<Self, EngineError> {
+        let head = engine.head().await?;
+        let (writer, queue) = mpsc::channel(batch::QUEUE);
+        let inner = Inner {
+            memory: Memory::new(projections::transactional_tables(), capacity.rows),
+            applied: watch::Sender::new(head.position),
+            applying: AsyncMutex::new(()),
+            writer,
+            aggregates: Mutex::new(LruCache::new(capacity.aggregates)),
+            secrets: Mutex::new(LruCache::new(capacity.rows)),
+            turns: (0..TURNS).map(|_| Arc::default()).collect(),
+            loads: (0..TURNS).map(|_| AsyncMutex::default()).collect(),
+            epoch: AtomicI64::new(head.epoch),
+            configuration: AtomicU32::new(0),
+            engine,
+            clock,
+        };
+        let journal = Self { inner: Arc::new(inner) };
+        journal.load_resident().await?;
+        tokio::spawn(batch::write(Arc::downgrade(&journal.inner), queue));
+        tokio::spawn(feed::follow(Arc::downgrade(&journal.inner)));
+        tokio::spawn(feed::project(Arc::downgrade(&journal.inner)));
+        Ok(journal)
+    }
+
+    /// The database under it.
+    #[must_use]
+    pub fn engine(&self) -> &dyn Engine {
+        self.inner.engine.as_ref()
+    }
+
+    /// The position this node has applied to memory.
+    #[must_use]
+    pub fn applied(&self) -> i64 {
+        *self.inner.applied.borrow()
+    }
+
+    /// The revision of the effective configuration, named by the metadata of every event.
+    #[must_use]
+    pub fn configuration_revision(&self) -> u32 {
+        self.inner.configuration.load(Ordering::Relaxed)
+    }
+
+    /// Tells the journal which configuration it runs with.
+    pub fn set_configuration_revision(&self, revision: u32) {
+        self.inner.configuration.store(revision, Ordering::Relaxed);
+    }
+
+    /// Waits for a command's turn on its stream: two commands of one node on one stream would only
+    /// lose against each other.
+    pub(crate) async fn turn<A: cqrs_es::Aggregate>(
+        &self,
+        aggregate_id: &str,
+    ) -> Option<OwnedMutexGuard<()>> {
+        let turn = self.inner.turns.get(stripe(&(A::TYPE, aggregate_id)))?;
+        Some(Arc::clone(turn).lock_owned().await)
+    }
+
+    /// A verifier by its id. A rotated secret has a new id, so what is remembered is never stale.
+    pub async fn find_secret(&self, id: &str) -> Result<Option<Arc<str>>, EngineError> {
+        let remembered = self.inner.secrets.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        if remembered.is_some() {
+            return Ok(remembered);
+        }
+        let found: Option<Arc<str>> = self.inner.engine.find_secret(id).await?.map(Arc::from);
+        if let Some(verifier) = &found {
+            let mut secrets = self.inner.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+            secrets.insert(id.to_owned(), Arc::clone(verifier));
+        }
+        Ok(found)
+    }
+
+    async fn load_resident(&self) -> Result<(), EngineError> {
+        for table in
+            projections::transactional_tables().filter(|table| table.residency == Residency::Resident)
+        {
+            let (rows, as_of) = self.inner.engine.all_rows(table).await?;
+            for row in rows {
+                if let Some(projections::row::Value::Text(key)) = row.first().cloned() {
+                    self.inner.memory.loaded(table, &key, Some(row), as_of);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which of the striped locks a key takes.
+fn stripe(key: &impl Hash) -> usize {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default()
+}

@@ -1,0 +1,183 @@
+//! How do commands become one transaction? One writer, one batch in flight; whatever queued
+//! meanwhile is the next batch. No timer: under light load a command waits for nobody.
+
+use std::sync::{Arc, Weak};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::engine::{Append, EngineError, Lost, Outcome};
+use super::{Inner, feed};
+use crate::secret::random_bytes;
+
+/// Submissions that may wait; beyond it submitters wait, and admission bounds those.
+pub const QUEUE: usize = 4096;
+/// Commands of one transaction. Larger ones gain nothing and make neighbours wait.
+const LARGEST: usize = 512;
+/// A batch that meets losers again and again gives up on all of it.
+const ROUNDS: usize = 64;
+
+/// A command's events on their way into the log.
+pub struct Submission {
+    append: Append,
+    answer: oneshot::Sender<Result<i64, AppendError>>,
+}
+
+/// Why a command's events were not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// Another command extended the stream first: decide again.
+    #[error("the stream was extended by another command")]
+    Conflict,
+    /// A name is taken.
+    #[error("the {0} is taken")]
+    Claimed(&'static str),
+    /// Not written, or nobody knows: 503, never a guess.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl Inner {
+    /// Queues a command's events and waits until they are durable and remembered; returns the
+    /// position of the first.
+    pub(super) async fn append(&self, append: Append) -> Result<i64, AppendError> {
+        let (answer, answered) = oneshot::channel();
+        let submission = Submission { append, answer };
+        self.writer
+            .send(submission)
+            .await
+            .map_err(|_| AppendError::Unavailable("the writer has stopped".to_owned()))?;
+        answered.await.map_err(|_| AppendError::Unavailable("the writer has stopped".to_owned()))?
+    }
+
+    /// A time-ordered batch id: 41 bits of milliseconds, 22 random ones. Two nodes that draw the same
+    /// one collide on a unique key, and the batch goes again under another.
+    fn batch_id(&self) -> i64 {
+        let random = u32::from_be_bytes(random_bytes::<4>()) >> 10;
+        (self.clock.now().timestamp_millis() << 22) | i64::from(random)
+    }
+}
+
+/// The writer: takes what waits, writes it, answers, until nobody can submit any more.
+pub(super) async fn write(inner: Weak<Inner>, mut queue: mpsc::Receiver<Submission>) {
+    let mut waiting = Vec::with_capacity(LARGEST);
+    while queue.recv_many(&mut waiting, LARGEST).await > 0 {
+        let Some(inner) = inner.upgrade() else { return };
+        let batch = std::mem::take(&mut waiting);
+        commit(&inner, batch).await;
+    }
+}
+
+/// Writes a batch, dropping losers until the rest commits together.
+async fn commit(inner: &Arc<Inner>, batch: Vec<Submission>) {
+    let (mut appends, mut answers): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|submission| (submission.append, submission.answer)).unzip();
+    for _ in 0..ROUNDS {
+        if appends.is_empty() {
+            return;
+        }
+        match write_once(inner, &appends).await {
+            Ok(Outcome::Committed { first }) => return committed(inner, first, appends, answers).await,
+            Ok(Outcome::Lost(lost)) => drop_losers(&mut appends, &mut answers, &lost),
+            Err(EngineError::Refused(reason)) if appends.len() > 1 => {
+                tracing::warn!(
+                    reason,
+                    commands = appends.len(),
+                    "a batch was refused; its commands go one by one"
+                );
+                return one_by_one(inner, appends, answers).await;
+            }
+            Err(error) => return fail(answers, &error),
+        }
+    }
+    fail(answers, &EngineError::Unavailable("too many commands lost in one batch".to_owned()));
+}
+
+/// A neighbour's command that the database refuses must not take the others with it.
+async fn one_by_one(
+    inner: &Arc<Inner>,
+    appends: Vec<Append>,
+    answers: Vec<oneshot::Sender<Result<i64, AppendError>>>,
+) {
+    for (append, answer) in appends.into_iter().zip(answers) {
+        let alone = [append];
+        match write_once(inner, &alone).await {
+            Ok(Outcome::Committed { first }) => committed(inner, first, alone.into(), vec![answer]).await,
+            Ok(Outcome::Lost(lost)) => drop_losers(&mut alone.into(), &mut vec![answer], &lost),
+            Err(error) => {
+                tracing::error!(%error, "a command was refused by the database");
+                fail(vec![answer], &error);
+            }
+        }
+    }
+}
+
+/// One transaction; an outcome that the database did not tell is looked up by the batch's id.
+async fn write_once(inner: &Arc<Inner>, appends: &[Append]) -> Result<Outcome, EngineError> {
+    let batch = inner.batch_id();
+    let epoch = inner.epoch.load(std::sync::atomic::Ordering::Relaxed);
+    match inner.engine.append(batch, epoch, appends).await {
+        Err(EngineError::Unknown(reason)) => match inner.engine.find_batch(batch).await {
+            Ok(Some(first)) => {
+                tracing::info!(batch, "an unknown outcome was settled: committed");
+                Ok(Outcome::Committed { first })
+            }
+            Ok(None) | Err(_) => Err(EngineError::Unknown(reason)),
+        },
+        outcome => outcome,
+    }
+}
+
+fn drop_losers(
+    appends: &mut Vec<Append>,
+    answers: &mut Vec<oneshot::Sender<Result<i64, AppendError>>>,
+    lost: &[(usize, Lost)],
+) {
+    let mut lost = lost.to_vec();
+    lost.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
+    lost.dedup_by_key(|(index, _)| *index);
+    for (index, why) in lost {
+        if index < appends.len() {
+            appends.remove(index);
+            let error = match why {
+                Lost::Conflict => AppendError::Conflict,
+                Lost::Claimed(kind) => AppendError::Claimed(kind),
+            };
+            answer(answers.remove(index), Err(error));
+        }
+    }
+}
+
+/// Memory first, then the answers: whoever hears of it finds it everywhere on this node.
+async fn committed(
+    inner: &Arc<Inner>,
+    first: i64,
+    appends: Vec<Append>,
+    answers: Vec<oneshot::Sender<Result<i64, AppendError>>>,
+) {
+    let mut position = first;
+    let mut firsts = Vec::with_capacity(appends.len());
+    let mut ops = Vec::new();
+    for append in appends {
+        firsts.push(position);
+        for rows in append.rows {
+            ops.extend(rows.into_iter().map(|op| (position, op)));
+            position += 1;
+        }
+    }
+    feed::apply_own(inner, first, position - 1, &ops).await;
+    for (reply, first) in answers.into_iter().zip(firsts) {
+        answer(reply, Ok(first));
+    }
+}
+
+fn fail(answers: Vec<oneshot::Sender<Result<i64, AppendError>>>, error: &EngineError) {
+    tracing::warn!(%error, commands = answers.len(), "a batch was not written");
+    for reply in answers {
+        answer(reply, Err(AppendError::Unavailable(error.to_string())));
+    }
+}
+
+/// A submitter that has gone is no reason to stop: its command is whole either way.
+fn answer(reply: oneshot::Sender<Result<i64, AppendError>>, result: Result<i64, AppendError>) {
+    drop(reply.send(result));
+}

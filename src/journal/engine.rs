@@ -1,0 +1,247 @@
+//! What must a database do for the journal? One trait, two engines ([`super::postgres`],
+//! [`super::sqlite`]), and the plain data that goes between.
+
+use async_trait::async_trait;
+use projections::projection::Projection;
+use projections::read::ReadError;
+use projections::row::{Row, RowOp, Table, Value};
+
+/// The single chain used today. Every table with a position has the column.
+pub const LANE: i64 = 0;
+
+/// An event ready to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Dotted name.
+    pub event_type: String,
+    /// Version of the payload.
+    pub event_version: String,
+    /// JSON text, hashed as it stands.
+    pub payload: String,
+    /// JSON text of string values, hashed as it stands.
+    pub metadata: String,
+}
+
+/// An event as it is stored, with its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRow {
+    /// Place in the log, counted from 1.
+    pub position: i64,
+    /// Kind of stream.
+    pub aggregate_type: String,
+    /// Which stream.
+    pub aggregate_id: String,
+    /// Place in the stream, counted from 1.
+    pub sequence: i64,
+    /// What, in which version, with what.
+    pub event: NewEvent,
+}
+
+/// One batch of the log: what the chain was folded over in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBatch {
+    /// Position of its first event.
+    pub first: i64,
+    /// How many events the batch says it has.
+    pub count: i64,
+    /// The chain after its last event.
+    pub chain: Vec<u8>,
+    /// Its events by index.
+    pub events: Vec<StoredRow>,
+}
+
+/// A name that at most one stream may hold.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// What kind of name.
+    pub kind: &'static str,
+    /// Keyed hash of the name.
+    pub value: String,
+}
+
+/// A change of the secrets table, written with the events that refer to it.
+#[derive(Clone)]
+pub enum SecretOp {
+    /// Keeps a verifier.
+    Put {
+        /// What events call it.
+        id: String,
+        /// Keyed hash or PHC string; never the secret.
+        verifier: String,
+    },
+    /// Deletes a verifier for good.
+    Delete {
+        /// What events called it.
+        id: String,
+    },
+}
+
+/// A wrapped key under which a subject's personal data is sealed.
+#[derive(Clone)]
+pub struct SubjectKeyRow {
+    /// Whose: a `sub`, or a month for what belongs to nobody.
+    pub subject: String,
+    /// The key, wrapped under the server's sealing key.
+    pub wrapped: String,
+}
+
+/// The state of a long stream, so that loading it reads only its end.
+#[derive(Clone, Debug)]
+pub struct StateRow {
+    /// The last event it contains.
+    pub sequence: i64,
+    /// JSON of the aggregate.
+    pub state: String,
+}
+
+/// Everything one command writes: all of it, or nothing.
+#[derive(Clone)]
+pub struct Append {
+    /// Kind of stream.
+    pub aggregate_type: &'static str,
+    /// Which stream.
+    pub aggregate_id: String,
+    /// The last event the decision was based on; 0 for a new stream.
+    pub expected: i64,
+    /// What happened.
+    pub events: Vec<NewEvent>,
+    /// Row operations, one list an event.
+    pub rows: Vec<Vec<RowOp>>,
+    /// Names it needs.
+    pub claims: Vec<Claim>,
+    /// Verifiers it writes or deletes.
+    pub secrets: Vec<SecretOp>,
+    /// Keys it brings.
+    pub subject_keys: Vec<SubjectKeyRow>,
+    /// The new state, every so many events.
+    pub state: Option<StateRow>,
+}
+
+/// Why one command of a batch lost while its neighbours did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// Another command extended the stream first.
+    Conflict,
+    /// Another stream holds a name it needs.
+    Claimed(&'static str),
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it is durable; its first event has this position.
+    Committed {
+        /// Position of the first event.
+        first: i64,
+    },
+    /// These commands lost; nothing was written, the others may go again without them.
+    Lost(Vec<(usize, Lost)>),
+}
+
+/// Why a database call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Nothing was written: no connection, or refused before the commit.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The connection was lost or given up while committing: written or not, nobody knows yet.
+    #[error("the database did not say whether it committed: {0}")]
+    Unknown(String),
+    /// The statement itself was refused; nothing was written.
+    #[error("the database refused: {0}")]
+    Refused(String),
+    /// Another program version writes other read models: this node must reload.
+    #[error("the read models of this database belong to another epoch")]
+    EpochMoved,
+    /// What is stored does not have the shape it must have.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+}
+
+impl From<EngineError> for ReadError {
+    fn from(error: EngineError) -> Self {
+        ReadError::Unavailable { reason: error.to_string() }
+    }
+}
+
+/// The head of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Position of the last event; 0 when there is none.
+    pub position: i64,
+    /// The chain after it.
+    pub chain: Vec<u8>,
+    /// The projection epoch that writers must match.
+    pub epoch: i64,
+}
+
+/// A database that keeps the log, the read models and what goes with them.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// `PostgreSQL` or `SQLite`, for people.
+    fn name(&self) -> &'static str;
+
+    /// Creates or advances the tables; returns how many migrations ran.
+    async fn migrate(&self) -> Result<usize, EngineError>;
+
+    /// How many migrations are still to be run.
+    async fn pending_migrations(&self) -> Result<usize, EngineError>;
+
+    /// Writes a batch in one transaction, in order, or nothing at all. `batch` is its id.
+    async fn append(&self, batch: i64, epoch: i64, appends: &[Append]) -> Result<Outcome, EngineError>;
+
+    /// Whether a batch became durable: settles an unknown outcome.
+    async fn find_batch(&self, batch: i64) -> Result<Option<i64>, EngineError>;
+
+    /// The events of a stream after a sequence, in order.
+    async fn load_stream(
+        &self,
+        aggregate_type: &'static str,
+        aggregate_id: &str,
+        after: i64,
+    ) -> Result<Vec<StoredRow>, EngineError>;
+
+    /// The latest state row of a stream.
+    async fn find_state(
+        &self,
+        aggregate_type: &'static str,
+        aggregate_id: &str,
+    ) -> Result<Option<StateRow>, EngineError>;
+
+    /// Whole batches after a position, in order, at most `limit` of them.
+    async fn batches_after(&self, position: i64, limit: i64) -> Result<Vec<StoredBatch>, EngineError>;
+
+    /// The end of the log.
+    async fn head(&self) -> Result<Head, EngineError>;
+
+    /// A row by its key together with the position it is as of, in one snapshot.
+    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError>;
+
+    /// All rows of a table in key order together with the position they are as of.
+    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, i64), EngineError>;
+
+    /// A portable query.
+    async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError>;
+
+    /// A verifier by its id.
+    async fn find_secret(&self, id: &str) -> Result<Option<String>, EngineError>;
+
+    /// A subject's wrapped key.
+    async fn find_subject_key(&self, subject: &str) -> Result<Option<String>, EngineError>;
+
+    /// Keeps a key unless there is one, and returns the one that is kept.
+    async fn keep_subject_key(&self, key: &SubjectKeyRow) -> Result<String, EngineError>;
+
+    /// The position an eventual projection has reached.
+    async fn checkpoint(&self, projection: &Projection) -> Result<i64, EngineError>;
+
+    /// Writes rows of an eventual projection and moves its checkpoint from `from` to `to`, unless
+    /// another node did so first (`false`: nothing was written).
+    async fn advance(
+        &self,
+        projection: &Projection,
+        from: i64,
+        to: i64,
+        rows: &[RowOp],
+    ) -> Result<bool, EngineError>;
+}

@@ -1,0 +1,169 @@
+//! How does a node follow the log? Its own batches are applied to memory by the writer, those of
+//! other processes by a poll; both under one lock and in order, so that no reader skips or reorders.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use aggregates::{AnyEvent, DecodeError};
+use projections::projection::{Projection, Recorded, row_ops};
+use projections::row::RowOp;
+use projections::{EVENTUAL, TRANSACTIONAL};
+
+use super::Inner;
+use super::engine::{EngineError, StoredBatch, StoredRow};
+
+/// How often the head is looked at. Other processes are seen within 250 ms, twice over.
+const POLL: Duration = Duration::from_millis(100);
+/// Batches read at a time.
+const PAGE: i64 = 256;
+
+/// Applies the row operations of a batch this node committed, after whatever came before it.
+pub(super) async fn apply_own(inner: &Arc<Inner>, first: i64, last: i64, ops: &[(i64, RowOp)]) {
+    let _applying = inner.applying.lock().await;
+    let mut patience = Duration::from_millis(10);
+    while inner.applied() < first - 1 {
+        if let Err(error) = catch_up(inner, first - 1).await {
+            tracing::warn!(%error, "cannot read what other processes wrote; trying again");
+            tokio::time::sleep(patience).await;
+            patience = (patience * 2).min(Duration::from_secs(1));
+        }
+    }
+    if inner.applied() < last {
+        for (position, op) in ops {
+            inner.memory.apply(*position, op);
+        }
+        inner.applied.send_replace(last);
+    }
+}
+
+/// Polls the head and applies what other processes wrote.
+pub(super) async fn follow(inner: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(POLL).await;
+        let Some(inner) = inner.upgrade() else { return };
+        if let Err(error) = follow_once(&inner).await {
+            tracing::warn!(%error, "cannot follow the log");
+        }
+    }
+}
+
+async fn follow_once(inner: &Arc<Inner>) -> Result<(), EngineError> {
+    let head = inner.engine.head().await?.position;
+    if head > inner.applied() {
+        let _applying = inner.applying.lock().await;
+        while inner.applied() < head {
+            catch_up(inner, head).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads one page of batches after what is applied and applies it. The caller holds the lock.
+async fn catch_up(inner: &Inner, target: i64) -> Result<(), EngineError> {
+    let applied = inner.applied();
+    let batches = inner.engine.batches_after(applied, PAGE).await?;
+    let Some(last) = check_density(applied, &batches)? else {
+        return Err(EngineError::Damaged(format!(
+            "the log says it has {target} events, and ends at {applied}"
+        )));
+    };
+    for row in batches.iter().flat_map(|batch| &batch.events) {
+        for op in transactional_ops(row)? {
+            inner.memory.apply(row.position, &op);
+        }
+    }
+    inner.applied.send_replace(last);
+    Ok(())
+}
+
+/// A reader never skips: a page must continue where the last one ended, batch by batch.
+pub(super) fn check_density(after: i64, batches: &[StoredBatch]) -> Result<Option<i64>, EngineError> {
+    let mut last = None;
+    let mut expected = after + 1;
+    for batch in batches {
+        let held = i64::try_from(batch.events.len()).unwrap_or(i64::MAX);
+        if batch.first != expected || batch.count != held {
+            return Err(EngineError::Damaged(format!(
+                "expected the batch at position {expected}, found {} events at {}",
+                batch.events.len(),
+                batch.first
+            )));
+        }
+        expected += batch.count;
+        last = Some(expected - 1);
+    }
+    Ok(last)
+}
+
+/// The row operations of a stored event on the transactional read models.
+pub(super) fn transactional_ops(row: &StoredRow) -> Result<Vec<RowOp>, EngineError> {
+    stored_ops(TRANSACTIONAL, row)
+}
+
+/// The row operations of a stored event. Types this program does not know are ignored by read
+/// models (an aggregate fails closed on them); what is damaged is an error.
+pub(super) fn stored_ops(projections: &[&Projection], row: &StoredRow) -> Result<Vec<RowOp>, EngineError> {
+    let damaged =
+        |reason: String| EngineError::Damaged(format!("event at position {}: {reason}", row.position));
+    let payload = serde_json::from_str(&row.event.payload).map_err(|error| damaged(error.to_string()))?;
+    let metadata: BTreeMap<String, String> =
+        serde_json::from_str(&row.event.metadata).map_err(|error| damaged(error.to_string()))?;
+    let decoded =
+        AnyEvent::decode(&row.aggregate_type, &row.event.event_type, &row.event.event_version, &payload);
+    let event = match decoded {
+        Ok(event) => event,
+        Err(DecodeError::Unknown { .. }) => return Ok(Vec::new()),
+        Err(error @ (DecodeError::Damaged { .. } | DecodeError::Unencodable { .. })) => {
+            return Err(damaged(error.to_string()));
+        }
+    };
+    let recorded = Recorded {
+        position: Some(row.position),
+        aggregate_type: &row.aggregate_type,
+        aggregate_id: &row.aggregate_id,
+        sequence: row.sequence,
+        event: &event,
+        metadata: &metadata,
+    };
+    Ok(row_ops(projections, &recorded))
+}
+
+/// Keeps the eventual projections going: woken by every batch, and by the poll for other processes'.
+pub(super) async fn project(inner: Weak<Inner>) {
+    let Some(mut applied) = inner.upgrade().map(|inner| inner.applied.subscribe()) else { return };
+    let mut first_round = true;
+    loop {
+        if !first_round && applied.changed().await.is_err() {
+            return;
+        }
+        first_round = false;
+        let Some(inner) = inner.upgrade() else { return };
+        for projection in EVENTUAL {
+            if let Err(error) = project_all(&inner, projection).await {
+                tracing::error!(%error, projection = projection.name, "an eventual projection stands still");
+            }
+        }
+    }
+}
+
+async fn project_all(inner: &Inner, projection: &'static Projection) -> Result<(), EngineError> {
+    loop {
+        let from = inner.engine.checkpoint(projection).await?;
+        let batches = inner.engine.batches_after(from, PAGE).await?;
+        let Some(to) = check_density(from, &batches)? else { return Ok(()) };
+        let mut ops = Vec::new();
+        for row in batches.iter().flat_map(|batch| &batch.events) {
+            ops.extend(stored_ops(&[projection], row)?);
+        }
+        // Another node may have moved the checkpoint first: then its rows are there, and we go on
+        // from where it is.
+        inner.engine.advance(projection, from, to, &ops).await?;
+    }
+}
+
+impl Inner {
+    fn applied(&self) -> i64 {
+        *self.applied.borrow()
+    }
+}

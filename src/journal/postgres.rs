@@ -1,0 +1,423 @@
+//! How does PostgreSQL keep the log? Set-based statements in one transaction, the lane row last;
+//! every call under a deadline, after which the connection is closed and never cancelled: a cancelled
+//! COMMIT may have committed.
+
+mod append;
+mod rows;
+
+use std::future::Future;
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cqrs_es::Aggregate;
+use cqrs_es::persist::{PersistedEventRepository, PersistenceError, SerializedEvent};
+use postgres_es::PostgresEventRepository;
+use projections::projection::Projection;
+use projections::row::{Row, RowOp, Table, Value};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::{Column, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
+
+use super::engine::{
+    Append, Engine, EngineError, Head, LANE, NewEvent, Outcome, StateRow, StoredBatch, StoredRow,
+    SubjectKeyRow,
+};
+use super::migrations::{POSTGRES, TABLE};
+use super::store::from_serialized;
+
+/// A broken connection is found out by using it: this many are tried before giving up.
+const CONNECTIONS_TRIED: usize = 4;
+
+/// Runs a block of driver calls on a connection, in time. A macro, because a closure that borrows
+/// both its surroundings and the connection has no `Send` future.
+macro_rules! on_connection {
+    ($engine:expr, $connection:ident, $work:block) => {{
+        let mut held = $engine.acquire().await?;
+        let $connection: &mut PgConnection = &mut held;
+        let result = $engine.in_time(async { $work }).await;
+        PostgresEngine::release(held, result)
+    }};
+}
+
+/// PostgreSQL 15 or newer.
+pub struct PostgresEngine {
+    /// Reads. A connection is tested before it is handed out.
+    pool: PgPool,
+    /// Writes batches: `BEGIN` is the test.
+    writing: PgPool,
+    streams: PostgresEventRepository,
+    deadline: Duration,
+}
+
+impl PostgresEngine {
+    /// Connects lazily: the first call finds out whether the server is there.
+    pub fn new(url: &str, connections: u32, deadline: Duration) -> Result<Self, EngineError> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| EngineError::Refused("the database URL cannot be read".to_owned()))?
+            .application_name("chancery");
+        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(deadline);
+        let writing =
+            pool.clone().max_connections(2).test_before_acquire(false).connect_lazy_with(options.clone());
+        let pool = pool.connect_lazy_with(options);
+        Ok(Self { streams: PostgresEventRepository::new(pool.clone()), pool, writing, deadline })
+    }
+
+    /// A connection that has just answered.
+    async fn acquire(&self) -> Result<PoolConnection<Postgres>, EngineError> {
+        self.in_time(self.pool.acquire()).await
+    }
+
+    /// Gives a connection back, or closes it when its state is unknown.
+    fn release<T>(held: PoolConnection<Postgres>, result: Result<T, EngineError>) -> Result<T, EngineError> {
+        if result.is_err() {
+            drop(held.detach());
+        }
+        result
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, EngineError> {
+        match tokio::time::timeout(self.deadline, work).await {
+            Ok(result) => result.map_err(|error| engine_error(&error)),
+            Err(_) => Err(EngineError::Unavailable(format!("no answer within {:?}", self.deadline))),
+        }
+    }
+
+    async fn stream<A: Aggregate>(
+        &self,
+        id: &str,
+        after: i64,
+    ) -> Result<Vec<SerializedEvent>, PersistenceError> {
+        match usize::try_from(after) {
+            Ok(0) | Err(_) => self.streams.get_events::<A>(id).await,
+            Ok(after) => self.streams.get_last_events::<A>(id, after).await,
+        }
+    }
+
+    async fn stream_of(
+        &self,
+        kind: &str,
+        id: &str,
+        after: i64,
+    ) -> Result<Vec<SerializedEvent>, PersistenceError> {
+        use aggregates::{
+            application::Application, authorization::Authorization, client_token::ClientToken,
+            consent::Consent, installation::Installation, login_attempts::LoginAttempts, refusal::Refusal,
+            session::Session, user::User,
+        };
+        match kind {
+            Application::TYPE => self.stream::<Application>(id, after).await,
+            User::TYPE => self.stream::<User>(id, after).await,
+            Session::TYPE => self.stream::<Session>(id, after).await,
+            LoginAttempts::TYPE => self.stream::<LoginAttempts>(id, after).await,
+            Authorization::TYPE => self.stream::<Authorization>(id, after).await,
+            ClientToken::TYPE => self.stream::<ClientToken>(id, after).await,
+            Consent::TYPE => self.stream::<Consent>(id, after).await,
+            Refusal::TYPE => self.stream::<Refusal>(id, after).await,
+            Installation::TYPE => self.stream::<Installation>(id, after).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// What an error of the driver means for a command that has not reached its commit.
+fn engine_error(error: &sqlx::Error) -> EngineError {
+    match error.as_database_error() {
+        Some(database) if is_refusal(database.code().as_deref()) => {
+            EngineError::Refused(database.to_string())
+        }
+        _ => EngineError::Unavailable(error.to_string()),
+    }
+}
+
+/// Whether an SQLSTATE speaks of the statement, and not of the server's condition: connection (08),
+/// transaction rollback (40), resources (53), operator intervention (57) and system errors (58) pass.
+fn is_refusal(code: Option<&str>) -> bool {
+    code.is_some_and(|code| {
+        !["08", "25", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+    })
+}
+
+fn value_of(row: &PgRow, index: usize) -> Result<Value, sqlx::Error> {
+    let raw = row.try_get_raw(index)?;
+    if raw.is_null() {
+        return Ok(Value::Null);
+    }
+    let is_text = matches!(row.column(index).type_info().name(), "TEXT" | "VARCHAR" | "NAME" | "JSON");
+    if is_text { Ok(Value::Text(row.try_get_unchecked(index)?)) } else { Ok(Value::Int(row.try_get(index)?)) }
+}
+
+fn cells(row: &PgRow, count: usize) -> Result<Row, sqlx::Error> {
+    (0..count).map(|index| value_of(row, index)).collect()
+}
+
+fn select_list(table: &Table) -> String {
+    projections::read::columns(table, "t")
+}
+
+#[async_trait]
+impl Engine for PostgresEngine {
+    fn name(&self) -> &'static str {
+        "PostgreSQL"
+    }
+
+    async fn migrate(&self) -> Result<usize, EngineError> {
+        on_connection!(self, connection, {
+            connection.execute(TABLE).await?;
+            connection.execute("BEGIN; LOCK TABLE schema_migrations IN EXCLUSIVE MODE").await?;
+            let done = migrations_done(connection).await?;
+            let mut ran = 0;
+            for migration in POSTGRES.iter().filter(|migration| !done.contains(&migration.version)) {
+                connection.execute(migration.sql).await?;
+                sqlx::query("INSERT INTO schema_migrations (version, name) VALUES ($1, $2)")
+                    .bind(migration.version)
+                    .bind(migration.name)
+                    .execute(&mut *connection)
+                    .await?;
+                ran += 1;
+            }
+            connection.execute("COMMIT").await?;
+            Ok(ran)
+        })
+    }
+
+    async fn pending_migrations(&self) -> Result<usize, EngineError> {
+        on_connection!(self, connection, {
+            let there: Option<String> = sqlx::query_scalar("SELECT to_regclass('schema_migrations')::text")
+                .fetch_one(&mut *connection)
+                .await?;
+            let done = if there.is_some() { migrations_done(connection).await? } else { Vec::new() };
+            Ok(POSTGRES.iter().filter(|migration| !done.contains(&migration.version)).count())
+        })
+    }
+
+    async fn append(&self, batch: i64, epoch: i64, appends: &[Append]) -> Result<Outcome, EngineError> {
+        append::append(self, batch, epoch, appends).await
+    }
+
+    async fn find_batch(&self, batch: i64) -> Result<Option<i64>, EngineError> {
+        on_connection!(self, connection, {
+            sqlx::query_scalar("SELECT first_position FROM batches WHERE lane = $1 AND batch = $2")
+                .bind(LANE)
+                .bind(batch)
+                .fetch_optional(connection)
+                .await
+        })
+    }
+
+    async fn load_stream(
+        &self,
+        kind: &'static str,
+        id: &str,
+        after: i64,
+    ) -> Result<Vec<StoredRow>, EngineError> {
+        match tokio::time::timeout(self.deadline, self.stream_of(kind, id, after)).await {
+            Ok(Ok(events)) => Ok(events.into_iter().map(from_serialized).collect()),
+            Ok(Err(error)) => Err(EngineError::Unavailable(error.to_string())),
+            Err(_) => Err(EngineError::Unavailable(format!("no answer within {:?}", self.deadline))),
+        }
+    }
+
+    async fn find_state(&self, kind: &'static str, id: &str) -> Result<Option<StateRow>, EngineError> {
+        on_connection!(self, connection, {
+            let row = sqlx::query(
+                "SELECT sequence, state FROM stream_states WHERE aggregate_type = $1 AND aggregate_id = $2",
+            )
+            .bind(kind)
+            .bind(id)
+            .fetch_optional(connection)
+            .await?;
+            row.map(|row| Ok(StateRow { sequence: row.try_get(0)?, state: row.try_get(1)? })).transpose()
+        })
+    }
+
+    async fn batches_after(&self, position: i64, limit: i64) -> Result<Vec<StoredBatch>, EngineError> {
+        let rows = on_connection!(self, connection, {
+            sqlx::query(
+                "SELECT b.first_position, b.event_count, b.chain, e.batch_index, e.aggregate_type, \
+                     e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload, e.metadata \
+                     FROM (SELECT * FROM batches WHERE lane = $1 AND first_position > $2 \
+                           ORDER BY first_position LIMIT $3) b \
+                     LEFT JOIN events e ON e.lane = b.lane AND e.batch = b.batch \
+                     ORDER BY b.first_position, e.batch_index",
+            )
+            .bind(LANE)
+            .bind(position)
+            .bind(limit)
+            .fetch_all(connection)
+            .await
+        })?;
+        let mut batches: Vec<StoredBatch> = Vec::new();
+        for row in &rows {
+            push_row(&mut batches, row).map_err(|error| EngineError::Damaged(error.to_string()))?;
+        }
+        Ok(batches)
+    }
+
+    async fn head(&self) -> Result<Head, EngineError> {
+        on_connection!(self, connection, {
+            let row = sqlx::query("SELECT head, chain, projection_epoch FROM lanes WHERE lane = $1")
+                .bind(LANE)
+                .fetch_one(connection)
+                .await?;
+            Ok(Head { position: row.try_get(0)?, chain: row.try_get(1)?, epoch: row.try_get(2)? })
+        })
+    }
+
+    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {
+        let sql = format!(
+            "SELECT {}, l.head FROM lanes l LEFT JOIN {} t ON t.{} = $1 WHERE l.lane = {LANE}",
+            select_list(table),
+            table.name,
+            table.columns.first().map_or("", |column| column.name)
+        );
+        on_connection!(self, connection, {
+            let row = sqlx::query(&sql).bind(key).fetch_one(connection).await?;
+            let found = cells(&row, table.columns.len())?;
+            let exists = found.first().is_some_and(|key| *key != Value::Null);
+            Ok((exists.then_some(found), row.try_get(table.columns.len())?))
+        })
+    }
+
+    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, i64), EngineError> {
+        let order: Vec<String> = (1..=table.key).map(|column| column.to_string()).collect();
+        let sql = format!(
+            "SELECT {}, l.head FROM lanes l LEFT JOIN {} t ON true WHERE l.lane = {LANE} ORDER BY {}",
+            select_list(table),
+            table.name,
+            order.join(", ")
+        );
+        on_connection!(self, connection, {
+            let rows = sqlx::query(&sql).fetch_all(connection).await?;
+            let as_of = rows.first().map_or(Ok(0), |row| row.try_get(table.columns.len()))?;
+            let mut found = Vec::with_capacity(rows.len());
+            for row in &rows {
+                let row = cells(row, table.columns.len())?;
+                if row.first().is_some_and(|key| *key != Value::Null) {
+                    found.push(row);
+                }
+            }
+            Ok((found, as_of))
+        })
+    }
+
+    async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {
+        on_connection!(self, connection, {
+            let mut query = sqlx::query(sql);
+            for parameter in parameters {
+                query = match parameter {
+                    Value::Null => query.bind(None::<String>),
+                    Value::Int(number) => query.bind(*number),
+                    Value::Text(text) => query.bind(text.clone()),
+                };
+            }
+            let rows = query.fetch_all(connection).await?;
+            rows.iter().map(|row| cells(row, row.columns().len())).collect()
+        })
+    }
+
+    async fn find_secret(&self, id: &str) -> Result<Option<String>, EngineError> {
+        on_connection!(self, connection, {
+            sqlx::query_scalar("SELECT verifier FROM secrets WHERE id = $1")
+                .bind(id)
+                .fetch_optional(connection)
+                .await
+        })
+    }
+
+    async fn find_subject_key(&self, subject: &str) -> Result<Option<String>, EngineError> {
+        on_connection!(self, connection, {
+            sqlx::query_scalar("SELECT wrapped FROM subject_keys WHERE subject = $1")
+                .bind(subject)
+                .fetch_optional(connection)
+                .await
+        })
+    }
+
+    async fn keep_subject_key(&self, key: &SubjectKeyRow) -> Result<String, EngineError> {
+        on_connection!(self, connection, {
+            sqlx::query("INSERT INTO subject_keys (subject, wrapped) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                .bind(&key.subject)
+                .bind(&key.wrapped)
+                .execute(&mut *connection)
+                .await?;
+            sqlx::query_scalar("SELECT wrapped FROM subject_keys WHERE subject = $1")
+                .bind(&key.subject)
+                .fetch_one(connection)
+                .await
+        })
+    }
+
+    async fn checkpoint(&self, projection: &Projection) -> Result<i64, EngineError> {
+        on_connection!(self, connection, {
+            let position = sqlx::query_scalar("SELECT position FROM checkpoints WHERE projection = $1")
+                .bind(projection.name)
+                .fetch_optional(connection)
+                .await?;
+            Ok(position.unwrap_or(0))
+        })
+    }
+
+    async fn advance(
+        &self,
+        projection: &Projection,
+        from: i64,
+        to: i64,
+        ops: &[RowOp],
+    ) -> Result<bool, EngineError> {
+        let ops: Vec<&RowOp> = ops.iter().collect();
+        on_connection!(self, connection, {
+            connection.execute("BEGIN").await?;
+            let moved = sqlx::query(
+                "INSERT INTO checkpoints (projection, lane, position) VALUES ($1, $2, $4) \
+                 ON CONFLICT (projection) DO UPDATE SET position = $4 WHERE checkpoints.position = $3",
+            )
+            .bind(projection.name)
+            .bind(LANE)
+            .bind(from)
+            .bind(to)
+            .execute(&mut *connection)
+            .await?;
+            if moved.rows_affected() == 0 {
+                connection.execute("ROLLBACK").await?;
+                return Ok(false);
+            }
+            rows::execute(connection, &ops).await?;
+            connection.execute("COMMIT").await?;
+            Ok(true)
+        })
+    }
+}
+
+async fn migrations_done(connection: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar("SELECT version FROM schema_migrations").fetch_all(connection).await
+}
+
+/// Adds a row of the batch query to its batch. A batch row without events shows as one with none.
+fn push_row(batches: &mut Vec<StoredBatch>, row: &PgRow) -> Result<(), sqlx::Error> {
+    let first: i64 = row.try_get(0)?;
+    if batches.last().is_none_or(|batch| batch.first != first) {
+        batches.push(StoredBatch {
+            first,
+            count: row.try_get(1)?,
+            chain: row.try_get(2)?,
+            events: Vec::new(),
+        });
+    }
+    let Some(index) = row.try_get::<Option<i64>, _>(3)? else { return Ok(()) };
+    if let Some(batch) = batches.last_mut() {
+        batch.events.push(StoredRow {
+            position: first + index,
+            aggregate_type: row.try_get(4)?,
+            aggregate_id: row.try_get(5)?,
+            sequence: row.try_get(6)?,
+            event: NewEvent {
+                event_type: row.try_get(7)?,
+                event_version: row.try_get(8)?,
+                payload: row.try_get_unchecked(9)?,
+                metadata: row.try_get_unchecked(10)?,
+            },
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! How does a batch become one PostgreSQL transaction? Events and claims decide the winners, rows and
+//! verifiers follow, and the lane row, which every node must have, comes last and is held shortest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use projections::row::RowOp;
+use sqlx::{Executor, PgConnection};
+
+use super::{PostgresEngine, engine_error, is_refusal, rows};
+use crate::journal::chain::leaf;
+use crate::journal::engine::{Append, EngineError, LANE, Lost, Outcome, SecretOp};
+
+/// What stopped a batch before its commit.
+enum Stop {
+    Sql(sqlx::Error),
+    Lost(Vec<(usize, Lost)>),
+    EpochMoved,
+}
+
+impl From<sqlx::Error> for Stop {
+    fn from(error: sqlx::Error) -> Self {
+        Stop::Sql(error)
+    }
+}
+
+pub(super) async fn append(
+    engine: &PostgresEngine,
+    batch: i64,
+    epoch: i64,
+    appends: &[Append],
+) -> Result<Outcome, EngineError> {
+    let mut last = EngineError::Unavailable("no connection".to_owned());
+    for _ in 0..super::CONNECTIONS_TRIED {
+        let mut connection = engine.in_time(engine.writing.acquire()).await?;
+        // A connection that is already broken shows here, before anything depends on it.
+        if let Err(error) = engine.in_time(connection.execute("BEGIN")).await {
+            drop(connection.detach());
+            last = error;
+            continue;
+        }
+        let committing = AtomicBool::new(false);
+        let work = transaction(&mut connection, batch, epoch, appends, &committing);
+        let result = tokio::time::timeout(engine.deadline, work).await;
+        if let Ok(Ok(first)) = result {
+            return Ok(Outcome::Committed { first });
+        }
+        // Closing ends the transaction for certain, unless its COMMIT was on the way.
+        let lost = matches!(result, Ok(Err(Stop::Lost(_))));
+        let rolled_back = lost && engine.in_time(connection.execute("ROLLBACK")).await.is_ok();
+        if !rolled_back {
+            drop(connection.detach());
+        }
+        return match result {
+            Ok(Ok(first)) => Ok(Outcome::Committed { first }),
+            Ok(Err(stop)) => stopped(stop, committing.load(Ordering::Relaxed)),
+            Err(_) if committing.load(Ordering::Relaxed) => {
+                Err(EngineError::Unknown("no answer to COMMIT in time".to_owned()))
+            }
+            Err(_) => Err(EngineError::Unavailable("no answer in time".to_owned())),
+        };
+    }
+    Err(last)
+}
+
+fn stopped(stop: Stop, committing: bool) -> Result<Outcome, EngineError> {
+    match stop {
+        Stop::Lost(lost) => Ok(Outcome::Lost(lost)),
+        Stop::EpochMoved => Err(EngineError::EpochMoved),
+        Stop::Sql(error) if committing && !spoke_of_statement(&error) => {
+            Err(EngineError::Unknown(error.to_string()))
+        }
+        Stop::Sql(error) => Err(engine_error(&error)),
+    }
+}
+
+fn spoke_of_statement(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| is_refusal(error.code().as_deref()))
+}
+
+async fn transaction(
+    connection: &mut PgConnection,
+    batch: i64,
+    epoch: i64,
+    appends: &[Append],
+    committing: &AtomicBool,
+) -> Result<i64, Stop> {
+    let mut lost = insert_events(connection, batch, appends).await?;
+    lost.extend(insert_claims(connection, appends).await?);
+    if !lost.is_empty() {
+        return Err(Stop::Lost(lost));
+    }
+    let ops: Vec<&RowOp> = appends.iter().flat_map(|append| append.rows.iter().flatten()).collect();
+    rows::execute(connection, &ops).await?;
+    write_security_rows(connection, appends).await?;
+    write_states(connection, appends).await?;
+    let first = move_lane(connection, batch, epoch, appends).await?.ok_or(Stop::EpochMoved)?;
+    committing.store(true, Ordering::Relaxed);
+    connection.execute("COMMIT").await?;
+    Ok(first)
+}
+
+#[derive(Default)]
+struct EventColumns {
+    aggregate_type: Vec<String>,
+    aggregate_id: Vec<String>,
+    sequence: Vec<i64>,
+    event_type: Vec<String>,
+    event_version: Vec<String>,
+    payload: Vec<String>,
+    metadata: Vec<String>,
+    index: Vec<i64>,
+}
+
+/// Inserts all events; whoever's rows are not all there lost its stream to somebody else.
+async fn insert_events(
+    connection: &mut PgConnection,
+    batch: i64,
+    appends: &[Append],
+) -> Result<Vec<(usize, Lost)>, sqlx::Error> {
+    let mut columns = EventColumns::default();
+    let mut owner = Vec::new();
+    for (command, append) in appends.iter().enumerate() {
+        for (sequence, event) in (append.expected + 1..).zip(&append.events) {
+            columns.aggregate_type.push(append.aggregate_type.to_owned());
+            columns.aggregate_id.push(append.aggregate_id.clone());
+            columns.sequence.push(sequence);
+            columns.event_type.push(event.event_type.clone());
+            columns.event_version.push(event.event_version.clone());
+            columns.payload.push(event.payload.clone());
+            columns.metadata.push(event.metadata.clone());
+            columns.index.push(i64::try_from(owner.len()).unwrap_or(i64::MAX));
+            owner.push(command);
+        }
+    }
+    let inserted: Vec<i64> = sqlx::query_scalar(
+        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
+         metadata, lane, batch, batch_index) \
+         SELECT e.t, e.i, e.s, e.et, e.ev, e.p::json, e.m::json, $9, $10, e.n \
+         FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], \
+         $8::bigint[]) AS e(t, i, s, et, ev, p, m, n) ORDER BY e.t, e.i, e.s, e.n \
+         ON CONFLICT (aggregate_type, aggregate_id, sequence) DO NOTHING RETURNING batch_index",
+    )
+    .bind(columns.aggregate_type)
+    .bind(columns.aggregate_id)
+    .bind(columns.sequence)
+    .bind(columns.event_type)
+    .bind(columns.event_version)
+    .bind(columns.payload)
+    .bind(columns.metadata)
+    .bind(columns.index)
+    .bind(LANE)
+    .bind(batch)
+    .fetch_all(connection)
+    .await?;
+    let inserted: BTreeSet<i64> = inserted.into_iter().collect();
+    let losers: BTreeSet<usize> =
+        (0..).zip(owner).filter(|(index, _)| !inserted.contains(index)).map(|(_, command)| command).collect();
+    Ok(losers.into_iter().map(|command| (command, Lost::Conflict)).collect())
+}
+
+async fn insert_claims(
+    connection: &mut PgConnection,
+    appends: &[Append],
+) -> Result<Vec<(usize, Lost)>, sqlx::Error> {
+    let mut wanted = BTreeMap::new();
+    let mut lost = Vec::new();
+    for (command, append) in appends.iter().enumerate() {
+        for claim in &append.claims {
+            if wanted.insert(claim, (command, append)).is_some() {
+                lost.push((command, Lost::Claimed(claim.kind)));
+            }
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(lost);
+    }
+    let kinds: Vec<String> = wanted.keys().map(|claim| claim.kind.to_owned()).collect();
+    let values: Vec<String> = wanted.keys().map(|claim| claim.value.clone()).collect();
+    let types: Vec<String> = wanted.values().map(|(_, append)| append.aggregate_type.to_owned()).collect();
+    let ids: Vec<String> = wanted.values().map(|(_, append)| append.aggregate_id.clone()).collect();
+    let taken: Vec<(String, String)> = sqlx::query_as(
+        "INSERT INTO claims (kind, value, aggregate_type, aggregate_id) \
+         SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[]) \
+         ON CONFLICT DO NOTHING RETURNING kind, value",
+    )
+    .bind(kinds)
+    .bind(values)
+    .bind(types)
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    let taken: BTreeSet<(String, String)> = taken.into_iter().collect();
+    let refused =
+        wanted.iter().filter(|(claim, _)| !taken.contains(&(claim.kind.to_owned(), claim.value.clone())));
+    lost.extend(refused.map(|(claim, (command, _))| (*command, Lost::Claimed(claim.kind))));
+    Ok(lost)
+}
+
+async fn write_security_rows(connection: &mut PgConnection, appends: &[Append]) -> Result<(), sqlx::Error> {
+    for op in appends.iter().flat_map(|append| &append.secrets) {
+        match op {
+            SecretOp::Put { id, verifier } => {
+                sqlx::query("INSERT INTO secrets (id, verifier) VALUES ($1, $2)")
+                    .bind(id)
+                    .bind(verifier)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            SecretOp::Delete { id } => {
+                sqlx::query("DELETE FROM secrets WHERE id = $1").bind(id).execute(&mut *connection).await?;
+            }
+        }
+    }
+    for key in appends.iter().flat_map(|append| &append.subject_keys) {
+        sqlx::query("INSERT INTO subject_keys (subject, wrapped) VALUES ($1, $2)")
+            .bind(&key.subject)
+            .bind(&key.wrapped)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn write_states(connection: &mut PgConnection, appends: &[Append]) -> Result<(), sqlx::Error> {
+    for append in appends {
+        if let Some(state) = &append.state {
+            sqlx::query(
+                "INSERT INTO stream_states (aggregate_type, aggregate_id, sequence, state) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE \
+                 SET sequence = excluded.sequence, state = excluded.state",
+            )
+            .bind(append.aggregate_type)
+            .bind(&append.aggregate_id)
+            .bind(state.sequence)
+            .bind(&state.state)
+            .execute(&mut *connection)
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves the head, folds the chain and writes the batch row in one statement. No row moved: the
+/// projection epoch is another one.
+async fn move_lane(
+    connection: &mut PgConnection,
+    batch: i64,
+    epoch: i64,
+    appends: &[Append],
+) -> Result<Option<i64>, sqlx::Error> {
+    let mut leaves: Vec<Vec<u8>> = Vec::new();
+    for append in appends {
+        for (sequence, event) in (append.expected + 1..).zip(&append.events) {
+            leaves.push(leaf(append.aggregate_type, &append.aggregate_id, sequence, event).to_vec());
+        }
+    }
+    sqlx::query_scalar(
+        "WITH moved AS (UPDATE lanes SET head = head + $2, chain = chain_fold(chain, $3) \
+                        WHERE lane = $4 AND projection_epoch = $5 RETURNING head, chain) \
+         INSERT INTO batches (lane, first_position, batch, event_count, chain) \
+         SELECT $4, moved.head - $2 + 1, $1, $2, moved.chain FROM moved RETURNING first_position",
+    )
+    .bind(batch)
+    .bind(i64::try_from(leaves.len()).unwrap_or(i64::MAX))
+    .bind(leaves)
+    .bind(LANE)
+    .bind(epoch)
+    .fetch_optional(connection)
+    .await
+}

@@ -1,0 +1,52 @@
+//! How are read models asked? By key from memory, once from the database when it is not there; the
+//! rest with SQL.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use projections::memory::{Lookup, Memory};
+use projections::read::{Read, ReadError};
+use projections::row::{Row, Table, Value};
+
+use super::{Journal, stripe};
+
+/// Gives a started load up when its future is dropped, so that the next reader starts anew.
+struct Loading<'a> {
+    memory: &'a Memory,
+    table: &'static Table,
+    key: &'a str,
+    done: bool,
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.memory.abandoned(self.table, self.key);
+        }
+    }
+}
+
+#[async_trait]
+impl Read for Journal {
+    async fn find(&self, table: &'static Table, key: &str) -> Result<Option<Arc<Row>>, ReadError> {
+        if let Lookup::Known(row) = self.inner.memory.peek(table, key) {
+            return Ok(row);
+        }
+        // One load a key: whoever comes meanwhile finds the row when its turn comes.
+        let _turn = match self.inner.loads.get(stripe(&(table.name, key))) {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
+        if let Lookup::Known(row) = self.inner.memory.lookup(table, key) {
+            return Ok(row);
+        }
+        let mut loading = Loading { memory: &self.inner.memory, table, key, done: false };
+        let (row, as_of) = self.engine().find_row(table, key).await?;
+        loading.done = true;
+        Ok(self.inner.memory.loaded(table, key, row, as_of))
+    }
+
+    async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, ReadError> {
+        Ok(self.engine().query(sql, parameters).await?)
+    }
+}

@@ -1,0 +1,422 @@
+//! How does SQLite keep the log? One writer thread, `synchronous=FULL`, and a few reading connections
+//! beside it (WAL: readers and the writer do not wait for each other).
+//!
+//! A command-line tool beside the server is a second writer on the same file: `BEGIN IMMEDIATE` makes
+//! the two take turns, and every batch reads the head it extends inside its own transaction.
+
+mod append;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use projections::projection::Projection;
+use projections::row::{Row, RowOp, Table, Value};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params, params_from_iter};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::engine::{
+    Append, Engine, EngineError, Head, LANE, NewEvent, Outcome, StateRow, StoredBatch, StoredRow,
+    SubjectKeyRow,
+};
+use super::migrations::{SQLITE, TABLE};
+
+const READERS: usize = 4;
+const STATEMENTS_KEPT: usize = 128;
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// An embedded database in one file.
+pub struct SqliteEngine {
+    writer: mpsc::Sender<Job>,
+    readers: Arc<Mutex<Vec<Connection>>>,
+    reading: Arc<Semaphore>,
+}
+
+impl SqliteEngine {
+    /// Opens or creates the file. Another process may hold it for at most `deadline`.
+    pub fn open(path: &Path, deadline: Duration) -> Result<Self, EngineError> {
+        let mut writer =
+            connect(path, deadline, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
+                .map_err(|error| sqlite_error(&error))?;
+        keep_private(path)?;
+        writer.execute_batch(TABLE).map_err(|error| sqlite_error(&error))?;
+        let readers: Result<Vec<Connection>, rusqlite::Error> =
+            (0..READERS).map(|_| connect(path, deadline, OpenFlags::SQLITE_OPEN_READ_WRITE)).collect();
+        let (sender, mut jobs) = mpsc::channel::<Job>(64);
+        std::thread::Builder::new()
+            .name("chancery-sqlite".to_owned())
+            .spawn(move || {
+                while let Some(job) = jobs.blocking_recv() {
+                    job(&mut writer);
+                }
+            })
+            .map_err(|error| EngineError::Unavailable(error.to_string()))?;
+        Ok(Self {
+            writer: sender,
+            readers: Arc::new(Mutex::new(readers.map_err(|error| sqlite_error(&error))?)),
+            reading: Arc::new(Semaphore::new(READERS)),
+        })
+    }
+
+    /// Runs a job on the writer thread.
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection| drop(answer.send(job(connection))));
+        let stopped = || EngineError::Unavailable("the writer thread has stopped".to_owned());
+        self.writer.send(job).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| EngineError::Unknown("the writer thread has stopped".to_owned()))?
+    }
+
+    /// Runs a job on a reading connection.
+    async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let stopped = || EngineError::Unavailable("the readers have stopped".to_owned());
+        let _permit = self.reading.acquire().await.map_err(|_| stopped())?;
+        let readers = Arc::clone(&self.readers);
+        let task = tokio::task::spawn_blocking(move || {
+            let connection = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(connection) = connection else { return Err(rusqlite::Error::InvalidQuery) };
+            let result = job(&connection);
+            readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            result
+        });
+        task.await.map_err(|_| stopped())?.map_err(|error| sqlite_error(&error))
+    }
+}
+
+fn connect(path: &Path, deadline: Duration, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(deadline)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // A deleted verifier must be gone from the file, not only from the table.
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    Ok(connection)
+}
+
+/// Verifiers and sealed data are in this file: nobody else reads it.
+#[cfg(unix)]
+fn keep_private(path: &Path) -> Result<(), EngineError> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|error| EngineError::Unavailable(format!("{}: {error}", path.display())))
+}
+
+#[cfg(not(unix))]
+fn keep_private(_path: &Path) -> Result<(), EngineError> {
+    Ok(())
+}
+
+/// What an error of the driver means for work that has not reached its commit.
+fn sqlite_error(error: &rusqlite::Error) -> EngineError {
+    let text = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig) => {
+            EngineError::Refused(text)
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => EngineError::Damaged(text),
+        _ => EngineError::Unavailable(text),
+    }
+}
+
+/// A cell as the driver binds it.
+struct Cell<'a>(&'a Value);
+
+impl ToSql for Cell<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            Value::Null => ValueRef::Null,
+            Value::Int(number) => ValueRef::Integer(*number),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+fn value_of(row: &rusqlite::Row<'_>, index: usize) -> Result<Value, rusqlite::Error> {
+    let wrong = |kind| rusqlite::Error::InvalidColumnType(index, String::new(), kind);
+    match row.get_ref(index)? {
+        ValueRef::Null => Ok(Value::Null),
+        ValueRef::Integer(number) => Ok(Value::Int(number)),
+        ValueRef::Text(text) => Ok(Value::Text(String::from_utf8_lossy(text).into_owned())),
+        ValueRef::Real(_) => Err(wrong(rusqlite::types::Type::Real)),
+        ValueRef::Blob(_) => Err(wrong(rusqlite::types::Type::Blob)),
+    }
+}
+
+fn cells(row: &rusqlite::Row<'_>, count: usize) -> Result<Row, rusqlite::Error> {
+    (0..count).map(|index| value_of(row, index)).collect()
+}
+
+#[async_trait]
+impl Engine for SqliteEngine {
+    fn name(&self) -> &'static str {
+        "SQLite"
+    }
+
+    async fn migrate(&self) -> Result<usize, EngineError> {
+        self.write(|connection| migrate(connection).map_err(|error| sqlite_error(&error))).await
+    }
+
+    async fn pending_migrations(&self) -> Result<usize, EngineError> {
+        self.read(|connection| {
+            let done = migrations_done(connection)?;
+            Ok(SQLITE.iter().filter(|migration| !done.contains(&migration.version)).count())
+        })
+        .await
+    }
+
+    async fn append(&self, batch: i64, epoch: i64, appends: &[Append]) -> Result<Outcome, EngineError> {
+        let appends = appends.to_vec();
+        self.write(move |connection| append::append(connection, batch, epoch, &appends)).await
+    }
+
+    async fn find_batch(&self, batch: i64) -> Result<Option<i64>, EngineError> {
+        self.read(move |connection| {
+            connection
+                .query_row(
+                    "SELECT first_position FROM batches WHERE lane = ?1 AND batch = ?2",
+                    [LANE, batch],
+                    |row| row.get(0),
+                )
+                .optional()
+        })
+        .await
+    }
+
+    async fn load_stream(
+        &self,
+        kind: &'static str,
+        id: &str,
+        after: i64,
+    ) -> Result<Vec<StoredRow>, EngineError> {
+        let id = id.to_owned();
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata \
+                 FROM events WHERE aggregate_type = ?1 AND aggregate_id = ?2 AND sequence > ?3 ORDER BY sequence",
+            )?;
+            let rows = statement.query_map(params![kind, id, after], |row| event_at(row, 0, 0))?;
+            rows.collect()
+        })
+        .await
+    }
+
+    async fn find_state(&self, kind: &'static str, id: &str) -> Result<Option<StateRow>, EngineError> {
+        let id = id.to_owned();
+        self.read(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT sequence, state FROM stream_states WHERE aggregate_type = ?1 AND aggregate_id = ?2",
+                )?
+                .query_row(params![kind, id], |row| Ok(StateRow { sequence: row.get(0)?, state: row.get(1)? }))
+                .optional()
+        })
+        .await
+    }
+
+    async fn batches_after(&self, position: i64, limit: i64) -> Result<Vec<StoredBatch>, EngineError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT b.first_position, b.event_count, b.chain, e.batch_index, e.aggregate_type, e.aggregate_id, \
+                 e.sequence, e.event_type, e.event_version, e.payload, e.metadata \
+                 FROM (SELECT * FROM batches WHERE lane = ?1 AND first_position > ?2 \
+                       ORDER BY first_position LIMIT ?3) b \
+                 LEFT JOIN events e ON e.lane = b.lane AND e.batch = b.batch \
+                 ORDER BY b.first_position, e.batch_index",
+            )?;
+            let mut rows = statement.query([LANE, position, limit])?;
+            let mut batches: Vec<StoredBatch> = Vec::new();
+            while let Some(row) = rows.next()? {
+                push_row(&mut batches, row)?;
+            }
+            Ok(batches)
+        })
+        .await
+    }
+
+    async fn head(&self) -> Result<Head, EngineError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached("SELECT head, chain, projection_epoch FROM lanes WHERE lane = ?1")?
+                .query_row([LANE], |row| {
+                    Ok(Head { position: row.get(0)?, chain: row.get(1)?, epoch: row.get(2)? })
+                })
+        })
+        .await
+    }
+
+    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {
+        let key = key.to_owned();
+        self.read(move |connection| {
+            let sql = format!(
+                "SELECT {}, l.head FROM lanes l LEFT JOIN {} t ON t.{} = ?1 WHERE l.lane = {LANE}",
+                projections::read::columns(table, "t"),
+                table.name,
+                table.columns.first().map_or("", |column| column.name)
+            );
+            connection.prepare_cached(&sql)?.query_row([key], |row| {
+                let found = cells(row, table.columns.len())?;
+                let exists = found.first().is_some_and(|key| *key != Value::Null);
+                Ok((exists.then_some(found), row.get(table.columns.len())?))
+            })
+        })
+        .await
+    }
+
+    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, i64), EngineError> {
+        self.read(move |connection| {
+            let order: Vec<String> = (1..=table.key).map(|column| column.to_string()).collect();
+            let sql = format!(
+                "SELECT {}, l.head FROM lanes l LEFT JOIN {} t ON true WHERE l.lane = {LANE} ORDER BY {}",
+                projections::read::columns(table, "t"),
+                table.name,
+                order.join(", ")
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([])?;
+            let (mut found, mut as_of) = (Vec::new(), 0);
+            while let Some(row) = rows.next()? {
+                as_of = row.get(table.columns.len())?;
+                let row = cells(row, table.columns.len())?;
+                if row.first().is_some_and(|key| *key != Value::Null) {
+                    found.push(row);
+                }
+            }
+            Ok((found, as_of))
+        })
+        .await
+    }
+
+    async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {
+        let (sql, parameters) = (sql.to_owned(), parameters.to_vec());
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let count = statement.column_count();
+            let rows = statement
+                .query_map(params_from_iter(parameters.iter().map(Cell)), |row| cells(row, count))?;
+            rows.collect()
+        })
+        .await
+    }
+
+    async fn find_secret(&self, id: &str) -> Result<Option<String>, EngineError> {
+        self.find_text("SELECT verifier FROM secrets WHERE id = ?1", id).await
+    }
+
+    async fn find_subject_key(&self, subject: &str) -> Result<Option<String>, EngineError> {
+        self.find_text("SELECT wrapped FROM subject_keys WHERE subject = ?1", subject).await
+    }
+
+    async fn keep_subject_key(&self, key: &SubjectKeyRow) -> Result<String, EngineError> {
+        let key = key.clone();
+        self.write(move |connection| {
+            let keep = |connection: &Connection| {
+                connection.execute(
+                    "INSERT INTO subject_keys (subject, wrapped) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                    params![key.subject, key.wrapped],
+                )?;
+                connection.query_row(
+                    "SELECT wrapped FROM subject_keys WHERE subject = ?1",
+                    [&key.subject],
+                    |row| row.get(0),
+                )
+            };
+            keep(connection).map_err(|error| sqlite_error(&error))
+        })
+        .await
+    }
+
+    async fn checkpoint(&self, projection: &Projection) -> Result<i64, EngineError> {
+        let name = projection.name;
+        self.read(move |connection| {
+            let position = connection
+                .prepare_cached("SELECT position FROM checkpoints WHERE projection = ?1")?
+                .query_row([name], |row| row.get(0))
+                .optional()?;
+            Ok(position.unwrap_or(0))
+        })
+        .await
+    }
+
+    async fn advance(
+        &self,
+        projection: &Projection,
+        from: i64,
+        to: i64,
+        ops: &[RowOp],
+    ) -> Result<bool, EngineError> {
+        let (name, ops) = (projection.name, ops.to_vec());
+        self.write(move |connection| {
+            append::advance(connection, name, from, to, &ops).map_err(|error| sqlite_error(&error))
+        })
+        .await
+    }
+}
+
+impl SqliteEngine {
+    async fn find_text(&self, sql: &'static str, key: &str) -> Result<Option<String>, EngineError> {
+        let key = key.to_owned();
+        self.read(move |connection| {
+            connection.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()
+        })
+        .await
+    }
+}
+
+fn migrations_done(connection: &Connection) -> Result<Vec<i64>, rusqlite::Error> {
+    let mut statement = connection.prepare("SELECT version FROM schema_migrations")?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    rows.collect()
+}
+
+fn migrate(connection: &mut Connection) -> Result<usize, rusqlite::Error> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let done = migrations_done(&transaction)?;
+    let mut ran = 0;
+    for migration in SQLITE.iter().filter(|migration| !done.contains(&migration.version)) {
+        transaction.execute_batch(migration.sql)?;
+        transaction.execute(
+            "INSERT INTO schema_migrations (version, name) VALUES (?1, ?2)",
+            params![migration.version, migration.name],
+        )?;
+        ran += 1;
+    }
+    transaction.commit()?;
+    Ok(ran)
+}
+
+fn event_at(row: &rusqlite::Row<'_>, position: i64, first: usize) -> Result<StoredRow, rusqlite::Error> {
+    Ok(StoredRow {
+        position,
+        aggregate_type: row.get(first)?,
+        aggregate_id: row.get(first + 1)?,
+        sequence: row.get(first + 2)?,
+        event: NewEvent {
+            event_type: row.get(first + 3)?,
+            event_version: row.get(first + 4)?,
+            payload: row.get(first + 5)?,
+            metadata: row.get(first + 6)?,
+        },
+    })
+}
+
+/// Adds a row of the batch query to its batch. A batch row without events shows as one with none.
+fn push_row(batches: &mut Vec<StoredBatch>, row: &rusqlite::Row<'_>) -> Result<(), rusqlite::Error> {
+    let first: i64 = row.get(0)?;
+    if batches.last().is_none_or(|batch| batch.first != first) {
+        batches.push(StoredBatch { first, count: row.get(1)?, chain: row.get(2)?, events: Vec::new() });
+    }
+    if let (Some(index), Some(batch)) = (row.get::<_, Option<i64>>(3)?, batches.last_mut()) {
+        batch.events.push(event_at(row, first + index, 4)?);
+    }
+    Ok(())
+}

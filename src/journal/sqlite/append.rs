@@ -1,0 +1,224 @@
+//! How does a batch become one SQLite transaction? Row by row through prepared statements: in one
+//! process that is faster than sets, and the head is known before the first row.
+
+use projections::row::{RowOp, Table, Value};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params, params_from_iter};
+
+use super::{Cell, sqlite_error};
+use crate::journal::chain::{fold, leaf};
+use crate::journal::engine::{Append, EngineError, LANE, Lost, Outcome, SecretOp};
+
+/// What a batch came to before its commit.
+enum Written {
+    All { first: i64 },
+    Lost(Vec<(usize, Lost)>),
+    EpochMoved,
+}
+
+pub(super) fn append(
+    connection: &mut Connection,
+    batch: i64,
+    epoch: i64,
+    appends: &[Append],
+) -> Result<Outcome, EngineError> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|error| sqlite_error(&error))?;
+    match write(&transaction, batch, epoch, appends).map_err(|error| sqlite_error(&error))? {
+        Written::All { first } => {
+            transaction.commit().map_err(|error| EngineError::Unknown(error.to_string()))?;
+            Ok(Outcome::Committed { first })
+        }
+        Written::Lost(lost) => Ok(Outcome::Lost(lost)),
+        Written::EpochMoved => Err(EngineError::EpochMoved),
+    }
+}
+
+fn write(
+    transaction: &Transaction<'_>,
+    batch: i64,
+    epoch: i64,
+    appends: &[Append],
+) -> Result<Written, rusqlite::Error> {
+    let (head, mut chain, stored_epoch): (i64, Vec<u8>, i64) = transaction
+        .prepare_cached("SELECT head, chain, projection_epoch FROM lanes WHERE lane = ?1")?
+        .query_row([LANE], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    if stored_epoch != epoch {
+        return Ok(Written::EpochMoved);
+    }
+    let mut lost = Vec::new();
+    let mut index = 0;
+    for (command, append) in appends.iter().enumerate() {
+        if let Some(why) = insert_events(transaction, batch, &mut index, append)? {
+            lost.push((command, why));
+        }
+    }
+    if !lost.is_empty() {
+        return Ok(Written::Lost(lost));
+    }
+    for append in appends {
+        for (sequence, event) in (append.expected + 1..).zip(&append.events) {
+            let leaf = leaf(append.aggregate_type, &append.aggregate_id, sequence, event);
+            chain = fold(&chain, &leaf).to_vec();
+        }
+        write_beside(transaction, append)?;
+        for op in append.rows.iter().flatten() {
+            execute(transaction, op)?;
+        }
+    }
+    transaction
+        .prepare_cached("UPDATE lanes SET head = head + ?2, chain = ?3 WHERE lane = ?1")?
+        .execute(params![LANE, index, chain])?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO batches (lane, first_position, batch, event_count, chain) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![LANE, head + 1, batch, index, chain])?;
+    Ok(Written::All { first: head + 1 })
+}
+
+/// Inserts a command's events and claims, or says why it lost.
+fn insert_events(
+    transaction: &Transaction<'_>,
+    batch: i64,
+    index: &mut i64,
+    append: &Append,
+) -> Result<Option<Lost>, rusqlite::Error> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
+         lane, batch, batch_index) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         ON CONFLICT (aggregate_type, aggregate_id, sequence) DO NOTHING",
+    )?;
+    for (sequence, event) in (append.expected + 1..).zip(&append.events) {
+        let inserted = statement.execute(params![
+            append.aggregate_type,
+            append.aggregate_id,
+            sequence,
+            event.event_type,
+            event.event_version,
+            event.payload,
+            event.metadata,
+            LANE,
+            batch,
+            *index,
+        ])?;
+        if inserted == 0 {
+            return Ok(Some(Lost::Conflict));
+        }
+        *index += 1;
+    }
+    for claim in &append.claims {
+        let taken = transaction
+            .prepare_cached(
+                "INSERT INTO claims (kind, value, aggregate_type, aggregate_id) VALUES (?1, ?2, ?3, ?4) \
+                 ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![claim.kind, claim.value, append.aggregate_type, append.aggregate_id])?;
+        if taken == 0 {
+            return Ok(Some(Lost::Claimed(claim.kind)));
+        }
+    }
+    Ok(None)
+}
+
+fn write_beside(transaction: &Transaction<'_>, append: &Append) -> Result<(), rusqlite::Error> {
+    for op in &append.secrets {
+        match op {
+            SecretOp::Put { id, verifier } => transaction
+                .prepare_cached("INSERT INTO secrets (id, verifier) VALUES (?1, ?2)")?
+                .execute(params![id, verifier])?,
+            SecretOp::Delete { id } => {
+                transaction.prepare_cached("DELETE FROM secrets WHERE id = ?1")?.execute([id])?
+            }
+        };
+    }
+    for key in &append.subject_keys {
+        transaction
+            .prepare_cached("INSERT INTO subject_keys (subject, wrapped) VALUES (?1, ?2)")?
+            .execute(params![key.subject, key.wrapped])?;
+    }
+    if let Some(state) = &append.state {
+        transaction
+            .prepare_cached(
+                "INSERT INTO stream_states (aggregate_type, aggregate_id, sequence, state) VALUES (?1, ?2, ?3, ?4) \
+                 ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE \
+                 SET sequence = excluded.sequence, state = excluded.state",
+            )?
+            .execute(params![append.aggregate_type, append.aggregate_id, state.sequence, state.state])?;
+    }
+    Ok(())
+}
+
+/// Writes rows of an eventual projection and moves its checkpoint, unless another process did so.
+pub(super) fn advance(
+    connection: &mut Connection,
+    projection: &str,
+    from: i64,
+    to: i64,
+    ops: &[RowOp],
+) -> Result<bool, rusqlite::Error> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let reached: Option<i64> = transaction
+        .query_row("SELECT position FROM checkpoints WHERE projection = ?1", [projection], |row| row.get(0))
+        .optional()?;
+    if reached.unwrap_or(0) != from {
+        return Ok(false);
+    }
+    for op in ops {
+        execute(&transaction, op)?;
+    }
+    transaction.execute(
+        "INSERT INTO checkpoints (projection, lane, position) VALUES (?1, ?2, ?3) \
+         ON CONFLICT (projection) DO UPDATE SET position = excluded.position",
+        params![projection, LANE, to],
+    )?;
+    transaction.commit()?;
+    Ok(true)
+}
+
+fn execute(transaction: &Transaction<'_>, op: &RowOp) -> Result<(), rusqlite::Error> {
+    let (sql, values): (String, Vec<&Value>) = match op {
+        RowOp::Insert { table, row } => (insert_sql(table), row.iter().collect()),
+        RowOp::Update { table, key, set } => {
+            (update_sql(table, set), set.iter().map(|(_, value)| value).chain(key).collect())
+        }
+        RowOp::Delete { table, key } => {
+            (format!("DELETE FROM {} WHERE {}", table.name, on_key(table, 1)), key.iter().collect())
+        }
+        RowOp::Expire { table, before } => return expire(transaction, table, *before),
+    };
+    transaction.prepare_cached(&sql)?.execute(params_from_iter(values.into_iter().map(Cell)))?;
+    Ok(())
+}
+
+fn insert_sql(table: &Table) -> String {
+    let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+    let places: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
+    format!("INSERT INTO {} ({}) VALUES ({})", table.name, names.join(", "), places.join(", "))
+}
+
+fn update_sql(table: &Table, set: &[(usize, Value)]) -> String {
+    let columns = set.iter().filter_map(|(index, _)| table.columns.get(*index));
+    let assignments: Vec<String> =
+        columns.zip(1..).map(|(column, place)| format!("{} = ?{place}", column.name)).collect();
+    format!("UPDATE {} SET {} WHERE {}", table.name, assignments.join(", "), on_key(table, set.len() + 1))
+}
+
+fn on_key(table: &Table, first: usize) -> String {
+    let parts: Vec<String> = table
+        .columns
+        .iter()
+        .take(table.key)
+        .zip(first..)
+        .map(|(column, place)| format!("{} = ?{place}", column.name))
+        .collect();
+    parts.join(" AND ")
+}
+
+fn expire(transaction: &Transaction<'_>, table: &'static Table, before: i64) -> Result<(), rusqlite::Error> {
+    if let Some(column) = table.keep_until.and_then(|index| table.columns.get(index)) {
+        let sql = format!("DELETE FROM {} WHERE {} < ?1", table.name, column.name);
+        transaction.prepare_cached(&sql)?.execute([before])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! How does cqrs-es see the journal? As its `EventStore`: one store a command, which knows whether
+//! the stream is fresh, what is written beside the events, and what came of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aggregates::{AnyEvent, StoredEvent};
+use cqrs_es::persist::SerializedEvent;
+use cqrs_es::{Aggregate, AggregateContext, AggregateError, EventEnvelope, EventStore};
+use projections::TRANSACTIONAL;
+use projections::projection::{Recorded, row_ops};
+
+use super::Journal;
+use super::batch::AppendError;
+use super::claims::{claims, retired};
+use super::engine::{Append, EngineError, NewEvent, SecretOp, StateRow, StoredRow};
+use crate::commands::{Beside, Executed};
+
+/// A stream longer than this has a state row every so many events.
+const STATE_EVERY: i64 = 32;
+
+/// An aggregate the journal can store and remember.
+pub trait Remembered:
+    Aggregate<Services = (), Event: StoredEvent + Into<AnyEvent>> + Clone + 'static
+{
+}
+
+impl<A> Remembered for A where
+    A: Aggregate<Services = (), Event: StoredEvent + Into<AnyEvent>> + Clone + 'static
+{
+}
+
+/// What cqrs-es passes through without looking.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A name is taken.
+    #[error("the {0} is taken")]
+    Claimed(&'static str),
+    /// The database does not answer, or did not say whether it committed.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// A slot for what a command led to: cqrs-es itself answers `()`.
+pub struct OutcomeSlot<A: Aggregate>(Arc<Mutex<Option<Executed<A>>>>);
+
+impl<A: Aggregate> OutcomeSlot<A> {
+    /// Takes what the command led to.
+    #[must_use]
+    pub fn take(&self) -> Option<Executed<A>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The event store of one command.
+pub struct JournalStore<A: Aggregate> {
+    journal: Journal,
+    fresh: bool,
+    beside: Beside,
+    outcome: Arc<Mutex<Option<Executed<A>>>>,
+}
+
+/// An aggregate as of an event.
+#[derive(Clone)]
+pub struct Loaded<A> {
+    aggregate_id: String,
+    aggregate: A,
+    sequence: i64,
+}
+
+impl<A: Aggregate> AggregateContext<A> for Loaded<A> {
+    fn aggregate(&mut self) -> &mut A {
+        &mut self.aggregate
+    }
+}
+
+impl<A: Remembered> JournalStore<A> {
+    /// A store for one command. A fresh stream is not loaded: its id was minted for the command.
+    #[must_use]
+    pub fn new(journal: Journal, fresh: bool, beside: Beside) -> Self {
+        Self { journal, fresh, beside, outcome: Arc::default() }
+    }
+
+    /// Where the command's result will be.
+    #[must_use]
+    pub fn outcome(&self) -> OutcomeSlot<A> {
+        OutcomeSlot(Arc::clone(&self.outcome))
+    }
+
+    async fn load(&self, aggregate_id: &str) -> Result<Loaded<A>, AggregateError<A::Error>> {
+        if let Some(loaded) = self.journal.remembered::<A>(aggregate_id) {
+            return Ok(loaded);
+        }
+        let engine = self.journal.engine();
+        let state = engine.find_state(A::TYPE, aggregate_id).await.map_err(unavailable)?;
+        let mut loaded = state.as_ref().and_then(|row| from_state(aggregate_id, row)).unwrap_or_else(|| {
+            Loaded { aggregate_id: aggregate_id.to_owned(), aggregate: A::default(), sequence: 0 }
+        });
+        for row in engine.load_stream(A::TYPE, aggregate_id, loaded.sequence).await.map_err(unavailable)? {
+            loaded.aggregate.apply(decode::<A>(&row)?);
+            loaded.sequence = row.sequence;
+        }
+        Ok(loaded)
+    }
+
+    fn append_of(
+        &self,
+        events: &[A::Event],
+        loaded: &Loaded<A>,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<Append, AggregateError<A::Error>> {
+        let length = i64::try_from(events.len()).unwrap_or(i64::MAX);
+        let metadata_text = serde_json::to_string(metadata).map_err(damaged)?;
+        let mut append = Append {
+            aggregate_type: A::TYPE,
+            aggregate_id: loaded.aggregate_id.clone(),
+            expected: loaded.sequence,
+            events: Vec::with_capacity(events.len()),
+            rows: Vec::with_capacity(events.len()),
+            claims: Vec::new(),
+            secrets: self.beside.secrets.clone(),
+            subject_keys: self.beside.subject_keys.clone(),
+            state: state_row(loaded, length).map_err(damaged)?,
+        };
+        for (sequence, event) in (loaded.sequence + 1..).zip(events) {
+            let encoded = event.encode().map_err(damaged)?;
+            let any: AnyEvent = event.clone().into();
+            let recorded = Recorded {
+                position: None,
+                aggregate_type: A::TYPE,
+                aggregate_id: &loaded.aggregate_id,
+                sequence,
+                event: &any,
+                metadata,
+            };
+            append.rows.push(row_ops(TRANSACTIONAL, &recorded));
+            append.claims.extend(claims(&any));
+            append.secrets.extend(retired(&any).map(|id| SecretOp::Delete { id: id.to_owned() }));
+            append.events.push(NewEvent {
+                event_type: encoded.event_type,
+                event_version: encoded.event_version,
+                payload: encoded.payload,
+                metadata: metadata_text.clone(),
+            });
+        }
+        Ok(append)
+    }
+
+    fn finish(&self, state: A, events: Vec<A::Event>) {
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(Executed { state, events });
+    }
+}
+
+impl<A: Remembered> EventStore<A> for JournalStore<A> {
+    type AC = Loaded<A>;
+
+    async fn load_events(
+        &self,
+        aggregate_id: &str,
+    ) -> Result<Vec<EventEnvelope<A>>, AggregateError<A::Error>> {
+        let rows = self.journal.engine().load_stream(A::TYPE, aggregate_id, 0).await.map_err(unavailable)?;
+        rows.iter().map(envelope::<A>).collect()
+    }
+
+    async fn load_aggregate(&self, aggregate_id: &str) -> Result<Loaded<A>, AggregateError<A::Error>> {
+        if self.fresh {
+            return Ok(Loaded {
+                aggregate_id: aggregate_id.to_owned(),
+                aggregate: A::default(),
+                sequence: 0,
+            });
+        }
+        self.load(aggregate_id).await
+    }
+
+    /// `context` has the events applied already: the sink did so as `handle` wrote them.
+    async fn commit(
+        &self,
+        events: Vec<A::Event>,
+        mut context: Loaded<A>,
+        metadata: HashMap<String, String>,
+    ) -> Result<Vec<EventEnvelope<A>>, AggregateError<A::Error>> {
+        if events.is_empty() {
+            self.journal.remember(context.clone());
+            self.finish(context.aggregate, events);
+            return Ok(Vec::new());
+        }
+        let metadata: BTreeMap<String, String> = metadata.into_iter().collect();
+        let append = self.append_of(&events, &context, &metadata)?;
+        match self.journal.inner.append(append).await {
+            Ok(_first) => {}
+            Err(error) => {
+                self.journal.forget::<A>(&context.aggregate_id);
+                return Err(lost(error));
+            }
+        }
+        context.sequence += i64::try_from(events.len()).unwrap_or(i64::MAX);
+        self.journal.remember(context.clone());
+        self.finish(context.aggregate, events);
+        Ok(Vec::new())
+    }
+}
+
+impl Journal {
+    fn remembered<A: Remembered>(&self, aggregate_id: &str) -> Option<Loaded<A>> {
+        let key = (A::TYPE, aggregate_id.to_owned());
+        let found =
+            self.inner.aggregates.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()?;
+        found.downcast_ref::<Loaded<A>>().cloned()
+    }
+
+    fn remember<A: Remembered>(&self, loaded: Loaded<A>) {
+        let key = (A::TYPE, loaded.aggregate_id.clone());
+        self.inner.aggregates.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(loaded));
+    }
+
+    fn forget<A: Remembered>(&self, aggregate_id: &str) {
+        let key = (A::TYPE, aggregate_id.to_owned());
+        self.inner.aggregates.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    }
+}
+
+/// A state row that another program version wrote may not fit: then the whole stream is read.
+fn from_state<A: Remembered>(aggregate_id: &str, row: &StateRow) -> Option<Loaded<A>> {
+    let aggregate = serde_json::from_str(&row.state).ok()?;
+    Some(Loaded { aggregate_id: aggregate_id.to_owned(), aggregate, sequence: row.sequence })
+}
+
+fn state_row<A: Remembered>(loaded: &Loaded<A>, added: i64) -> Result<Option<StateRow>, serde_json::Error> {
+    let sequence = loaded.sequence + added;
+    if sequence / STATE_EVERY == loaded.sequence / STATE_EVERY {
+        return Ok(None);
+    }
+    Ok(Some(StateRow { sequence, state: serde_json::to_string(&loaded.aggregate)? }))
+}
+
+fn decode<A: Remembered>(row: &StoredRow) -> Result<A::Event, AggregateError<A::Error>> {
+    let payload = serde_json::from_str(&row.event.payload).map_err(damaged)?;
+    A::Event::decode(&row.event.event_type, &row.event.event_version, &payload).map_err(damaged)
+}
+
+fn envelope<A: Remembered>(row: &StoredRow) -> Result<EventEnvelope<A>, AggregateError<A::Error>> {
+    Ok(EventEnvelope {
+        aggregate_id: row.aggregate_id.clone(),
+        sequence: usize::try_from(row.sequence).map_err(damaged)?,
+        payload: decode::<A>(row)?,
+        metadata: serde_json::from_str(&row.event.metadata).map_err(damaged)?,
+    })
+}
+
+/// A row as postgres-es reads it.
+#[must_use]
+pub fn from_serialized(event: SerializedEvent) -> StoredRow {
+    StoredRow {
+        position: 0,
+        aggregate_type: event.aggregate_type,
+        aggregate_id: event.aggregate_id,
+        sequence: i64::try_from(event.sequence).unwrap_or(i64::MAX),
+        event: NewEvent {
+            event_type: event.event_type,
+            event_version: event.event_version,
+            payload: event.payload.to_string(),
+            metadata: event.metadata.to_string(),
+        },
+    }
+}
+
+fn unavailable<E: std::error::Error>(error: EngineError) -> AggregateError<E> {
+    match error {
+        EngineError::Damaged(_) => damaged(error),
+        EngineError::Unavailable(_)
+        | EngineError::Unknown(_)
+        | EngineError::Refused(_)
+        | EngineError::EpochMoved => {
+            AggregateError::DatabaseConnectionError(Box::new(StoreError::Unavailable(error.to_string())))
+        }
+    }
+}
+
+fn lost<E: std::error::Error>(error: AppendError) -> AggregateError<E> {
+    match error {
+        AppendError::Conflict => AggregateError::AggregateConflict,
+        AppendError::Claimed(kind) => AggregateError::UnexpectedError(Box::new(StoreError::Claimed(kind))),
+        AppendError::Unavailable(reason) => {
+            AggregateError::DatabaseConnectionError(Box::new(StoreError::Unavailable(reason)))
+        }
+    }
+}
+
+fn damaged<E: std::error::Error>(error: impl std::error::Error + Send + Sync + 'static) -> AggregateError<E> {
+    AggregateError::DeserializationError(Box::new(error))
+}

@@ -1,0 +1,248 @@
+//! Is the log what it was, and do the read models say what it says? Walks every event, folds the
+//! chain again, rebuilds the transactional read models beside the stored ones, and names the first
+//! thing that does not fit.
+
+use std::collections::BTreeMap;
+
+use projections::memory::{ended, update};
+use projections::row::{Row, RowOp, Table, Value};
+
+use super::chain::{GENESIS, fold, leaf};
+use super::engine::{Engine, EngineError, Head, StoredBatch};
+use super::feed::transactional_ops;
+
+/// Batches read at a time.
+const PAGE: i64 = 512;
+/// A log that grows while it is verified is followed this often before the read models are compared.
+const CHASES: usize = 1000;
+
+/// What a whole log was found to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Events walked.
+    pub events: i64,
+    /// Rows compared.
+    pub rows: usize,
+    /// The chain after the last event, in hexadecimal.
+    pub chain: String,
+}
+
+/// The first thing that does not fit.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The database does not answer.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Positions are missing or doubled.
+    #[error("the log has a hole or an insertion: expected a batch at position {expected}, found {found}")]
+    Density {
+        /// Where the next batch should begin.
+        expected: i64,
+        /// What is there instead.
+        found: String,
+    },
+    /// Events were edited, exchanged or moved.
+    #[error(
+        "the chain breaks between positions {first} and {last}: an event there is not what was committed"
+    )]
+    Chain {
+        /// First event of the batch.
+        first: i64,
+        /// Last event of the batch.
+        last: i64,
+    },
+    /// The end was cut off or added to.
+    #[error("the head says {head} events, the log has {found}, or the head's chain differs")]
+    Head {
+        /// What the lane row says.
+        head: i64,
+        /// What was walked.
+        found: i64,
+    },
+    /// An event cannot be read.
+    #[error("the event at position {position} cannot be read: {reason}")]
+    Event {
+        /// Which.
+        position: i64,
+        /// Why.
+        reason: String,
+    },
+    /// A read model differs from its events.
+    #[error("table {table}, row {key}: {difference}")]
+    Row {
+        /// Which table.
+        table: &'static str,
+        /// Which row.
+        key: String,
+        /// How it differs.
+        difference: String,
+    },
+}
+
+/// Verifies a log and its read models. `progress` hears of events done and in all.
+pub async fn verify(
+    engine: &dyn Engine,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Report, VerifyError> {
+    let mut walk = Walk::default();
+    for _ in 0..CHASES {
+        walk.to_the_end(engine, progress).await?;
+        if let Some(rows) = walk.compare_rows(engine).await? {
+            return Ok(Report { events: walk.position, rows, chain: hex(&walk.chain) });
+        }
+    }
+    Err(EngineError::Unavailable("the log grows faster than it can be verified".to_owned()).into())
+}
+
+struct Walk {
+    position: i64,
+    chain: [u8; 32],
+    tables: BTreeMap<&'static str, BTreeMap<Vec<Value>, Row>>,
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Self { position: 0, chain: GENESIS, tables: BTreeMap::new() }
+    }
+}
+
+impl Walk {
+    async fn to_the_end(
+        &mut self,
+        engine: &dyn Engine,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<(), VerifyError> {
+        let head = engine.head().await?;
+        loop {
+            let batches = engine.batches_after(self.position, PAGE).await?;
+            if batches.is_empty() {
+                break;
+            }
+            for batch in &batches {
+                self.take(batch)?;
+            }
+            let total = head.position.max(self.position);
+            progress(u64::try_from(self.position).unwrap_or(0), u64::try_from(total).unwrap_or(0));
+        }
+        self.check_head(&engine.head().await?)
+    }
+
+    /// A head ahead of the walk only means that the log grew meanwhile; behind it, or with another
+    /// chain at the same place, something was cut or edited.
+    fn check_head(&self, head: &Head) -> Result<(), VerifyError> {
+        let fits = head.position == self.position && head.chain == self.chain;
+        if fits || (head.position > self.position && self.position > 0) {
+            return Ok(());
+        }
+        if head.position == 0 && self.position == 0 {
+            return Ok(());
+        }
+        Err(VerifyError::Head { head: head.position, found: self.position })
+    }
+
+    fn take(&mut self, batch: &StoredBatch) -> Result<(), VerifyError> {
+        let expected = self.position + 1;
+        let held = i64::try_from(batch.events.len()).unwrap_or(i64::MAX);
+        if batch.first != expected || batch.count != held {
+            let found = format!("{held} of {} events at {}", batch.count, batch.first);
+            return Err(VerifyError::Density { expected, found });
+        }
+        for (position, row) in (batch.first..).zip(&batch.events) {
+            if row.position != position {
+                let found = format!("an event at {}", row.position);
+                return Err(VerifyError::Density { expected: position, found });
+            }
+            let leaf = leaf(&row.aggregate_type, &row.aggregate_id, row.sequence, &row.event);
+            self.chain = fold(&self.chain, &leaf);
+        }
+        if batch.chain != self.chain {
+            return Err(VerifyError::Chain { first: batch.first, last: batch.first + batch.count - 1 });
+        }
+        for row in &batch.events {
+            let ops = transactional_ops(row)
+                .map_err(|error| VerifyError::Event { position: row.position, reason: error.to_string() })?;
+            for op in ops {
+                self.apply(op);
+            }
+        }
+        self.position += batch.count;
+        Ok(())
+    }
+
+    fn apply(&mut self, op: RowOp) {
+        let rows = self.tables.entry(op.table().name).or_default();
+        match op {
+            RowOp::Insert { table, row } => {
+                rows.insert(row.iter().take(table.key).cloned().collect(), row);
+            }
+            RowOp::Update { key, set, .. } => {
+                if let Some(row) = rows.get_mut(&key) {
+                    update(row, &set);
+                }
+            }
+            RowOp::Delete { key, .. } => {
+                rows.remove(&key);
+            }
+            RowOp::Expire { table, before } => rows.retain(|_, row| !ended(table, row, before)),
+        }
+    }
+
+    /// Compares every table; `None` when the log moved on and the comparison would be of two times.
+    async fn compare_rows(&self, engine: &dyn Engine) -> Result<Option<usize>, VerifyError> {
+        let mut compared = 0;
+        for table in projections::transactional_tables() {
+            let (stored, as_of) = engine.all_rows(table).await?;
+            if as_of != self.position {
+                return Ok(None);
+            }
+            compared += stored.len();
+            self.compare(table, stored)?;
+        }
+        Ok(Some(compared))
+    }
+
+    fn compare(&self, table: &'static Table, stored: Vec<Row>) -> Result<(), VerifyError> {
+        let empty = BTreeMap::new();
+        let rebuilt = self.tables.get(table.name).unwrap_or(&empty);
+        let stored: BTreeMap<Vec<Value>, Row> =
+            stored.into_iter().map(|row| (row.iter().take(table.key).cloned().collect(), row)).collect();
+        for key in rebuilt.keys().chain(stored.keys()) {
+            let difference = match (rebuilt.get(key), stored.get(key)) {
+                (Some(expected), Some(found)) if expected == found => continue,
+                (Some(expected), Some(found)) => first_difference(table, expected, found),
+                (Some(_), None) => "is missing".to_owned(),
+                (None, _) => "no event led to it".to_owned(),
+            };
+            return Err(VerifyError::Row { table: table.name, key: show(key), difference });
+        }
+        Ok(())
+    }
+}
+
+/// Names the column, never the values: they may be sealed, but they are nobody's business.
+fn first_difference(table: &Table, expected: &Row, found: &Row) -> String {
+    let column =
+        table.columns.iter().zip(expected.iter().zip(found)).find(|(_, (left, right))| left != right);
+    format!("column {} is not what the events say", column.map_or("?", |(column, _)| column.name))
+}
+
+fn show(key: &[Value]) -> String {
+    let parts: Vec<String> = key
+        .iter()
+        .map(|value| match value {
+            Value::Null => "null".to_owned(),
+            Value::Int(number) => number.to_string(),
+            Value::Text(text) => text.clone(),
+        })
+        .collect();
+    parts.join(", ")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,136 @@
+//! How does a process come to its state? Data directory, root secret, database, journal: the same way
+//! for the server and for every command, so that a command never works on another database.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::clock::SharedClock;
+use crate::commands::Commands;
+use crate::config::{Config, Database, RootSecretSource};
+use crate::journal::postgres::PostgresEngine;
+use crate::journal::sqlite::SqliteEngine;
+use crate::journal::{Capacity, Engine, EngineError, Journal};
+use crate::keys::{KeyError, Keys, RootSecret, RootSecretError};
+use crate::password::{ClientSecretVerifier, PasswordPool};
+use crate::personal::PersonalData;
+use crate::sealing::SealedBox;
+use crate::state::AppState;
+use crate::templates::{TemplateError, Templates};
+
+/// Why a process could not come to its state.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory cannot be made or used.
+    #[error("the data directory {path} cannot be used: {reason}")]
+    DataDirectory {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        reason: std::io::Error,
+    },
+    /// The root secret cannot be read or made.
+    #[error(transparent)]
+    RootSecret(#[from] RootSecretError),
+    /// The server's keys cannot be derived.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The database does not answer, or is damaged.
+    #[error("{engine}: {error}")]
+    Database {
+        /// Which engine.
+        engine: &'static str,
+        /// What it said.
+        error: EngineError,
+    },
+    /// The tables are older than the program, and it was told not to change them.
+    #[error("the database needs {0} migrations, and --no-migrate forbids to run them")]
+    MigrationsPending(usize),
+    /// A template is broken: only after editing the program.
+    #[error(transparent)]
+    Templates(#[from] TemplateError),
+}
+
+/// Opens everything a command or the server needs.
+pub async fn open(config: Arc<Config>, clock: SharedClock) -> Result<AppState, OpenError> {
+    let root = root_secret(&config)?;
+    let keys = Arc::new(Keys::derive(&root)?);
+    let engine = open_engine(&config)?;
+    migrate(&config, engine.as_ref()).await?;
+    let capacity = Capacity { rows: config.limits.row_cache, aggregates: config.limits.aggregate_cache };
+    let name = engine.name();
+    let journal = Journal::open(engine, Arc::clone(&clock), capacity)
+        .await
+        .map_err(|error| OpenError::Database { engine: name, error })?;
+    let personal = PersonalData::new(journal.clone(), Arc::clone(&keys));
+    let commands =
+        Commands::new(journal.clone(), personal.clone(), Arc::clone(&clock), config.limits.admission_queue);
+    let workers = NonZeroUsize::new(config.limits.argon2_concurrency).unwrap_or(NonZeroUsize::MIN);
+    let passwords = PasswordPool::new(workers, workers.get() * ARGON2_WAITING);
+    Ok(AppState {
+        client_secrets: Arc::new(ClientSecretVerifier::new(Arc::clone(&keys), passwords.clone())),
+        sealed: SealedBox::new(Arc::clone(&keys)),
+        templates: Arc::new(Templates::new()?),
+        config,
+        clock,
+        keys,
+        journal,
+        commands,
+        personal,
+        passwords,
+    })
+}
+
+/// Opens the database without looking at its tables.
+pub fn open_engine(config: &Config) -> Result<Arc<dyn Engine>, OpenError> {
+    match &config.database {
+        Database::Embedded(path) => {
+            make_private_directory(path.parent().unwrap_or(Path::new(".")))?;
+            let engine = SqliteEngine::open(path, config.database_deadline)
+                .map_err(|error| OpenError::Database { engine: "SQLite", error })?;
+            Ok(Arc::new(engine))
+        }
+        Database::Postgres(url) => {
+            let engine = PostgresEngine::new(url.expose(), POSTGRES_CONNECTIONS, config.database_deadline)
+                .map_err(|error| OpenError::Database { engine: "PostgreSQL", error })?;
+            Ok(Arc::new(engine))
+        }
+    }
+}
+
+/// Passwords that may wait for each one being hashed: about half a second of work.
+const ARGON2_WAITING: usize = 32;
+/// One writes, one polls, the others read.
+const POSTGRES_CONNECTIONS: u32 = 16;
+
+async fn migrate(config: &Config, engine: &dyn Engine) -> Result<(), OpenError> {
+    let database = |error| OpenError::Database { engine: engine.name(), error };
+    let pending = engine.pending_migrations().await.map_err(database)?;
+    match (pending, config.migrate) {
+        (0, _) => Ok(()),
+        (pending, false) => Err(OpenError::MigrationsPending(pending)),
+        (_, true) => engine.migrate().await.map(|_| ()).map_err(database),
+    }
+}
+
+fn root_secret(config: &Config) -> Result<RootSecret, OpenError> {
+    match &config.root_secret {
+        RootSecretSource::File(path) => {
+            make_private_directory(path.parent().unwrap_or(Path::new(".")))?;
+            Ok(RootSecret::load_or_create(path)?)
+        }
+        RootSecretSource::Given(text) => Ok(RootSecret::from_text(text.expose())?),
+    }
+}
+
+fn make_private_directory(path: &Path) -> Result<(), OpenError> {
+    let failed = |reason| OpenError::DataDirectory { path: path.to_owned(), reason };
+    if path.is_dir() {
+        return Ok(());
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(failed)
+}
