@@ -115,6 +115,12 @@ impl Journal {
         self.inner.engine.as_ref()
     }
 
+    /// What this node remembers.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.inner.memory
+    }
+
     /// The position this node has applied to memory.
     #[must_use]
     pub fn applied(&self) -> i64 {

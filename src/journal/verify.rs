@@ -124,17 +124,17 @@ impl Walk {
             let total = head.position.max(self.position);
             progress(u64::try_from(self.position).unwrap_or(0), u64::try_from(total).unwrap_or(0));
         }
+        // What the head counted before the walk must have been there to walk.
+        if head.position > self.position {
+            return Err(VerifyError::Head { head: head.position, found: self.position });
+        }
         self.check_head(&engine.head().await?)
     }
 
     /// A head ahead of the walk only means that the log grew meanwhile; behind it, or with another
     /// chain at the same place, something was cut or edited.
     fn check_head(&self, head: &Head) -> Result<(), VerifyError> {
-        let fits = head.position == self.position && head.chain == self.chain;
-        if fits || (head.position > self.position && self.position > 0) {
-            return Ok(());
-        }
-        if head.position == 0 && self.position == 0 {
+        if head.position > self.position || (head.position == self.position && head.chain == self.chain) {
             return Ok(());
         }
         Err(VerifyError::Head { head: head.position, found: self.position })

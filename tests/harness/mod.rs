@@ -1,0 +1,5 @@
+//! What do all tests stand on?
+
+pub mod directory;
+pub mod environment;
+pub mod postgres;

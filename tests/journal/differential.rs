@@ -1,0 +1,181 @@
+//! Invariant 8: the same commands on PostgreSQL and SQLite give the same events, rows and chain head.
+
+use std::collections::BTreeMap;
+
+use aggregates::client_token::{ClientToken, ClientTokenCommand};
+use aggregates::stored::Decide;
+use aggregates::values::{NewToken, Scope};
+use aggregates::{AnyEvent, StoredEvent};
+use chancery::journal::engine::{Append, Claim, NewEvent, Outcome, SecretOp};
+use chrono::{DateTime, TimeDelta, Utc};
+use projections::TRANSACTIONAL;
+use projections::projection::{Recorded, row_ops};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::Place;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Issue { token: u8 },
+    Revoke { token: u8 },
+    Claim { name: u8 },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
+    let step = prop_oneof![
+        (0..40u8).prop_map(|token| Step::Issue { token }),
+        (0..40u8).prop_map(|token| Step::Revoke { token }),
+        (0..8u8).prop_map(|name| Step::Claim { name }),
+    ];
+    prop::collection::vec(prop::collection::vec(step, 1..12), 1..24)
+}
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::seconds(seconds)
+}
+
+/// A command as the store would submit it, from a state that the model keeps.
+fn append_of(step: &Step, streams: &mut BTreeMap<u8, (ClientToken, i64)>, number: i64) -> Option<Append> {
+    use cqrs_es::Aggregate;
+    let (key, command) = match step {
+        Step::Issue { token } => (
+            *token,
+            ClientTokenCommand::IssueToken {
+                client_id: format!("client-{}", token % 3),
+                token: NewToken {
+                    id: format!("token-{token}"),
+                    expires_at: at(number + 60),
+                    confirmation: None,
+                },
+                scope: Scope::parse("read").unwrap(),
+                resource: Vec::new(),
+                at: at(number),
+            },
+        ),
+        Step::Revoke { token } => (
+            *token,
+            ClientTokenCommand::RevokeToken {
+                reason: aggregates::authorization::RevocationReason::Client,
+                at: at(number),
+            },
+        ),
+        Step::Claim { name } => return Some(claim(*name, number)),
+    };
+    let (state, sequence) = streams.entry(key).or_default();
+    let events = state.decide(command).ok()?;
+    let append = written(&format!("token-{key}"), *sequence, &events);
+    for event in events {
+        state.apply(event);
+        *sequence += 1;
+    }
+    (!append.events.is_empty()).then_some(append)
+}
+
+fn written(id: &str, expected: i64, events: &[aggregates::client_token::ClientTokenEvent]) -> Append {
+    let metadata = BTreeMap::from([("actor".to_owned(), "operator — §".to_owned())]);
+    let mut append = empty(id, expected);
+    for (sequence, event) in (expected + 1..).zip(events) {
+        let any: AnyEvent = event.clone().into();
+        let recorded = Recorded {
+            position: None,
+            aggregate_type: "client_token",
+            aggregate_id: id,
+            sequence,
+            event: &any,
+            metadata: &metadata,
+        };
+        append.rows.push(row_ops(TRANSACTIONAL, &recorded));
+        let encoded = event.encode().unwrap();
+        append.events.push(NewEvent {
+            event_type: encoded.event_type,
+            event_version: encoded.event_version,
+            payload: encoded.payload,
+            metadata: serde_json::to_string(&metadata).unwrap(),
+        });
+    }
+    append
+}
+
+fn empty(id: &str, expected: i64) -> Append {
+    Append {
+        aggregate_type: "client_token",
+        aggregate_id: id.to_owned(),
+        expected,
+        events: Vec::new(),
+        rows: Vec::new(),
+        claims: Vec::new(),
+        secrets: Vec::new(),
+        subject_keys: Vec::new(),
+        state: None,
+    }
+}
+
+/// A stream of its own that wants a name: the second one to want it loses.
+fn claim(name: u8, number: i64) -> Append {
+    let id = format!("claimant-{number}");
+    let event = aggregates::client_token::ClientTokenEvent::TokenRevoked {
+        reason: aggregates::authorization::RevocationReason::Superuser,
+        at: at(number),
+    };
+    let mut append = written(&id, 0, &[event]);
+    append.rows = vec![Vec::new()];
+    append.claims = vec![Claim { kind: "username", value: format!("name-{name}") }];
+    append.secrets = vec![SecretOp::Put { id: format!("secret-{number}"), verifier: "v".to_owned() }];
+    append
+}
+
+/// Plays the steps on an engine, dropping losers as the writer does, and returns all that is left.
+async fn play(place: &Place, batches: &[Vec<Append>]) -> impl PartialEq + std::fmt::Debug + use<> {
+    let engine = place.engine().await;
+    let mut losers = Vec::new();
+    for (number, batch) in batches.iter().enumerate() {
+        let mut appends = batch.clone();
+        while !appends.is_empty() {
+            match engine.append(i64::try_from(number).unwrap() + 1, 1, &appends).await.unwrap() {
+                Outcome::Committed { .. } => break,
+                Outcome::Lost(mut lost) => {
+                    lost.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
+                    lost.dedup_by_key(|(index, _)| *index);
+                    for (index, why) in lost {
+                        losers.push((appends.remove(index).aggregate_id, format!("{why:?}")));
+                    }
+                }
+            }
+        }
+    }
+    let mut rows = Vec::new();
+    for table in projections::transactional_tables() {
+        rows.push(engine.all_rows(table).await.unwrap());
+    }
+    losers.sort();
+    (engine.head().await.unwrap(), engine.batches_after(0, 10_000).await.unwrap(), rows, losers)
+}
+
+#[test]
+fn invariant_08_postgresql_and_sqlite_are_the_same() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    runner
+        .run(&steps(), |steps| {
+            let mut streams = BTreeMap::new();
+            let mut number = 0;
+            let batches: Vec<Vec<Append>> = steps
+                .iter()
+                .map(|batch| {
+                    let commands = batch.iter().filter_map(|step| {
+                        number += 1;
+                        append_of(step, &mut streams, number)
+                    });
+                    commands.collect()
+                })
+                .collect();
+            let (sqlite, postgres) = runtime.block_on(async {
+                let [one, other] = Place::both();
+                (play(&one, &batches).await, play(&other, &batches).await)
+            });
+            prop_assert_eq!(format!("{sqlite:?}"), format!("{postgres:?}"));
+            Ok(())
+        })
+        .unwrap();
+}

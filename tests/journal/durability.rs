@@ -1,0 +1,96 @@
+//! Invariants 2, 3, 6 and 11: whole commands, dense positions, rows that are what events say.
+
+use std::time::Duration;
+
+use projections::row::Residency;
+
+use super::{Place, verified};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_03_positions_are_dense_and_the_chain_recomputes() {
+    for place in Place::both() {
+        let node = place.node().await;
+        let mut issuing = tokio::task::JoinSet::new();
+        for _ in 0..64 {
+            let node = node.clone();
+            issuing.spawn(async move {
+                for _ in 0..8 {
+                    node.issue().await.unwrap();
+                }
+            });
+        }
+        issuing.join_all().await;
+        let engine = node.journal.engine();
+        assert_eq!(engine.head().await.unwrap().position, 512);
+        assert_eq!(verified(engine).await, 512);
+        let batches = engine.batches_after(0, 1000).await.unwrap();
+        assert!(batches.len() < 512, "concurrent commands share a commit");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_06_what_is_remembered_is_what_is_written() {
+    for place in Place::both() {
+        let node = place.node().await;
+        node.register("client").await;
+        for generation in 1..=40 {
+            if generation == 1 {
+                let id = node.grant().await;
+                node.authorize(&id, node.redeem_command()).await.unwrap();
+                for step in 1..40 {
+                    node.authorize(&id, node.refresh_command(step)).await.unwrap();
+                }
+            }
+            node.issue().await.unwrap();
+        }
+        let engine = node.journal.engine();
+        verified(engine).await;
+        for table in projections::transactional_tables().filter(|table| table.residency != Residency::Stored)
+        {
+            let mut remembered: Vec<_> =
+                node.journal.memory().snapshot(table).iter().map(|row| (**row).clone()).collect();
+            remembered.sort();
+            let (mut written, _) = engine.all_rows(table).await.unwrap();
+            written.sort();
+            assert_eq!(remembered, written, "{}", table.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_stream_is_loaded_from_its_state_row() {
+    for place in Place::both() {
+        let node = place.node().await;
+        let id = node.grant().await;
+        node.authorize(&id, node.redeem_command()).await.unwrap();
+        for generation in 1..=40 {
+            node.authorize(&id, node.refresh_command(generation)).await.unwrap();
+        }
+        let state = node.journal.engine().find_state("authorization", &id).await.unwrap().unwrap();
+        assert!(state.sequence >= 32);
+        let other = place.node().await;
+        let refreshed = other.authorize(&id, other.refresh_command(41)).await.unwrap();
+        assert_eq!(refreshed.state.generation(), Some(42));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_11_a_caller_that_disconnects_does_not_split_a_command() {
+    for place in Place::both() {
+        let node = place.node().await;
+        for round in 0..200 {
+            let id = node.grant().await;
+            let redeeming = node.authorize(&id, node.redeem_command());
+            // The caller is gone after so many microseconds, at whatever await it was.
+            let _ = tokio::time::timeout(Duration::from_micros(round * 25), redeeming).await;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let engine = node.journal.engine();
+        let batches = engine.batches_after(0, 1000).await.unwrap();
+        let count = |name: &str| {
+            batches.iter().flat_map(|batch| &batch.events).filter(|row| row.event.event_type == name).count()
+        };
+        assert_eq!(count("authorization.code_redeemed"), count("authorization.token_issued"));
+        verified(engine).await;
+    }
+}

@@ -1,0 +1,181 @@
+//! Invariants 1 and 7, at the engine's edge: unknown outcomes are settled and never guessed, and a
+//! poisoned neighbour does not harm a batch.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use chancery::journal::engine::{
+    Append, Engine, EngineError, Head, Outcome, StateRow, StoredBatch, StoredRow, SubjectKeyRow,
+};
+use projections::projection::Projection;
+use projections::row::{Row, RowOp, Table, Value};
+
+use super::{Node, Place, Refused, verified};
+
+/// What goes wrong at the `n`th commit.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    /// The commit happened, its answer was lost.
+    AnswerLost,
+    /// The connection was lost before the commit; nobody can tell.
+    NeverArrived,
+    /// The database has gone.
+    Gone,
+}
+
+/// An engine that fails every third append.
+struct Faulty {
+    inner: Arc<dyn Engine>,
+    fault: Fault,
+    appends: AtomicUsize,
+}
+
+#[async_trait]
+impl Engine for Faulty {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+    async fn migrate(&self) -> Result<usize, EngineError> {
+        self.inner.migrate().await
+    }
+    async fn pending_migrations(&self) -> Result<usize, EngineError> {
+        self.inner.pending_migrations().await
+    }
+    async fn append(&self, batch: i64, epoch: i64, appends: &[Append]) -> Result<Outcome, EngineError> {
+        if !self.appends.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) {
+            return self.inner.append(batch, epoch, appends).await;
+        }
+        match self.fault {
+            Fault::AnswerLost => {
+                self.inner.append(batch, epoch, appends).await?;
+                Err(EngineError::Unknown("the answer was lost".to_owned()))
+            }
+            Fault::NeverArrived => Err(EngineError::Unknown("the connection was lost".to_owned())),
+            Fault::Gone => Err(EngineError::Unavailable("gone".to_owned())),
+        }
+    }
+    async fn find_batch(&self, batch: i64) -> Result<Option<i64>, EngineError> {
+        self.inner.find_batch(batch).await
+    }
+    async fn load_stream(
+        &self,
+        kind: &'static str,
+        id: &str,
+        after: i64,
+    ) -> Result<Vec<StoredRow>, EngineError> {
+        self.inner.load_stream(kind, id, after).await
+    }
+    async fn find_state(&self, kind: &'static str, id: &str) -> Result<Option<StateRow>, EngineError> {
+        self.inner.find_state(kind, id).await
+    }
+    async fn batches_after(&self, position: i64, limit: i64) -> Result<Vec<StoredBatch>, EngineError> {
+        self.inner.batches_after(position, limit).await
+    }
+    async fn head(&self) -> Result<Head, EngineError> {
+        self.inner.head().await
+    }
+    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {
+        self.inner.find_row(table, key).await
+    }
+    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, i64), EngineError> {
+        self.inner.all_rows(table).await
+    }
+    async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {
+        self.inner.query(sql, parameters).await
+    }
+    async fn find_secret(&self, id: &str) -> Result<Option<String>, EngineError> {
+        self.inner.find_secret(id).await
+    }
+    async fn find_subject_key(&self, subject: &str) -> Result<Option<String>, EngineError> {
+        self.inner.find_subject_key(subject).await
+    }
+    async fn keep_subject_key(&self, key: &SubjectKeyRow) -> Result<String, EngineError> {
+        self.inner.keep_subject_key(key).await
+    }
+    async fn checkpoint(&self, projection: &Projection) -> Result<i64, EngineError> {
+        self.inner.checkpoint(projection).await
+    }
+    async fn advance(
+        &self,
+        projection: &Projection,
+        from: i64,
+        to: i64,
+        ops: &[RowOp],
+    ) -> Result<bool, EngineError> {
+        self.inner.advance(projection, from, to, ops).await
+    }
+}
+
+/// Issues tokens under a fault and returns those acknowledged and how many were not.
+async fn issue_under(place: &Place, fault: Fault) -> (Node, Vec<String>, usize) {
+    let faulty = Faulty { inner: place.engine().await, fault, appends: AtomicUsize::new(0) };
+    let node = Node::on(Arc::new(faulty)).await;
+    let (mut acknowledged, mut refused) = (Vec::new(), 0);
+    for _ in 0..60 {
+        match node.issue().await {
+            Ok(id) => acknowledged.push(id),
+            Err(Refused::ByUs(_)) => refused += 1,
+            Err(Refused::ByTheAggregate(reason)) => panic!("never the client's fault: {reason}"),
+        }
+    }
+    (node, acknowledged, refused)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_01_a_lost_commit_answer_is_settled_by_the_batch_id() {
+    for place in Place::both() {
+        let (node, acknowledged, refused) = issue_under(&place, Fault::AnswerLost).await;
+        assert_eq!((acknowledged.len(), refused), (60, 0), "every commit was found out");
+        assert_eq!(verified(node.journal.engine()).await, 60);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_01_an_outcome_that_cannot_be_settled_is_not_acknowledged() {
+    for (place, fault) in Place::both().into_iter().flat_map(|place| {
+        let again = match &place {
+            Place::Sqlite(_) => Place::Sqlite(crate::harness::directory::Directory::new()),
+            Place::Postgres(_) => Place::Postgres(crate::harness::postgres::Database::empty()),
+        };
+        [(place, Fault::NeverArrived), (again, Fault::Gone)]
+    }) {
+        let (node, acknowledged, refused) = issue_under(&place, fault).await;
+        assert_eq!((acknowledged.len(), refused), (40, 20));
+        for id in &acknowledged {
+            assert!(projections::tokens::find_token(&node.journal, id).await.unwrap().is_some());
+        }
+        assert_eq!(verified(node.journal.engine()).await, 40, "what was refused left nothing behind");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_07_a_poisoned_neighbour_does_not_harm_a_batch() {
+    for place in Place::both() {
+        let node = place.node().await;
+        let taken = node.issue().await.unwrap();
+        let mut issuing = tokio::task::JoinSet::new();
+        for number in 0..64 {
+            let (node, taken) = (node.clone(), taken.clone());
+            issuing.spawn(async move {
+                if number % 16 == 7 {
+                    // Redeems into a token row that exists: the row's key refuses, not the log's.
+                    let id = node.grant().await;
+                    let mut command = node.redeem_command();
+                    if let aggregates::authorization::AuthorizationCommand::RedeemCode { access, .. } =
+                        &mut command
+                    {
+                        access.id = taken;
+                    }
+                    node.authorize(&id, command).await.map(|_| String::new())
+                } else {
+                    node.issue().await
+                }
+            });
+        }
+        let results = issuing.join_all().await;
+        let failed = results.iter().filter(|result| result.is_err()).count();
+        assert_eq!(failed, 4, "only the poisoned ones");
+        assert_eq!(verified(node.journal.engine()).await, 1 + 60 + 4, "and they left only their grants");
+    }
+}
