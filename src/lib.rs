@@ -8,6 +8,9 @@
 //! | [`open`], [`state`] | What does a process share, and how does it come to it? |
 //! | [`commands`], [`personal`] | How is a command executed, and who can read what it says of a person? |
 //! | [`journal`] | How does a command become durable, and how is it read again? |
+//! | [`serve`], [`router`], [`middleware`], [`extract`] | How does a connection become a request, and a request a handler's? |
+//! | [`oauth`], [`resource`] | What do clients get? |
+//! | [`error`], [`refusals`], [`json`] | What goes out when something is refused, what is kept of it, how does it look? |
 //! | [`templates`] | How does an answer become a page? |
 #![cfg_attr(
     test,
@@ -25,13 +28,22 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod console;
+pub mod error;
+pub mod extract;
 pub mod journal;
+pub mod json;
 pub mod keys;
+pub mod middleware;
+pub mod oauth;
 pub mod open;
 pub mod password;
 pub mod personal;
+pub mod refusals;
+pub mod resource;
+pub mod router;
 pub mod sealing;
 pub mod secret;
+pub mod serve;
 pub mod state;
 pub mod templates;
 pub mod token;

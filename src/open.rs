@@ -51,6 +51,32 @@ pub enum OpenError {
     Templates(#[from] TemplateError),
 }
 
+impl OpenError {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        match self {
+            OpenError::DataDirectory { .. } => {
+                "Choose a directory this user can write with --data-dir, or change its permissions."
+            }
+            OpenError::RootSecret(_) => {
+                "Without the root secret of this installation no token can be checked: restore its file, or name \
+                 it with --root-secret-file."
+            }
+            OpenError::Keys(_) => "See whether the root secret is whole.",
+            OpenError::Database { error: EngineError::Damaged(_), .. } => {
+                "Run `chancery verify` to find the damage, and restore from a backup."
+            }
+            OpenError::Database { .. } => {
+                "See whether the database is running and can be reached by this user, then start again."
+            }
+            OpenError::MigrationsPending(_) => "Run `chancery migrate`, then start again.",
+            OpenError::Templates(_) => "Install an unchanged program.",
+        }
+        .to_owned()
+    }
+}
+
 /// Opens everything a command or the server needs.
 pub async fn open(config: Arc<Config>, clock: SharedClock) -> Result<AppState, OpenError> {
     let root = root_secret(&config)?;
@@ -71,6 +97,8 @@ pub async fn open(config: Arc<Config>, clock: SharedClock) -> Result<AppState, O
         client_secrets: Arc::new(ClientSecretVerifier::new(Arc::clone(&keys), passwords.clone())),
         sealed: SealedBox::new(Arc::clone(&keys)),
         templates: Arc::new(Templates::new()?),
+        refusals: Arc::default(),
+        origins: Arc::default(),
         config,
         clock,
         keys,

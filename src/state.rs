@@ -7,8 +7,10 @@ use crate::commands::Commands;
 use crate::config::Config;
 use crate::journal::Journal;
 use crate::keys::Keys;
+use crate::middleware::cors::KnownOrigins;
 use crate::password::{ClientSecretVerifier, PasswordPool};
 use crate::personal::PersonalData;
+use crate::refusals::Budget;
 use crate::sealing::SealedBox;
 use crate::templates::Templates;
 
@@ -35,4 +37,8 @@ pub struct AppState {
     pub client_secrets: Arc<ClientSecretVerifier>,
     /// Renders pages.
     pub templates: Arc<Templates>,
+    /// How many refusals of strangers may still be kept.
+    pub refusals: Arc<Budget>,
+    /// The origins that may call from a browser.
+    pub origins: Arc<KnownOrigins>,
 }

@@ -1,0 +1,10 @@
+//! What happens to every request, whatever it asks for?
+//!
+//! Outermost first: [`request_id`] (and the log line), [`security_headers`], [`limits`]. [`cors`] is
+//! added per route, because most routes must not have it.
+
+pub mod cors;
+pub mod limits;
+pub mod request_id;
+pub mod security_headers;
+pub mod trace;

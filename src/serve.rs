@@ -1,0 +1,117 @@
+//! How does the server come up, and go down again?
+//!
+//! Bind first (a port in use is found before anything is touched), then open the data, record the
+//! configuration it runs with, and accept. Stopping finishes the requests in progress.
+
+mod accept;
+mod connection;
+mod error;
+mod horizon;
+mod listen;
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aggregates::installation::{Installation, InstallationCommand};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub use self::error::StartError;
+
+use crate::clock::SharedClock;
+use crate::commands::{Actor, Origin, Stream};
+use crate::config::Config;
+use crate::open;
+use crate::router::router;
+use crate::state::AppState;
+
+/// The stream of the installation; there is one.
+const INSTALLATION: &str = "installation";
+/// How long requests in progress may take to finish when the server stops.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Settings of a machine and not of the installation: nodes differ in them, and a change of them
+/// changes no answer.
+const PER_MACHINE: &[&str] = &[
+    "config",
+    "listen",
+    "tls-cert",
+    "tls-key",
+    "log",
+    "log-format",
+    "data-dir",
+    "database-url",
+    "database-deadline",
+    "no-migrate",
+    "root-secret-file",
+    "root-secret",
+    "max-connections",
+    "admission-queue",
+    "aggregate-cache",
+    "row-cache",
+    "argon2-concurrency",
+];
+
+/// A server that runs until it is stopped or dropped.
+pub struct Running {
+    /// Where it listens, in the order of the configuration.
+    pub addresses: Vec<SocketAddr>,
+    /// What its handlers share.
+    pub state: AppState,
+    stopping: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// Starts a server.
+pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartError> {
+    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+    let listeners = listen::bind(&config.listen).await?;
+    let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
+    let config = match addresses.first() {
+        Some(first) => config.with_bound_port(first.port()),
+        None => config,
+    };
+    let state = open::open(Arc::new(config), clock).await?;
+    record_configuration(&state).await?;
+    let (stopping, stopped) = watch::channel(false);
+    let shared = accept::Shared::new(router(state.clone()), tls, state.config.limits.connections);
+    let mut tasks = JoinSet::new();
+    for listener in listeners {
+        tasks.spawn(accept::accept(listener, shared.clone(), stopped.clone()));
+    }
+    tasks.spawn(horizon::follow(state.clone(), stopped));
+    Ok(Running { addresses, state, stopping, tasks })
+}
+
+impl Running {
+    /// Stops accepting and waits for the requests in progress, for ten seconds at most.
+    pub async fn stop(mut self) {
+        self.stopping.send_replace(true);
+        let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} });
+        if drained.await.is_err() {
+            tracing::warn!("some requests did not finish in time and were cut off");
+        }
+    }
+
+    /// Waits until the server stops by itself, which it does only when it cannot accept any more.
+    pub async fn stopped(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// A changed configuration is an event, and every later event names its revision.
+async fn record_configuration(state: &AppState) -> Result<(), StartError> {
+    let mut settings = state.config.effective();
+    settings.retain(|key, _| !PER_MACHINE.contains(&key.as_str()));
+    let command = InstallationCommand::RecordConfiguration { settings, at: state.clock.now() };
+    let origin = Origin::internal(Actor::Server, &state.clock);
+    let stream = Stream::Existing(INSTALLATION.to_owned());
+    let executed = state.commands.execute::<Installation>(stream, command, &origin).await;
+    let executed = executed.map_err(|error| StartError::Configuration(error.to_string()))?;
+    state.journal.set_configuration_revision(executed.state.revision());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

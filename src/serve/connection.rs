@@ -1,0 +1,151 @@
+//! How long may a connection do nothing?
+//!
+//! hyper has one time limit for the head of a request, and applies it to a connection that waits between
+//! two as well. Closing those after five seconds would hit pooled clients in mid-request, so the two
+//! are told apart here: five seconds for a head that has begun (and for the first one), more than a
+//! minute for silence after an answer. Bodies have their own limit (`middleware/limits.rs`), commands theirs.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, sleep};
+
+/// From the first byte of a request to the end of its headers.
+pub(super) const HEAD: Duration = Duration::from_secs(5);
+/// From one answer to the next request.
+const IDLE: Duration = Duration::from_secs(75);
+/// How often the limit is looked at: looking at every request would cost each of them a timer.
+const LOOK: Duration = Duration::from_secs(1);
+const NEVER: u64 = u64::MAX;
+
+/// What a connection is waiting for, and until when.
+#[derive(Debug)]
+pub(super) struct Watch {
+    began: Instant,
+    /// Milliseconds since `began`.
+    deadline: AtomicU64,
+    is_idle: AtomicBool,
+}
+
+impl Watch {
+    /// Of a connection that was just accepted.
+    pub(super) fn new() -> Arc<Self> {
+        let watch =
+            Self { began: Instant::now(), deadline: AtomicU64::new(NEVER), is_idle: AtomicBool::new(false) };
+        watch.expect_within(HEAD);
+        Arc::new(watch)
+    }
+
+    /// A request is being answered.
+    pub(super) fn busy(&self) {
+        self.is_idle.store(false, Ordering::Relaxed);
+        self.deadline.store(NEVER, Ordering::Relaxed);
+    }
+
+    /// An answer is on its way out; a client that does not take it is cut off as well.
+    pub(super) fn answered(&self) {
+        self.is_idle.store(true, Ordering::Relaxed);
+        self.expect_within(IDLE);
+    }
+
+    fn received(&self) {
+        if self.is_idle.swap(false, Ordering::Relaxed) {
+            self.expect_within(HEAD);
+        }
+    }
+
+    fn expect_within(&self, limit: Duration) {
+        self.deadline.store(millis(self.began.elapsed() + limit), Ordering::Relaxed);
+    }
+
+    /// Returns when the connection has waited for too long.
+    pub(super) async fn expired(&self) {
+        while millis(self.began.elapsed()) < self.deadline.load(Ordering::Relaxed) {
+            sleep(LOOK).await;
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(NEVER)
+}
+
+/// A connection whose first byte of a request is noticed.
+pub(super) struct Watched<Io> {
+    pub(super) io: Io,
+    pub(super) watch: Arc<Watch>,
+}
+
+impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.watch.received();
+        }
+        polled
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Limits are computed from the watch itself: no test waits for them.
+    fn limit(watch: &Watch) -> u64 {
+        watch.deadline.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_head_has_five_seconds_silence_more_than_a_minute_and_work_no_limit() {
+        let watch = Watch::new();
+        assert!((5_000..6_000).contains(&limit(&watch)));
+        watch.received();
+        assert!((5_000..6_000).contains(&limit(&watch)), "more bytes of a head do not prolong it");
+        watch.busy();
+        assert_eq!(limit(&watch), NEVER);
+        watch.answered();
+        assert!((75_000..76_000).contains(&limit(&watch)));
+        watch.received();
+        assert!((5_000..6_000).contains(&limit(&watch)));
+    }
+}

@@ -1,0 +1,81 @@
+//! Why does the server not start, and what is to be done about it?
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::open::OpenError;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody else listens there.
+    #[error("{address} is in use by another program")]
+    PortInUse {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// Ports below 1024 are for privileged users.
+    #[error("this user may not listen on {address}")]
+    NotAllowed {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// Any other reason.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A certificate or key file cannot be read, or holds something else.
+    #[error("{} cannot be used: {reason}", path.display())]
+    TlsFile {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The certificate and the key do not belong together.
+    #[error("the certificate and its key cannot be used: {0}")]
+    Tls(String),
+    /// The data could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The first event could not be written.
+    #[error("the configuration could not be recorded: {0}")]
+    Configuration(String),
+}
+
+impl StartError {
+    /// What to do about it; empty when the error itself says so.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        match self {
+            StartError::PortInUse { address } => format!(
+                "Stop the other program (perhaps this server is running already), or listen elsewhere: \
+                 --listen {}",
+                SocketAddr::new(address.ip(), address.port().saturating_add(1))
+            ),
+            StartError::NotAllowed { .. } => {
+                "Choose a port above 1023, or give the program the capability CAP_NET_BIND_SERVICE.".to_owned()
+            }
+            StartError::Listen { .. } => {
+                "Choose an address of this machine with --listen; `localhost:8000` works nearly everywhere."
+                    .to_owned()
+            }
+            StartError::TlsFile { .. } | StartError::Tls(_) => {
+                "Give --tls-cert a PEM file with the certificate chain and --tls-key one with its private key, \
+                 both readable by this user."
+                    .to_owned()
+            }
+            StartError::Open(error) => error.advice(),
+            StartError::Configuration(_) => {
+                "See whether the database can be written: its disk may be full. `chancery verify` looks for \
+                 damage."
+                    .to_owned()
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! When do expired rows leave? By an event, every ten minutes, so that rebuilt read models still equal
+//! the live ones. Nothing depends on it: what has expired is dead by its time alone.
+
+use std::time::Duration;
+
+use aggregates::installation::{Installation, InstallationCommand};
+use chrono::TimeDelta;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::INSTALLATION;
+use crate::commands::{Actor, Origin, Stream};
+use crate::state::AppState;
+
+const EVERY: Duration = Duration::from_mins(10);
+/// Rows stay for a day after their end, for whoever asks what just happened.
+const KEPT: TimeDelta = TimeDelta::days(1);
+
+/// Advances the horizon until told to stop.
+pub(super) async fn follow(state: AppState, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick comes at once, and a start should not write more than it must.
+    ticks.tick().await;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => advance(&state).await,
+            _ = stopping.changed() => return,
+        }
+    }
+}
+
+async fn advance(state: &AppState) {
+    let now = state.clock.now();
+    let command = InstallationCommand::AdvanceHorizon { horizon: now - KEPT, at: now };
+    let origin = Origin::internal(Actor::Server, &state.clock);
+    let stream = Stream::Existing(INSTALLATION.to_owned());
+    // Another node may have advanced it further: then there is nothing to do.
+    if let Err(error) = state.commands.execute::<Installation>(stream, command, &origin).await {
+        tracing::debug!(error = %error, "the horizon was not advanced");
+    }
+}
