@@ -1,1 +1,23 @@
+//! Does the whole server do what it promises, seen from outside?
+//!
+//! One binary. Tests speak HTTP, the command line or a browser; nothing inside is called but
+//! `serve::start`, with a clock that the test moves. Names mirror the source tree; `attacks/` holds
+//! the table of known attacks, each with a positive control. `tests/run` prepares what they need.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop there"
+)]
 
+mod architecture;
+mod attacks;
+mod browser;
+mod cli;
+mod endpoints;
+mod grants;
+mod harness;
+mod pages;
+mod secrets;
+mod tutorial;

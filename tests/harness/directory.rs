@@ -1,0 +1,49 @@
+//! Where does a test put its files? In a directory of its own, gone when the test is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A directory that is removed when dropped.
+#[derive(Debug)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// An empty one.
+    pub fn new() -> Self {
+        let name = format!("chancery-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// One with a copy of every file in `from`.
+    pub fn copy_of(from: &Path) -> Self {
+        let directory = Self::new();
+        for entry in fs::read_dir(from).unwrap() {
+            let file = entry.unwrap();
+            if file.file_type().unwrap().is_file() {
+                fs::copy(file.path(), directory.path().join(file.file_name())).unwrap();
+            }
+        }
+        directory
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path as text, for command lines.
+    pub fn text(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Whoever still writes here belongs to a test that is over.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
