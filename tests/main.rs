@@ -1,7 +1,9 @@
 //! Does the whole server do what it promises, seen from outside?
 //!
-//! One binary. Tests speak HTTP, the command line or a browser; only `journal` looks inside, at the
-//! log on both engines. `tests/run` prepares what they need.
+//! One binary. Tests speak HTTP, the command line or a browser; nothing inside is called but
+//! `serve::start`, with a clock that the test moves, and by `journal` the log itself. Names mirror the
+//! source tree; `attacks/` holds the table of known attacks, each with a positive control; `faults/`
+//! breaks processes. `tests/run` prepares what they need.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,5 +12,6 @@
     reason = "a test that cannot go on should stop there"
 )]
 
+mod faults;
 mod harness;
 mod journal;

@@ -27,3 +27,19 @@ pub fn path() -> String {
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run tests/run, which prepares it"))
 }
+
+/// The directory of PostgreSQL's programs.
+pub fn postgres_programs() -> PathBuf {
+    variable("CHANCERY_TEST_PG_BIN").into()
+}
+
+/// The unprivileged user a cluster of a test's own runs under.
+pub fn postgres_user() -> String {
+    variable("CHANCERY_TEST_PG_USER")
+}
+
+/// Whether the tests run as root, which PostgreSQL refuses to run as.
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}

@@ -1,0 +1,5 @@
+//! What survives a crash? Processes are killed under load while a ledger keeps what they promised.
+
+mod crash;
+mod ledger;
+mod postgres;

@@ -1,0 +1,106 @@
+//! F4: kill -9 of PostgreSQL under load. The cluster is this test's own.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::crash::machine;
+use super::ledger::Ledger;
+use crate::harness::process::free_port;
+use crate::harness::{Cli, Directory, Process, environment};
+
+const KILLS: u64 = 5;
+
+/// A PostgreSQL cluster under an unprivileged user.
+struct Cluster {
+    directory: Directory,
+    port: u16,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let cluster = Self { directory: Directory::new(), port: free_port() };
+        let owner = format!("{}:", environment::postgres_user());
+        let given = Command::new("chown").args([&owner, cluster.directory.text()]).status().unwrap();
+        assert!(given.success());
+        cluster.run(
+            "initdb",
+            &["--auth=trust", "--username=chancery", "--encoding=UTF8", "-D", &cluster.data()],
+        );
+        cluster.up();
+        cluster.run(
+            "createdb",
+            &["-h", "127.0.0.1", "-p", &cluster.port.to_string(), "-U", "chancery", "chancery"],
+        );
+        cluster
+    }
+
+    fn data(&self) -> String {
+        format!("{}/data", self.directory.text())
+    }
+
+    fn url(&self) -> String {
+        format!("postgres://chancery@127.0.0.1:{}/chancery", self.port)
+    }
+
+    fn up(&self) {
+        let options = format!("-p {} -c listen_addresses=127.0.0.1 -k {}", self.port, self.directory.text());
+        let log = format!("{}/log", self.directory.text());
+        self.run("pg_ctl", &["start", "-w", "-D", &self.data(), "-l", &log, "-o", &options]);
+    }
+
+    /// Kills the postmaster and every backend at once, as a power cut would.
+    fn kill(&self) {
+        let pid_file = format!("{}/postmaster.pid", self.data());
+        let postmaster = std::fs::read_to_string(pid_file).unwrap().lines().next().unwrap().to_owned();
+        let script = format!(
+            "kill -9 {postmaster} $(pgrep -P {postmaster}) 2>/dev/null; while pgrep -f -- '-D {}' >/dev/null; do sleep 0.02; done",
+            self.data()
+        );
+        Command::new("sh").args(["-c", &script]).status().unwrap();
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let program: PathBuf = environment::postgres_programs().join(program);
+        let mut command = if environment::is_root() {
+            let mut command = Command::new("runuser");
+            command.args(["-u", &environment::postgres_user(), "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        let output = command.args(arguments).current_dir("/").output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f4_invariant_01_five_kills_of_postgresql_lose_nothing_acknowledged() {
+    let (cluster, home) = (Cluster::start(), Directory::new());
+    let cli = Cli::at(home.path(), Some(cluster.url()));
+    let port = free_port();
+    let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
+    let server = Process::start_with(&cli, &home, port, &[]).await;
+    let ledger = Arc::new(Ledger::default());
+    let load = ledger.load(&app, 8);
+    for kill in 0..KILLS {
+        tokio::time::sleep(Duration::from_millis(700 + kill * 137)).await;
+        cluster.kill();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        cluster.up();
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    load.stop().await;
+    let totals = ledger.judge(&app).await;
+    println!("{KILLS} kills -9 of PostgreSQL: {totals:?}, nothing lost");
+    assert!(totals.issued > 100, "there was a load: {totals:?}");
+    cli.run(&["verify"]).succeeded();
+    drop(server);
+}

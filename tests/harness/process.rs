@@ -1,0 +1,94 @@
+//! How does a test get the real program? In a process of its own, in a home of its own.
+
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::Duration;
+
+use super::browser::Browser;
+use super::cli::Cli;
+use super::directory::Directory;
+
+/// A serving process; killed when dropped.
+pub struct Process {
+    child: Child,
+    pub base: String,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Serves from `home` on a free port of localhost, and waits until it accepts.
+    pub async fn start(home: &Directory, arguments: &[&str]) -> Self {
+        Self::start_with(&Cli::in_home(home.path()), home, free_port(), arguments).await
+    }
+
+    pub async fn start_with(cli: &Cli, home: &Directory, port: u16, arguments: &[&str]) -> Self {
+        let log = home.path().join(format!("log-{port}"));
+        let listen = format!("localhost:{port}");
+        let arguments = [&["--listen", &listen], arguments].concat();
+        Self::spawn(cli, &log, port, &arguments).await
+    }
+
+    /// Serves without being told where.
+    pub async fn start_on_default_port(home: &Directory) -> Self {
+        Self::spawn(&Cli::in_home(home.path()), &home.path().join("log"), 8000, &[]).await
+    }
+
+    async fn spawn(cli: &Cli, log: &std::path::Path, port: u16, arguments: &[&str]) -> Self {
+        let file = File::create(log).unwrap();
+        let mut command = cli.command(arguments);
+        command.stdout(file.try_clone().unwrap()).stderr(file).stdin(std::process::Stdio::null());
+        let child = command.spawn().unwrap();
+        let mut process = Self { child, base: format!("http://127.0.0.1:{port}"), log: log.to_owned() };
+        process.wait_until_it_accepts(port).await;
+        process
+    }
+
+    async fn wait_until_it_accepts(&mut self, port: u16) {
+        for _ in 0..1500 {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return;
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("it ended with {status}: {}", self.log());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it did not accept within 30 s: {}", self.log());
+    }
+
+    /// All it wrote.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    pub fn browser(&self) -> Browser {
+        Browser::new(&self.base)
+    }
+
+    /// Ends as an operator would, and says with which code.
+    pub async fn terminate(mut self) -> i32 {
+        let pid = self.child.id().to_string();
+        std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        for _ in 0..500 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it did not end within 10 s: {}", self.log());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port nobody listens on just now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
