@@ -10,6 +10,7 @@
 //! | [`journal`] | How does a command become durable, and how is it read again? |
 //! | [`serve`], [`router`], [`middleware`], [`extract`] | How does a connection become a request, and a request a handler's? |
 //! | [`oauth`], [`resource`] | What do clients get? |
+//! | [`pages`], [`accounts`] | What do people see, and how do they get an account? |
 //! | [`error`], [`refusals`], [`json`] | What goes out when something is refused, what is kept of it, how does it look? |
 //! | [`templates`] | How does an answer become a page? |
 #![cfg_attr(
@@ -23,6 +24,7 @@
     )
 )]
 
+pub mod accounts;
 pub mod cli;
 pub mod clock;
 pub mod commands;
@@ -36,6 +38,7 @@ pub mod keys;
 pub mod middleware;
 pub mod oauth;
 pub mod open;
+pub mod pages;
 pub mod password;
 pub mod personal;
 pub mod refusals;

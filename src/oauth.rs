@@ -2,6 +2,7 @@
 //!
 //! | module | endpoint | RFC |
 //! |---|---|---|
+//! | [`authorize`] | `/o/authorize/` | 6749 §3.1 |
 //! | [`token`], [`grants`] | `POST /o/token/` | 6749 §3.2 |
 //! | [`introspect`] | `POST /o/introspect/` | 7662 |
 //! | [`revoke`] | `POST /o/revoke_token/` | 7009 |
@@ -9,6 +10,7 @@
 //! | [`issue`] | what may be asked for, and what an answer looks like | 6749 §5.1 |
 //! | [`exchange`] | what the POST endpoints have in common | 6749 §2.3 |
 
+pub mod authorize;
 pub mod exchange;
 pub mod grants;
 pub mod introspect;

@@ -2,21 +2,21 @@
 //! redirects, and a redirected POST loses its body.
 
 use axum::Router;
-use axum::extract::State;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::error::OAuthError;
 use crate::extract::request_context::RequestContext;
 use crate::middleware::cors::{preflight_any, preflight_client};
 use crate::middleware::{limits, request_id, security_headers, trace};
-use crate::oauth::{introspect, metadata, revoke, token};
+use crate::oauth::{authorize, introspect, metadata, revoke, token};
+use crate::pages::page_error::{self, PageError};
+use crate::pages::{assets, authorized, home, login, logout, password_change};
 use crate::resource;
 use crate::state::AppState;
-use crate::templates::errors::{Arrival, NotFound};
-use crate::templates::{Chrome, Templates};
+use crate::templates::paths;
 
 /// The whole server.
 pub fn router(state: AppState) -> Router {
@@ -24,6 +24,7 @@ pub fn router(state: AppState) -> Router {
     let Routes(all) = applications(pages(well_known(oauth(Routes::default()), issuer_path)));
     all.fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(state.clone(), page_error::show))
         .layer(from_fn_with_state(state.clone(), limits::enforce))
         .layer(from_fn_with_state(state.clone(), security_headers::add))
         .layer(from_fn(trace::log))
@@ -62,7 +63,19 @@ fn well_known(routes: Routes, issuer_path: &str) -> Routes {
 /// For people: home, login, logout, password, consent, what was granted, the stylesheet.
 fn pages(routes: Routes) -> Routes {
     routes
-    // pages: begin
+        // pages: begin
+        .at("/", get(home::get))
+        .at("/admin/", get(home::admin))
+        .at(paths::LOGIN, get(login::get).post(login::post))
+        .at("/login", get(login::get).post(login::post))
+        .at("/accounts/login/", get(login::get).post(login::post))
+        .at(paths::LOGOUT, get(logout::get).post(logout::post))
+        .at(paths::PASSWORD_CHANGE, get(password_change::get).post(password_change::post))
+        .at(paths::AUTHORIZE, get(authorize::get).post(authorize::post))
+        .at(paths::AUTHORIZATIONS, get(authorized::list))
+        .at("/o/authorized_tokens/{id}/", get(authorized::detail))
+        .at("/o/authorized_tokens/{id}/delete/", get(authorized::ask).post(authorized::revoke))
+        .at(paths::STYLE, get(assets::get))
     // pages: end
 }
 
@@ -110,34 +123,12 @@ const API: &[&str] = &[
     "/resource",
 ];
 
-async fn not_found(State(state): State<AppState>, context: RequestContext) -> Response {
+async fn not_found(context: RequestContext) -> Response {
     if is_api(&context.path) {
         let error = OAuthError::invalid_request("There is nothing at this address.");
         return error.with_status(StatusCode::NOT_FOUND).into_response();
     }
-    not_found_page(&state.templates, context)
-}
-
-fn not_found_page(templates: &Templates, context: RequestContext) -> Response {
-    let query = context.query.unwrap_or_default();
-    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
-    let arrival = match (has("code"), has("error")) {
-        (true, _) => Arrival::WithCode,
-        (false, true) => Arrival::WithError,
-        (false, false) => Arrival::Plain,
-    };
-    let chrome = Chrome {
-        username: None,
-        is_superuser: false,
-        csrf_token: String::new(),
-        path: context.path,
-        now: context.now,
-        notice: None,
-    };
-    match templates.render(&chrome, &NotFound { arrival }) {
-        Ok(page) => (StatusCode::NOT_FOUND, Html(page)).into_response(),
-        Err(error) => OAuthError::fault(error).into_response(),
-    }
+    PageError::NotFound.into_response()
 }
 
 /// `Allow` is added by the router; [`spaced_allow`] makes it readable.

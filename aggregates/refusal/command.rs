@@ -36,6 +36,7 @@ pub enum Rule {
     ConsentRequired,
     NotPermitted,
     CrossSiteRequest,
+    AlreadyUsed,
 }
 
 /// What was refused, by which rule.

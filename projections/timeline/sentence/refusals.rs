@@ -52,7 +52,8 @@ fn seal(rule: Rule) -> SealKind {
         | Rule::LoginRequired
         | Rule::ConsentRequired
         | Rule::NotPermitted
-        | Rule::CrossSiteRequest => SealKind::Refused,
+        | Rule::CrossSiteRequest
+        | Rule::AlreadyUsed => SealKind::Refused,
     }
 }
 
@@ -86,5 +87,6 @@ fn why(rule: Rule) -> &'static str {
         Rule::ConsentRequired => "the user had not consented, and the application forbade asking",
         Rule::NotPermitted => "the user may not do this",
         Rule::CrossSiteRequest => "the request came from another site",
+        Rule::AlreadyUsed => "the request had been answered before",
     }
 }
