@@ -8,6 +8,9 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
+    clippy::cast_possible_wrap,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
     reason = "a bench that cannot go on should stop there, and counts fit a float"
 )]
 

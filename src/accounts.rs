@@ -15,7 +15,9 @@ use projections::users;
 use crate::commands::{Beside, CommandError, Origin, Stream};
 use crate::journal::SecretOp;
 use crate::keys::ClaimKind;
-use crate::password::{NameError, PasswordError, PolicyError, check_policy, normalise_email, normalise_username};
+use crate::password::{
+    NameError, PasswordError, PolicyError, check_policy, normalise_email, normalise_username,
+};
 use crate::personal::{PersonalData, PersonalError};
 use crate::secret::{Secret, new_id};
 use crate::state::AppState;
@@ -121,7 +123,11 @@ impl From<CommandError<UserError>> for AccountError {
 
 /// Makes an account. Name and address are claimed in the transaction of the event, so of two people
 /// who ask for one name at once exactly one gets it.
-pub async fn create_user(state: &AppState, new: NewUser, origin: &Origin) -> Result<CreatedUser, AccountError> {
+pub async fn create_user(
+    state: &AppState,
+    new: NewUser,
+    origin: &Origin,
+) -> Result<CreatedUser, AccountError> {
     let name_key = state.keys.claim(ClaimKind::Username, &check_username(&new.username)?);
     let email = check_email(&new.email)?;
     check_policy(new.password.expose(), &new.username, &new.email)?;

@@ -65,9 +65,9 @@ fn stored(row: Vec<Value>) -> Result<StoredRow, EngineError> {
         Some(Value::Null) | None => Err(EngineError::Damaged("a column of an event is empty".to_owned())),
     };
     let (aggregate_type, aggregate_id, sequence) = (text()?, text()?, text()?);
-    let sequence = sequence.parse().map_err(|_| EngineError::Damaged("a sequence is no number".to_owned()))?;
-    let event =
-        NewEvent { event_type: text()?, event_version: text()?, payload: text()?, metadata: text()? };
+    let sequence =
+        sequence.parse().map_err(|_| EngineError::Damaged("a sequence is no number".to_owned()))?;
+    let event = NewEvent { event_type: text()?, event_version: text()?, payload: text()?, metadata: text()? };
     Ok(StoredRow { position: 0, aggregate_type, aggregate_id, sequence, event })
 }
 
@@ -79,6 +79,8 @@ fn at(place: &Place, found: &[StoredRow]) -> Result<StoredRow, EngineError> {
     };
     match found.iter().find(is_there) {
         Some(row) => Ok(StoredRow { position: place.position, ..row.clone() }),
-        None => Err(EngineError::Damaged(format!("the event at position {} is not in the log", place.position))),
+        None => {
+            Err(EngineError::Damaged(format!("the event at position {} is not in the log", place.position)))
+        }
     }
 }

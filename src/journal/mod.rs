@@ -42,6 +42,11 @@ use crate::clock::SharedClock;
 
 const TURNS: usize = 1024;
 
+/// Type and id of a stream.
+type StreamName = (&'static str, String);
+/// A loaded aggregate, whatever its type.
+type AnyAggregate = Arc<dyn Any + Send + Sync>;
+
 /// Sizes of what a journal holds in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
@@ -70,7 +75,7 @@ struct Inner {
     applied: watch::Sender<i64>,
     applying: AsyncMutex<()>,
     writer: mpsc::Sender<batch::Submission>,
-    aggregates: Mutex<LruCache<(&'static str, String), Arc<dyn Any + Send + Sync>>>,
+    aggregates: Mutex<LruCache<StreamName, AnyAggregate>>,
     secrets: Mutex<LruCache<String, Arc<str>>>,
     turns: Vec<Arc<AsyncMutex<()>>>,
     loads: Vec<AsyncMutex<()>>,

@@ -86,7 +86,7 @@ pub async fn verify(
 ) -> Result<Report, VerifyError> {
     let mut walk = Walk::default();
     for _ in 0..CHASES {
-        walk.to_the_end(engine, progress).await?;
+        walk.follow_to_end(engine, progress).await?;
         if let Some(rows) = walk.compare_rows(engine).await? {
             return Ok(Report { events: walk.position, rows, chain: hex(&walk.chain) });
         }
@@ -107,7 +107,7 @@ impl Default for Walk {
 }
 
 impl Walk {
-    async fn to_the_end(
+    async fn follow_to_end(
         &mut self,
         engine: &dyn Engine,
         progress: &(dyn Fn(u64, u64) + Sync),

@@ -79,7 +79,8 @@ pub async fn read_roll(state: &AppState, wanted: Wanted<'_>, reader: Reader<'_>)
     let mut rows = list_timeline(&state.journal, wanted.about, wanted.before, PAGE + 1).await?;
     let has_older = rows.len() > PAGE as usize;
     rows.truncate(PAGE as usize);
-    let older = rows.last().filter(|_| has_older).map(|row| format!("{}?before={}", wanted.path, row.position));
+    let older =
+        rows.last().filter(|_| has_older).map(|row| format!("{}?before={}", wanted.path, row.position));
     let places: Vec<Place> = rows.iter().map(place).collect();
     let events = list_events(state.journal.engine(), &places).await?;
     let mut names = Names::new(state, reader);
@@ -133,11 +134,7 @@ async fn entry(
 }
 
 /// The events of another stream stand beside the line: an authorization on its application's roll.
-async fn branch(
-    names: &mut Names<'_>,
-    about: &str,
-    row: &TimelineRow,
-) -> Result<Option<Branch>, RollError> {
+async fn branch(names: &mut Names<'_>, about: &str, row: &TimelineRow) -> Result<Option<Branch>, RollError> {
     let own = format!("{}:{}", row.aggregate_type, row.aggregate_id);
     if row.aggregate_type != "authorization" || own == about {
         return Ok(None);
@@ -152,7 +149,9 @@ fn say(stored: &StoredRow) -> Result<Sentence, RollError> {
     match AnyEvent::decode(&stored.aggregate_type, &event.event_type, &event.event_version, &payload) {
         Ok(event) => Ok(sentence(&event)),
         Err(DecodeError::Unknown { event_type, event_version }) => Ok(Sentence {
-            text: format!("Something happened that this version of the program has no words for ({event_type})."),
+            text: format!(
+                "Something happened that this version of the program has no words for ({event_type})."
+            ),
             seal_kind: SealKind::Neutral,
             details: vec![("version", event_version)],
         }),

@@ -39,8 +39,8 @@ async fn f1_invariant_01_twenty_kills_of_the_server_lose_nothing_acknowledged() 
     }
     load.stop().await;
     let totals = ledger.judge(&app).await;
-    println!("{KILLS} kills -9 of the server: {totals:?}, nothing lost");
-    assert!(totals.issued > 100, "there was a load: {totals:?}");
+    println!("{KILLS} kills -9 of the server: {totals}, nothing lost");
+    assert!(totals.issued > 100, "there was a load: {totals}");
     cli.run(&["verify"]).succeeded();
     drop(server);
 }

@@ -1,6 +1,7 @@
 //! What was promised? Every 2xx is written down; afterwards each must be kept, and what never had a
 //! clear answer may be there or not, but whole.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,12 +20,21 @@ pub struct Ledger {
     wrong: Mutex<Vec<String>>,
 }
 
-/// How much was promised.
-#[derive(Debug)]
+/// How much was promised, and how often there was no clear answer.
 pub struct Totals {
     pub issued: usize,
     pub revoked: usize,
     pub unknown: usize,
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { issued, revoked, unknown } = self;
+        write!(
+            formatter,
+            "{issued} tokens issued, {revoked} of them revoked, {unknown} requests without an answer"
+        )
+    }
 }
 
 impl Ledger {

@@ -24,12 +24,12 @@ impl Cluster {
         let owner = format!("{}:", environment::postgres_user());
         let given = Command::new("chown").args([&owner, cluster.directory.text()]).status().unwrap();
         assert!(given.success());
-        cluster.run(
+        Self::run(
             "initdb",
             &["--auth=trust", "--username=chancery", "--encoding=UTF8", "-D", &cluster.data()],
         );
         cluster.up();
-        cluster.run(
+        Self::run(
             "createdb",
             &["-h", "127.0.0.1", "-p", &cluster.port.to_string(), "-U", "chancery", "chancery"],
         );
@@ -47,7 +47,7 @@ impl Cluster {
     fn up(&self) {
         let options = format!("-p {} -c listen_addresses=127.0.0.1 -k {}", self.port, self.directory.text());
         let log = format!("{}/log", self.directory.text());
-        self.run("pg_ctl", &["start", "-w", "-D", &self.data(), "-l", &log, "-o", &options]);
+        Self::run("pg_ctl", &["start", "-w", "-D", &self.data(), "-l", &log, "-o", &options]);
     }
 
     /// Kills the postmaster and every backend at once, as a power cut would.
@@ -61,7 +61,7 @@ impl Cluster {
         Command::new("sh").args(["-c", &script]).status().unwrap();
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) {
+    fn run(program: &str, arguments: &[&str]) {
         let program: PathBuf = environment::postgres_programs().join(program);
         let mut command = if environment::is_root() {
             let mut command = Command::new("runuser");
@@ -99,8 +99,8 @@ async fn f4_invariant_01_five_kills_of_postgresql_lose_nothing_acknowledged() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     load.stop().await;
     let totals = ledger.judge(&app).await;
-    println!("{KILLS} kills -9 of PostgreSQL: {totals:?}, nothing lost");
-    assert!(totals.issued > 100, "there was a load: {totals:?}");
+    println!("{KILLS} kills -9 of PostgreSQL: {totals}, nothing lost");
+    assert!(totals.issued > 100, "there was a load: {totals}");
     cli.run(&["verify"]).succeeded();
     drop(server);
 }

@@ -46,8 +46,8 @@ pub(super) async fn append(
             return Ok(Outcome::Committed { first });
         }
         // Closing ends the transaction for certain, unless its COMMIT was on the way.
-        let lost = matches!(result, Ok(Err(Stop::Lost(_))));
-        let rolled_back = lost && engine.in_time(connection.execute("ROLLBACK")).await.is_ok();
+        let has_losers = matches!(result, Ok(Err(Stop::Lost(_))));
+        let rolled_back = has_losers && engine.in_time(connection.execute("ROLLBACK")).await.is_ok();
         if !rolled_back {
             drop(connection.detach());
         }

@@ -140,7 +140,7 @@ fn bind<'q>(
         let values = cells.iter_mut().map(|row| row.next().unwrap_or(Value::Null));
         query = match column.kind {
             ColumnKind::Text => query.bind(values.map(text).collect::<Vec<_>>()),
-            ColumnKind::Int => query.bind(values.map(int).collect::<Vec<_>>()),
+            ColumnKind::Int => query.bind(values.map(|value| int(&value)).collect::<Vec<_>>()),
         };
     }
     query
@@ -153,9 +153,9 @@ fn text(value: Value) -> Option<String> {
     }
 }
 
-fn int(value: Value) -> Option<i64> {
+fn int(value: &Value) -> Option<i64> {
     match value {
-        Value::Int(number) => Some(number),
+        Value::Int(number) => Some(*number),
         Value::Null | Value::Text(_) => None,
     }
 }

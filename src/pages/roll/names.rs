@@ -39,10 +39,9 @@ impl<'a> Names<'a> {
         Ok(match actor.split_once(':') {
             Some(("user", subject)) => Some(self.person(subject).await?),
             Some(("client", client_id)) => Some(self.called(client_id).await?),
-            Some(_) => None,
             None if actor == "operator" => Some("somebody at the command line".to_owned()),
             None if actor == "anonymous" => Some("somebody who was not logged in".to_owned()),
-            None => None,
+            Some(_) | None => None,
         })
     }
 
@@ -108,7 +107,8 @@ impl<'a> Names<'a> {
             }
             None => (format!("Authorization {}", short_id(id)), false),
         };
-        let href = (found.is_some() && (is_mine || self.reader.is_superuser)).then(|| paths::authorization(id));
+        let href =
+            (found.is_some() && (is_mine || self.reader.is_superuser)).then(|| paths::authorization(id));
         let branch = Branch { id: id.to_owned(), label, href };
         self.authorizations.insert(id.to_owned(), branch.clone());
         Ok(branch)
