@@ -6,7 +6,20 @@
 //! A password is never an argument: arguments are visible to everybody on a machine.
 
 mod arguments;
+mod ask;
+mod changepassword;
+mod config;
+mod createapplication;
+mod createuser;
+mod disableapplication;
+mod doctor;
+mod failure;
+mod lockuser;
+mod migrate;
 mod options;
+mod run;
+mod serve;
+mod verify;
 
 use std::ffi::OsString;
 
@@ -15,9 +28,10 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::arguments::{
     ApplicationName, ChangePassword, ClientType, CreateApplication, CreateUser, GrantType, Report,
-    SigningAlgorithm, UserName,
+    ShowConfig, SigningAlgorithm, UserName,
 };
 pub use self::options::Options;
+pub use self::run::run;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -146,7 +160,7 @@ pub enum Command {
             shown.",
         after_long_help = "Example:\n  chancery config --config /etc/chancery.toml --json"
     )]
-    Config(Report),
+    Config(ShowConfig),
 }
 
 impl Cli {

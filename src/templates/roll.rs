@@ -46,6 +46,8 @@ pub struct Roll {
     older: Option<String>,
     /// Where the newest events are; `None` if these are they.
     newest: Option<String>,
+    /// The last event the roll knows of, when there are newer ones it does not know yet.
+    up_to: Option<u64>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -122,13 +124,20 @@ impl Roll {
                 }
             }
         }
-        Self { days, older, newest: None }
+        Self { days, older, newest: None, up_to: None }
     }
 
     /// The same page with a link back to the newest events.
     #[must_use]
     pub fn with_newest(mut self, newest: impl Into<String>) -> Self {
         self.newest = Some(newest.into());
+        self
+    }
+
+    /// The same page with a remark that events after this one will follow; `None`: there are none.
+    #[must_use]
+    pub fn shown_up_to(mut self, position: Option<u64>) -> Self {
+        self.up_to = position;
         self
     }
 }

@@ -1,0 +1,84 @@
+//! How is a single event of the past read? By its place in its stream, many at a time.
+
+use projections::row::Value;
+
+use super::engine::{Engine, EngineError, NewEvent, StoredRow};
+
+/// Where an event stands in the log and in its stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its place in the log.
+    pub position: i64,
+    /// Which kind of stream.
+    pub aggregate_type: String,
+    /// Which stream.
+    pub aggregate_id: String,
+    /// Its place in the stream.
+    pub sequence: i64,
+}
+
+/// The events at these places, in their order. One query for a page of a roll: the primary key of the
+/// log finds each. An event that is not there is damage, because events are never deleted.
+pub async fn list_events(engine: &dyn Engine, places: &[Place]) -> Result<Vec<StoredRow>, EngineError> {
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (sql, parameters) = question(places);
+    let rows = engine.query(&sql, &parameters).await?;
+    let mut found: Vec<StoredRow> = Vec::with_capacity(rows.len());
+    for row in rows {
+        found.push(stored(row)?);
+    }
+    places.iter().map(|place| at(place, &found)).collect()
+}
+
+fn question(places: &[Place]) -> (String, Vec<Value>) {
+    let mut parameters: Vec<Value> = Vec::with_capacity(places.len() * 3);
+    let mut terms = Vec::with_capacity(places.len());
+    for place in places {
+        let first = parameters.len() + 1;
+        terms.push(format!(
+            "(e.aggregate_type = ${} AND e.aggregate_id = ${} AND e.sequence = ${})",
+            first,
+            first + 1,
+            first + 2
+        ));
+        parameters.extend([
+            place.aggregate_type.as_str().into(),
+            place.aggregate_id.as_str().into(),
+            place.sequence.into(),
+        ]);
+    }
+    let sql = format!(
+        "SELECT e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, \
+         CAST(e.payload AS text), CAST(e.metadata AS text) FROM events e WHERE {}",
+        terms.join(" OR ")
+    );
+    (sql, parameters)
+}
+
+fn stored(row: Vec<Value>) -> Result<StoredRow, EngineError> {
+    let mut cells = row.into_iter();
+    let mut text = || match cells.next() {
+        Some(Value::Text(text)) => Ok(text),
+        Some(Value::Int(number)) => Ok(number.to_string()),
+        Some(Value::Null) | None => Err(EngineError::Damaged("a column of an event is empty".to_owned())),
+    };
+    let (aggregate_type, aggregate_id, sequence) = (text()?, text()?, text()?);
+    let sequence = sequence.parse().map_err(|_| EngineError::Damaged("a sequence is no number".to_owned()))?;
+    let event =
+        NewEvent { event_type: text()?, event_version: text()?, payload: text()?, metadata: text()? };
+    Ok(StoredRow { position: 0, aggregate_type, aggregate_id, sequence, event })
+}
+
+fn at(place: &Place, found: &[StoredRow]) -> Result<StoredRow, EngineError> {
+    let is_there = |row: &&StoredRow| {
+        row.sequence == place.sequence
+            && row.aggregate_id == place.aggregate_id
+            && row.aggregate_type == place.aggregate_type
+    };
+    match found.iter().find(is_there) {
+        Some(row) => Ok(StoredRow { position: place.position, ..row.clone() }),
+        None => Err(EngineError::Damaged(format!("the event at position {} is not in the log", place.position))),
+    }
+}
