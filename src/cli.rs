@@ -115,14 +115,15 @@ pub enum Command {
     Changepassword(ChangePassword),
     /// Lock a user out
     #[command(
-        long_about = "Lock a user out: logging in is refused, sessions end and the tokens given in the user's \
-            name stop working.",
+        long_about = "Lock a user out: logging in is refused, and the user's sessions and the tokens given in \
+            the user's name do not work as long as the lock lasts.",
         after_long_help = "Example:\n  chancery lockuser ada"
     )]
     Lockuser(UserName),
     /// Let a locked user in again
     #[command(
-        long_about = "Let a locked user log in again. Sessions and tokens that ended stay ended.",
+        long_about = "Let a locked user log in again. Sessions and tokens that have not ended meanwhile work \
+            again; `changepassword` ends the sessions.",
         after_long_help = "Example:\n  chancery unlockuser ada"
     )]
     Unlockuser(UserName),

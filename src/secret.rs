@@ -147,6 +147,14 @@ pub fn id_text(bytes: [u8; 16]) -> String {
     Uuid::from_bytes(bytes).to_string()
 }
 
+/// When an id was made, to the millisecond; `None` for text that [`new_id`] did not write.
+#[must_use]
+pub fn id_time(id: &str) -> Option<DateTime<Utc>> {
+    let bytes = id_bytes(id)?;
+    let milliseconds = bytes.iter().take(6).fold(0_i64, |sum, byte| (sum << 8) | i64::from(*byte));
+    DateTime::from_timestamp_millis(milliseconds)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -206,6 +214,13 @@ mod tests {
             assert!(seen.insert(id.clone()));
             last = id;
         }
+    }
+
+    #[test]
+    fn an_id_says_when_it_was_made() {
+        let now = TestClock::default().now();
+        assert_eq!(id_time(&new_id(now)), Some(now));
+        assert_eq!(id_time("not an id"), None);
     }
 
     #[test]

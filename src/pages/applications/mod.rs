@@ -1,4 +1,4 @@
-//! Which applications are there, and what can their owners do with them? (RFC 6749 §2, RFC 7592 in spirit)
+//! Which applications are there, and what can their owners do with them? (RFC 6749 §2)
 //!
 //! | page | file |
 //! |---|---|
@@ -11,8 +11,8 @@
 //! | `…/<client_id>/delete/` | [`delete`] |
 //!
 //! An application of somebody else is answered like one that does not exist: who may see it is decided
-//! here, once ([`find_visible`]). Its owner never changes, so that looking first and writing then is
-//! no race; everything else is decided in the one command that writes.
+//! here, once ([`find_visible`]). Its owner never changes, so looking first and writing then is no
+//! race; everything else is decided in the one command that writes.
 
 pub mod delete;
 pub mod detail;
@@ -25,14 +25,17 @@ pub mod rotate_secret;
 mod shown;
 pub mod update;
 
-use aggregates::application::ApplicationError;
-use axum::http::HeaderValue;
+use aggregates::application::{Application as Aggregate, ApplicationCommand, ApplicationError};
 use axum::response::Response;
 use projections::applications::{Application, find_application};
 
-use crate::commands::CommandError;
+use crate::commands::{CommandError, Stream};
+use crate::extract::form_pairs::Pairs;
+use crate::extract::page_form::SessionForm;
+use crate::extract::request_context::RequestContext;
 use crate::extract::session::LoggedIn;
 use crate::pages::page_error::PageError;
+use crate::pages::see_other;
 use crate::registration::RegisterError;
 use crate::state::AppState;
 use crate::templates::paths;
@@ -56,14 +59,42 @@ fn called(application: &Application) -> &str {
     if name.is_empty() { &application.client_id } else { name }
 }
 
-/// After a change: back to the application's page, which says what was done.
-fn done(client_id: &str, what: Done) -> Result<Response, PageError> {
-    see_other(&format!("{}?done={}", paths::application(client_id), what.name()))
+/// Carries out a command that needs nothing but the application.
+async fn execute(
+    state: &AppState,
+    form: &SessionForm,
+    client_id: &str,
+    command: ApplicationCommand,
+) -> Result<(), PageError> {
+    find_changeable(state, &form.session, client_id).await?;
+    let origin = form.session.origin(&form.context);
+    let stream = Stream::Existing(client_id.to_owned());
+    state.commands.execute::<Aggregate>(stream, command, &origin).await.map_err(trouble)?;
+    Ok(())
 }
 
-/// What the last request did, as the address of the page after it says it.
+/// An application that was deleted meanwhile is not there; the rest is our fault.
+fn trouble(error: CommandError<ApplicationError>) -> PageError {
+    match error {
+        CommandError::Refused(ApplicationError::Unknown | ApplicationError::Deleted) => PageError::NotFound,
+        other => other.into(),
+    }
+}
+
+/// A refusal of [`crate::registration`] that no form can show.
+fn unshown(error: RegisterError) -> PageError {
+    match error {
+        RegisterError::Refused(_) => PageError::BadRequest(error.to_string()),
+        RegisterError::Secret(error) => error.into(),
+        RegisterError::Command(error) => trouble(error),
+    }
+}
+
+/// What the last request did. The address of the page after it says so, and the page puts it in words:
+/// fixed ones only, because an address that somebody else made must not speak on our page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Done {
+    Registered,
     Saved,
     Disabled,
     Enabled,
@@ -71,10 +102,11 @@ enum Done {
 }
 
 impl Done {
-    const ALL: [Self; 4] = [Self::Saved, Self::Disabled, Self::Enabled, Self::Deleted];
+    const ALL: [Self; 5] = [Self::Registered, Self::Saved, Self::Disabled, Self::Enabled, Self::Deleted];
 
     fn name(self) -> &'static str {
         match self {
+            Self::Registered => "registered",
             Self::Saved => "saved",
             Self::Disabled => "disabled",
             Self::Enabled => "enabled",
@@ -82,9 +114,9 @@ impl Done {
         }
     }
 
-    /// Fixed sentences only: an address somebody else made must not put words on our page.
     fn notice(self) -> &'static str {
         match self {
+            Self::Registered => "Registered.",
             Self::Saved => "Saved.",
             Self::Disabled => "Disabled: it gets no tokens, and those it has do not work.",
             Self::Enabled => "Enabled.",
@@ -92,14 +124,20 @@ impl Done {
         }
     }
 
-    fn find(name: Option<&str>) -> Option<Self> {
-        Self::ALL.into_iter().find(|done| Some(done.name()) == name)
+    /// To the application's page.
+    fn at(self, client_id: &str) -> Response {
+        see_other(&format!("{}?done={}", paths::application(client_id), self.name()))
+    }
+
+    /// The notice that the address asks for.
+    fn noticed(query: &Pairs) -> Result<Option<String>, PageError> {
+        let name = query.get("done")?;
+        let done = Self::ALL.into_iter().find(|done| Some(done.name()) == name);
+        Ok(done.map(|done| done.notice().to_owned()))
     }
 }
 
-/// An application that was deleted meanwhile is not there; the rest is our fault.
-impl From<CommandError<ApplicationError>> for PageError {
-    fn from(error: CommandError<ApplicationError>) -> Self {
-        todo_page_error(error)
-    }
+/// The query of a page's address.
+fn query(context: &RequestContext) -> Result<Pairs, PageError> {
+    Ok(Pairs::parse_query(context.query.as_deref().unwrap_or_default())?)
 }
