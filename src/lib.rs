@@ -8,6 +8,7 @@
 //! | [`open`], [`state`] | What does a process share, and how does it come to it? |
 //! | [`commands`], [`personal`] | How is a command executed, and who can read what it says of a person? |
 //! | [`journal`] | How does a command become durable, and how is it read again? |
+//! | [`accounts`], [`registration`] | What may be typed, and what is wrong with it? |
 //! | [`templates`] | How does an answer become a page? |
 #![cfg_attr(
     test,
@@ -20,6 +21,7 @@
     )
 )]
 
+pub mod accounts;
 pub mod cli;
 pub mod clock;
 pub mod commands;
@@ -30,8 +32,10 @@ pub mod keys;
 pub mod open;
 pub mod password;
 pub mod personal;
+pub mod registration;
 pub mod sealing;
 pub mod secret;
+pub mod serve;
 pub mod state;
 pub mod templates;
 pub mod token;

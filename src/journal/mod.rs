@@ -18,6 +18,7 @@ pub mod chain;
 pub mod claims;
 pub mod engine;
 pub mod feed;
+pub mod history;
 pub mod migrations;
 pub mod postgres;
 pub mod reads;

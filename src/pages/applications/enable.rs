@@ -4,12 +4,11 @@ use aggregates::application::ApplicationCommand;
 use axum::extract::{Path, State};
 use axum::response::Response;
 
-use super::{Done, called, execute, find_changeable};
+use super::{Done, called, execute, find_changeable, show};
 use crate::extract::page_form::SessionForm;
 use crate::extract::request_context::RequestContext;
 use crate::extract::session::Session;
 use crate::pages::page_error::PageError;
-use crate::pages::show;
 use crate::state::AppState;
 use crate::templates::confirm::Confirm;
 
@@ -21,7 +20,7 @@ pub async fn get(
     Session(me): Session,
 ) -> Result<Response, PageError> {
     let application = find_changeable(&state, &me, &client_id).await?;
-    show(&state, &context, Some(&me), &Confirm::enable_application(&client_id, called(&application)))
+    show(&state, &context, &me, &Confirm::enable_application(&client_id, called(&application)))
 }
 
 /// Lets it in.
@@ -32,5 +31,5 @@ pub async fn post(
 ) -> Result<Response, PageError> {
     let command = ApplicationCommand::EnableApplication { at: form.context.now };
     execute(&state, &form, &client_id, command).await?;
-    Ok(Done::Enabled.at(&client_id))
+    Done::Enabled.at(&client_id)
 }

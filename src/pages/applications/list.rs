@@ -5,11 +5,10 @@ use axum::response::Response;
 use projections::applications::list_applications;
 use projections::tokens::count_live_tokens_of_client;
 
-use super::{Done, query, shown};
+use super::{Done, query, show_noticing, shown};
 use crate::extract::request_context::RequestContext;
 use crate::extract::session::Session;
 use crate::pages::page_error::PageError;
-use crate::pages::show_noticing;
 use crate::state::AppState;
 use crate::templates::applications::ApplicationList;
 use crate::templates::components::Paging;
@@ -45,5 +44,5 @@ pub async fn get(
         older: last.map(|last| format!("{}?after={}", paths::APPLICATIONS, segment(&last.client_id))),
     };
     let notice = Done::noticed(&query)?;
-    show_noticing(&state, &context, Some(&me), notice, &ApplicationList { rows, paging })
+    show_noticing(&state, &context, &me, notice, &ApplicationList { rows, paging })
 }

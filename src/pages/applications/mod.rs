@@ -29,16 +29,17 @@ use aggregates::application::{Application as Aggregate, ApplicationCommand, Appl
 use axum::response::Response;
 use projections::applications::{Application, find_application};
 
+use crate::accounts::AccountError;
 use crate::commands::{CommandError, Stream};
 use crate::extract::form_pairs::Pairs;
 use crate::extract::page_form::SessionForm;
 use crate::extract::request_context::RequestContext;
 use crate::extract::session::LoggedIn;
 use crate::pages::page_error::PageError;
-use crate::pages::see_other;
+use crate::pages::{chrome, render, see_other};
 use crate::registration::RegisterError;
 use crate::state::AppState;
-use crate::templates::paths;
+use crate::templates::{Chrome, Page, paths};
 
 /// The application with this id, if the reader may see it: its owner and superusers may.
 async fn find_visible(state: &AppState, me: &LoggedIn, client_id: &str) -> Result<Application, PageError> {
@@ -59,6 +60,28 @@ fn called(application: &Application) -> &str {
     if name.is_empty() { &application.client_id } else { name }
 }
 
+/// A page for this reader.
+fn show<C: Page>(
+    state: &AppState,
+    context: &RequestContext,
+    me: &LoggedIn,
+    page: &C,
+) -> Result<Response, PageError> {
+    render(state, &chrome(state, context, Some(me)), page)
+}
+
+/// The same below a sentence on what the last request did.
+fn show_noticing<C: Page>(
+    state: &AppState,
+    context: &RequestContext,
+    me: &LoggedIn,
+    notice: Option<String>,
+    page: &C,
+) -> Result<Response, PageError> {
+    let chrome = Chrome { notice, ..chrome(state, context, Some(me)) };
+    render(state, &chrome, page)
+}
+
 /// Carries out a command that needs nothing but the application.
 async fn execute(
     state: &AppState,
@@ -77,7 +100,7 @@ async fn execute(
 fn trouble(error: CommandError<ApplicationError>) -> PageError {
     match error {
         CommandError::Refused(ApplicationError::Unknown | ApplicationError::Deleted) => PageError::NotFound,
-        other => other.into(),
+        other => PageError::of_command(other),
     }
 }
 
@@ -125,7 +148,7 @@ impl Done {
     }
 
     /// To the application's page.
-    fn at(self, client_id: &str) -> Response {
+    fn at(self, client_id: &str) -> Result<Response, PageError> {
         see_other(&format!("{}?done={}", paths::application(client_id), self.name()))
     }
 
@@ -140,4 +163,21 @@ impl Done {
 /// The query of a page's address.
 fn query(context: &RequestContext) -> Result<Pairs, PageError> {
     Ok(Pairs::parse_query(context.query.as_deref().unwrap_or_default())?)
+}
+
+impl From<AccountError> for PageError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Hash(error) => error.into(),
+            AccountError::Personal(error) => error.into(),
+            AccountError::Read(error) => error.into(),
+            AccountError::Command(error) => Self::of_command(error),
+            AccountError::Unknown => Self::NotFound,
+            AccountError::Username(_)
+            | AccountError::UsernameTaken
+            | AccountError::Email(_)
+            | AccountError::EmailTaken
+            | AccountError::Password(_) => Self::BadRequest(error.to_string()),
+        }
+    }
 }

@@ -5,12 +5,11 @@ use aggregates::application::Provenance;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::{Done, form, unshown};
+use super::{Done, form, show, unshown};
 use crate::extract::page_form::SessionForm;
 use crate::extract::request_context::RequestContext;
 use crate::extract::session::{LoggedIn, Session};
 use crate::pages::page_error::PageError;
-use crate::pages::show;
 use crate::registration::{
     Bounds, Initial, RawApplication, RegisterError, open_initial, read_registration, register, seal_initial,
 };
@@ -40,7 +39,7 @@ pub async fn post(State(state): State<AppState>, form: SessionForm) -> Result<Re
     let session_id = &form.session.session.session_id;
     let initial = open_initial(&state, session_id, &sealed, raw.client_secret.as_ref(), form.context.now);
     match try_to_register(&state, &form, &raw, initial.as_ref()).await {
-        Ok(client_id) => Ok(Done::Registered.at(&client_id)),
+        Ok(client_id) => Done::Registered.at(&client_id),
         Err(RegisterError::Refused(errors)) => {
             let again = form::again(raw, sealed, &state.config.scopes);
             answer(&state, &form.context, &form.session, again, errors)
@@ -72,5 +71,5 @@ fn answer(
     errors: FormErrors,
 ) -> Result<Response, PageError> {
     let default_lifetime = state.config.lifetimes.access_token.as_secs();
-    show(state, context, Some(me), &RegisterApplication { form, errors, default_lifetime })
+    show(state, context, me, &RegisterApplication { form, errors, default_lifetime })
 }

@@ -4,12 +4,11 @@ use aggregates::values::ClientType;
 use axum::extract::{Path, State};
 use axum::response::Response;
 
-use super::{called, find_changeable, unshown};
+use super::{called, find_changeable, show, unshown};
 use crate::extract::page_form::SessionForm;
 use crate::extract::request_context::RequestContext;
 use crate::extract::session::{LoggedIn, Session};
 use crate::pages::page_error::PageError;
-use crate::pages::show;
 use crate::registration::rotate_secret;
 use crate::state::AppState;
 use crate::templates::applications::RotatedSecret;
@@ -23,7 +22,7 @@ pub async fn get(
     Session(me): Session,
 ) -> Result<Response, PageError> {
     let application = find_confidential(&state, &me, &client_id).await?;
-    show(&state, &context, Some(&me), &Confirm::rotate_secret(&client_id, called(&application)))
+    show(&state, &context, &me, &Confirm::rotate_secret(&client_id, called(&application)))
 }
 
 /// Replaces it. The answer is a page and no redirect, so that the secret is in no address and no cache.
@@ -37,7 +36,7 @@ pub async fn post(
     let secret = rotate_secret(&state, &client_id, &me.origin(&form.context)).await.map_err(unshown)?;
     let name = application.settings.name;
     let page = RotatedSecret { name, client_id, client_secret: secret.expose().to_owned() };
-    show(&state, &form.context, Some(me), &page)
+    show(&state, &form.context, me, &page)
 }
 
 /// A public application has no secret to be replaced (RFC 6749 §2.1).
