@@ -16,6 +16,7 @@ use projections::timeline::{self, SealKind, Sentence, TimelineRow, list_timeline
 use self::names::Names;
 use crate::journal::history::{Place, list_events};
 use crate::journal::{EngineError, engine::StoredRow};
+use crate::pages::page_error::PageError;
 use crate::personal::PersonalError;
 use crate::state::AppState;
 use crate::templates::components::Seal;
@@ -60,6 +61,15 @@ pub enum RollError {
 impl From<EngineError> for RollError {
     fn from(error: EngineError) -> Self {
         Self::Read(error.into())
+    }
+}
+
+impl From<RollError> for PageError {
+    fn from(error: RollError) -> Self {
+        match error {
+            RollError::Read(error) => error.into(),
+            RollError::Personal(error) => error.into(),
+        }
     }
 }
 

@@ -3,12 +3,11 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 
-use super::{Done, find_visible, query, shown};
+use super::{Done, find_visible, query, show_noticing, shown};
 use crate::extract::request_context::RequestContext;
 use crate::extract::session::Session;
 use crate::pages::page_error::PageError;
 use crate::pages::roll::{Reader, Wanted, read_roll};
-use crate::pages::show_noticing;
 use crate::state::AppState;
 use crate::templates::paths;
 
@@ -27,5 +26,5 @@ pub async fn get(
     let reader = Reader { subject: me.subject(), is_superuser: me.is_superuser() };
     let roll = read_roll(&state, Wanted { about: &about, before, path: &path }, reader).await?;
     let page = shown::detail(&state, &application, context.now, roll).await?;
-    show_noticing(&state, &context, Some(&me), Done::noticed(&query)?, &page)
+    show_noticing(&state, &context, &me, Done::noticed(&query)?, &page)
 }

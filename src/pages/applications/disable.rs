@@ -4,12 +4,11 @@ use aggregates::application::ApplicationCommand;
 use axum::extract::{Path, State};
 use axum::response::Response;
 
-use super::{Done, called, execute, find_changeable, shown};
+use super::{Done, called, execute, find_changeable, show, shown};
 use crate::extract::page_form::SessionForm;
 use crate::extract::request_context::RequestContext;
 use crate::extract::session::Session;
 use crate::pages::page_error::PageError;
-use crate::pages::show;
 use crate::state::AppState;
 use crate::templates::confirm::Confirm;
 
@@ -22,7 +21,7 @@ pub async fn get(
 ) -> Result<Response, PageError> {
     let application = find_changeable(&state, &me, &client_id).await?;
     let radius = shown::radius(&state, &application, context.now).await?;
-    show(&state, &context, Some(&me), &Confirm::disable_application(&client_id, called(&application), radius))
+    show(&state, &context, &me, &Confirm::disable_application(&client_id, called(&application), radius))
 }
 
 /// Shuts it out.
@@ -33,5 +32,5 @@ pub async fn post(
 ) -> Result<Response, PageError> {
     let command = ApplicationCommand::DisableApplication { at: form.context.now };
     execute(&state, &form, &client_id, command).await?;
-    Ok(Done::Disabled.at(&client_id))
+    Done::Disabled.at(&client_id)
 }

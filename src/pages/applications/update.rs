@@ -4,12 +4,11 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use projections::applications::Application;
 
-use super::{Done, find_changeable, form, unshown};
+use super::{Done, find_changeable, form, show, unshown};
 use crate::extract::page_form::SessionForm;
 use crate::extract::request_context::RequestContext;
 use crate::extract::session::{LoggedIn, Session};
 use crate::pages::page_error::PageError;
-use crate::pages::show;
 use crate::registration::{self, Bounds, RegisterError, read_update};
 use crate::state::AppState;
 use crate::templates::application_form::{ApplicationForm, EditApplication};
@@ -42,7 +41,7 @@ pub async fn post(
         Ok(settings) => {
             let origin = me.origin(&form.context);
             match registration::update(&state, &client_id, settings, me.is_superuser(), &origin).await {
-                Ok(()) => return Ok(Done::Saved.at(&client_id)),
+                Ok(()) => return Done::Saved.at(&client_id),
                 Err(RegisterError::Refused(errors)) => errors,
                 Err(error) => return Err(unshown(error)),
             }
@@ -62,5 +61,5 @@ fn answer(
 ) -> Result<Response, PageError> {
     let name = application.settings.name.clone();
     let default_lifetime = state.config.lifetimes.access_token.as_secs();
-    show(state, context, Some(me), &EditApplication { name, form, errors, default_lifetime })
+    show(state, context, me, &EditApplication { name, form, errors, default_lifetime })
 }
