@@ -12,7 +12,7 @@ use aggregates::values::{Confirmation, GrantType, Resource, Scope};
 use chrono::{DateTime, Utc};
 
 use crate::projection::{Projection, Recorded};
-use crate::read::{Read, ReadError, count};
+use crate::read::{Read, ReadError, columns, count};
 use crate::row::{Cells, Residency, Row, RowOp, Table, Value, int, json, text};
 
 /// One row an access token.
@@ -130,6 +130,19 @@ pub async fn count_live_tokens_of_user(
 ) -> Result<i64, ReadError> {
     let sql = format!("{COUNT_LIVE} AND a.subject = $1 AND t.expires_at > $2");
     count(read, &sql, &[subject.into(), now.into()]).await
+}
+
+/// The access tokens of an authorization, newest first, alive or not.
+pub async fn list_tokens_of_authorization(
+    read: &dyn Read,
+    authorization_id: &str,
+    limit: u32,
+) -> Result<Vec<Token>, ReadError> {
+    let sql = format!(
+        "SELECT {} FROM tokens t WHERE t.authorization_id = $1 ORDER BY t.issued_at DESC, t.token_id DESC LIMIT $2",
+        columns(&TABLE, "t")
+    );
+    read.query(&sql, &[authorization_id.into(), limit.into()]).await?.iter().map(Token::from_row).collect()
 }
 
 fn apply(recorded: &Recorded<'_>, ops: &mut Vec<RowOp>) {

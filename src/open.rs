@@ -71,6 +71,7 @@ pub async fn open(config: Arc<Config>, clock: SharedClock) -> Result<AppState, O
         client_secrets: Arc::new(ClientSecretVerifier::new(Arc::clone(&keys), passwords.clone())),
         sealed: SealedBox::new(Arc::clone(&keys)),
         templates: Arc::new(Templates::new()?),
+        refusals: Arc::default(),
         config,
         clock,
         keys,

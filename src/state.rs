@@ -33,6 +33,7 @@ pub struct AppState {
     pub passwords: PasswordPool,
     /// Checks client secrets.
     pub client_secrets: Arc<ClientSecretVerifier>,
+    pub refusals: Arc<crate::refusals::Budget>,
     /// Renders pages.
     pub templates: Arc<Templates>,
 }

@@ -29,7 +29,6 @@ use aggregates::application::{Application as Aggregate, ApplicationCommand, Appl
 use axum::response::Response;
 use projections::applications::{Application, find_application};
 
-use crate::accounts::AccountError;
 use crate::commands::{CommandError, Stream};
 use crate::extract::form_pairs::Pairs;
 use crate::extract::page_form::SessionForm;
@@ -163,21 +162,4 @@ impl Done {
 /// The query of a page's address.
 fn query(context: &RequestContext) -> Result<Pairs, PageError> {
     Ok(Pairs::parse_query(context.query.as_deref().unwrap_or_default())?)
-}
-
-impl From<AccountError> for PageError {
-    fn from(error: AccountError) -> Self {
-        match error {
-            AccountError::Hash(error) => error.into(),
-            AccountError::Personal(error) => error.into(),
-            AccountError::Read(error) => error.into(),
-            AccountError::Command(error) => Self::of_command(error),
-            AccountError::Unknown => Self::NotFound,
-            AccountError::Username(_)
-            | AccountError::UsernameTaken
-            | AccountError::Email(_)
-            | AccountError::EmailTaken
-            | AccountError::Password(_) => Self::BadRequest(error.to_string()),
-        }
-    }
 }

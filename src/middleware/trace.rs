@@ -1,0 +1,43 @@
+//! What does the log say of a request?
+//!
+//! Method, path, status, time, and behind an error its code and cause. Never the query (it may hold a
+//! code), a header or the body.
+
+use std::time::Instant;
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::request_id::RequestId;
+use crate::error::Failure;
+
+/// Longer paths are cut in the log.
+const LONGEST_PATH: usize = 200;
+
+/// Writes one line a request.
+pub async fn log(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let path: String = request.uri().path().chars().take(LONGEST_PATH).collect();
+    let ids = request.extensions().get::<RequestId>().cloned();
+    let response = next.run(request).await;
+    let correlation_id = ids.as_ref().map_or("", |ids| ids.correlation_id.as_str());
+    let status = response.status().as_u16();
+    let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let failure = response.extensions().get::<Failure>();
+    let code = failure.map_or("", |failure| failure.code.as_str());
+    let cause = failure.and_then(|failure| failure.cause.as_deref()).unwrap_or_default();
+    if status >= 500 {
+        tracing::error!(
+            http.method = %method, http.path = path, http.status = status, http.micros = micros,
+            correlation.id = correlation_id, error.code = code, error.cause = cause, "request failed"
+        );
+    } else {
+        tracing::debug!(
+            http.method = %method, http.path = path, http.status = status, http.micros = micros,
+            correlation.id = correlation_id, error.code = code, "request"
+        );
+    }
+    response
+}

@@ -1,0 +1,135 @@
+//! Is this the person's password, and may it be tried now? (NIST SP 800-63B-4 §3.2.2, OWASP ASVS 6.3)
+//!
+//! Every attempt is counted before the password is looked at, so that parallel guesses are counted too,
+//! durably and for all nodes: once for the account, whatever spelling of it was typed, and once for the
+//! address. A name that nobody has is counted and hashed against in the same way, under a keyed hash:
+//! people type passwords there, so it is stored nowhere.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use aggregates::login_attempts::{LoginAttempts, LoginAttemptsCommand, LoginAttemptsError};
+use projections::read::ReadError;
+use projections::users::{User, find_user_by_email_key, find_user_by_name_key};
+
+use super::page_error::PageError;
+use crate::commands::{Origin, Stream};
+use crate::extract::request_context::RequestContext;
+use crate::keys::ClaimKind;
+use crate::password::{normalise_email, normalise_username};
+use crate::secret::Secret;
+use crate::state::AppState;
+
+/// The account that an attempt is for, whether it exists or not.
+pub struct Account {
+    /// Whose it is, if anybody's.
+    pub user: Option<User>,
+    key: String,
+}
+
+impl Account {
+    /// The account with this name or e-mail address, in any spelling of them.
+    pub async fn find(state: &AppState, typed: &str) -> Result<Self, ReadError> {
+        let user = find_user(state, typed).await?;
+        let name = match &user {
+            Some(user) => format!("user:{}", user.subject),
+            None => format!("name:{}", normalise_username(typed).unwrap_or_default()),
+        };
+        Ok(Self { user, key: state.keys.claim(ClaimKind::LoginAccount, &name) })
+    }
+
+    /// The account of somebody who is logged in.
+    #[must_use]
+    pub fn of(state: &AppState, user: &User) -> Self {
+        let key = state.keys.claim(ClaimKind::LoginAccount, &format!("user:{}", user.subject));
+        Self { user: Some(user.clone()), key }
+    }
+
+    /// Counts an attempt; `TooManyAttempts` when this one must wait.
+    pub async fn admit(
+        &self,
+        state: &AppState,
+        context: &RequestContext,
+        origin: &Origin,
+    ) -> Result<(), PageError> {
+        let limits = &state.config.limits;
+        if let Some(address) = context.address {
+            let key = state.keys.claim(ClaimKind::LoginAddress, &network(address).to_string());
+            count(state, context, origin, key, limits.login_failures_per_address).await?;
+        }
+        count(state, context, origin, self.key.clone(), limits.login_failures_per_account).await
+    }
+
+    /// Whether the password is right. Nobody's is wrong after the same work.
+    pub async fn check(&self, state: &AppState, password: Secret) -> Result<bool, PageError> {
+        let verifier = match self.user.as_ref().and_then(|user| user.password.as_ref()) {
+            Some(reference) => state.journal.find_secret(&reference.id).await?,
+            None => None,
+        };
+        Ok(state.passwords.verify(password, verifier.as_deref()).await?)
+    }
+
+    /// Forgets the count after the right password. The address keeps its own: somebody who has one
+    /// account must not get fresh guesses at all others by it.
+    pub async fn forget_attempts(&self, state: &AppState, context: &RequestContext, origin: &Origin) {
+        let command = LoginAttemptsCommand::Reset { at: context.now };
+        let stream = Stream::Existing(self.key.clone());
+        if let Err(error) = state.commands.execute::<LoginAttempts>(stream, command, origin).await {
+            tracing::warn!(correlation.id = %context.correlation_id, %error, "login attempts were not reset");
+        }
+    }
+}
+
+async fn find_user(state: &AppState, typed: &str) -> Result<Option<User>, ReadError> {
+    if let Ok(name) = normalise_username(typed) {
+        let key = state.keys.claim(ClaimKind::Username, &name);
+        if let Some(user) = find_user_by_name_key(&state.journal, &key).await? {
+            return Ok(Some(user));
+        }
+    }
+    match normalise_email(typed) {
+        Ok(email) => {
+            find_user_by_email_key(&state.journal, &state.keys.claim(ClaimKind::Email, &email)).await
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+async fn count(
+    state: &AppState,
+    context: &RequestContext,
+    origin: &Origin,
+    key: String,
+    free: usize,
+) -> Result<(), PageError> {
+    let free = u32::try_from(free).unwrap_or(u32::MAX);
+    let command = LoginAttemptsCommand::RecordAttempt { free, at: context.now };
+    match state.commands.execute::<LoginAttempts>(Stream::Existing(key), command, origin).await {
+        Ok(_) => Ok(()),
+        Err(error) => match PageError::reason_of(error)? {
+            LoginAttemptsError::TooManyAttempts { retry_after } => {
+                Err(PageError::TooManyAttempts { retry_after })
+            }
+        },
+    }
+}
+
+/// Whoever has one IPv6 address has 2⁶⁴ of them.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(own) => Ipv6Addr::from(u128::from(own) & !u128::from(u64::MAX)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_ipv6_network_count_together() {
+        let network = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network("2001:db8:1:2::1"), "2001:db8:1:2::");
+        assert_eq!(network("192.0.2.7"), "192.0.2.7");
+    }
+}
