@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::projection::{Projection, Recorded};
-use crate::read::{Read, ReadError, columns};
+use crate::read::{Read, ReadError, columns, count};
 use crate::row::{Cells, Residency, Row, RowOp, Table, Value, int, json, name, text};
 
 /// One row an authorization.
@@ -153,6 +153,17 @@ pub async fn list_authorizations_of_client(
     limit: u32,
 ) -> Result<Vec<Authorization>, ReadError> {
     list(read, "client_id", client_id, now, after, limit).await
+}
+
+/// How many standing authorizations an application has.
+pub async fn count_authorizations_of_client(
+    read: &dyn Read,
+    client_id: &str,
+    now: DateTime<Utc>,
+) -> Result<i64, ReadError> {
+    let sql = "SELECT count(*) FROM authorizations a WHERE a.client_id = $1 AND a.status = 'granted' \
+               AND a.keep_until > $2";
+    count(read, sql, &[client_id.into(), now.into()]).await
 }
 
 async fn list(

@@ -6,7 +6,20 @@
 //! A password is never an argument: arguments are visible to everybody on a machine.
 
 mod arguments;
+mod ask;
+mod changepassword;
+mod config;
+mod createapplication;
+mod createuser;
+mod disableapplication;
+mod doctor;
+mod failure;
+mod lockuser;
+mod migrate;
 mod options;
+mod run;
+mod serve;
+mod verify;
 
 use std::ffi::OsString;
 
@@ -15,9 +28,10 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::arguments::{
     ApplicationName, ChangePassword, ClientType, CreateApplication, CreateUser, GrantType, Report,
-    SigningAlgorithm, UserName,
+    ShowConfig, SigningAlgorithm, UserName,
 };
 pub use self::options::Options;
+pub use self::run::run;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -101,14 +115,15 @@ pub enum Command {
     Changepassword(ChangePassword),
     /// Lock a user out
     #[command(
-        long_about = "Lock a user out: logging in is refused, sessions end and the tokens given in the user's \
-            name stop working.",
+        long_about = "Lock a user out: logging in is refused, and the user's sessions and the tokens given in \
+            the user's name do not work as long as the lock lasts.",
         after_long_help = "Example:\n  chancery lockuser ada"
     )]
     Lockuser(UserName),
     /// Let a locked user in again
     #[command(
-        long_about = "Let a locked user log in again. Sessions and tokens that ended stay ended.",
+        long_about = "Let a locked user log in again. Sessions and tokens that have not ended meanwhile work \
+            again; `changepassword` ends the sessions.",
         after_long_help = "Example:\n  chancery unlockuser ada"
     )]
     Unlockuser(UserName),
@@ -146,7 +161,7 @@ pub enum Command {
             shown.",
         after_long_help = "Example:\n  chancery config --config /etc/chancery.toml --json"
     )]
-    Config(Report),
+    Config(ShowConfig),
 }
 
 impl Cli {

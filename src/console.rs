@@ -62,6 +62,12 @@ impl Console {
         Self { colour_out: false, colour_err: false, progress: false }
     }
 
+    /// Whether colours are shown on standard error, where the log goes.
+    #[must_use]
+    pub fn colours_errors(self) -> bool {
+        self.colour_err
+    }
+
     /// Says a result, on standard output.
     pub fn say(self, text: impl fmt::Display) {
         print_line(&mut io::stdout().lock(), &text.to_string());
@@ -126,6 +132,11 @@ impl Progress {
     /// More steps are done.
     pub fn advance(&self, steps: u64) {
         self.0.inc(steps);
+    }
+
+    /// So many steps are done in all.
+    pub fn set_position(&self, done: u64) {
+        self.0.set_position(done);
     }
 
     /// There turned out to be another number of steps.

@@ -10,7 +10,7 @@
 //! | [`journal`] | How does a command become durable, and how is it read again? |
 //! | [`serve`], [`router`], [`middleware`], [`extract`] | How does a connection become a request, and a request a handler's? |
 //! | [`oauth`], [`resource`] | What do clients get? |
-//! | [`pages`], [`accounts`] | What do people see, and how do they get an account? |
+//! | [`pages`], [`accounts`], [`registration`] | What do people see, and what is wrong with what they typed? |
 //! | [`error`], [`refusals`], [`json`] | What goes out when something is refused, what is kept of it, how does it look? |
 //! | [`templates`] | How does an answer become a page? |
 #![cfg_attr(
@@ -42,6 +42,7 @@ pub mod pages;
 pub mod password;
 pub mod personal;
 pub mod refusals;
+pub mod registration;
 pub mod resource;
 pub mod router;
 pub mod sealing;

@@ -63,7 +63,6 @@ fn well_known(routes: Routes, issuer_path: &str) -> Routes {
 /// For people: home, login, logout, password, consent, what was granted, the stylesheet.
 fn pages(routes: Routes) -> Routes {
     routes
-        // pages: begin
         .at("/", get(home::get))
         .at("/admin/", get(home::admin))
         .at(paths::LOGIN, get(login::get).post(login::post))
@@ -76,14 +75,22 @@ fn pages(routes: Routes) -> Routes {
         .at("/o/authorized_tokens/{id}/", get(authorized::detail))
         .at("/o/authorized_tokens/{id}/delete/", get(authorized::ask).post(authorized::revoke))
         .at(paths::STYLE, get(assets::get))
-    // pages: end
 }
 
 /// For people: applications.
 fn applications(routes: Routes) -> Routes {
+    use crate::pages::applications::{
+        delete, detail, disable, enable, list, register, rotate_secret, update,
+    };
     routes
-    // applications: begin
-    // applications: end
+        .at(paths::APPLICATIONS, get(list::get))
+        .at("/o/applications/register/", get(register::get).post(register::post))
+        .at("/o/applications/{client_id}/", get(detail::get))
+        .at("/o/applications/{client_id}/update/", get(update::get).post(update::post))
+        .at("/o/applications/{client_id}/rotate-secret/", get(rotate_secret::get).post(rotate_secret::post))
+        .at("/o/applications/{client_id}/disable/", get(disable::get).post(disable::post))
+        .at("/o/applications/{client_id}/enable/", get(enable::get).post(enable::post))
+        .at("/o/applications/{client_id}/delete/", get(delete::get).post(delete::post))
 }
 
 /// Routes being collected.

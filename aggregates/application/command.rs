@@ -84,6 +84,8 @@ pub enum ApplicationCommand {
     },
     UpdateApplication {
         settings: ApplicationSettings,
+        /// Whether the switches of superusers are taken from `settings`; else they stay as they are.
+        is_privileged: bool,
         at: DateTime<Utc>,
     },
     RotateSecret {

@@ -50,7 +50,9 @@ impl Decide for Application {
                 provenance,
                 at,
             } => self.register(Registered { client_id, owner, settings, secret, provenance }, at),
-            ApplicationCommand::UpdateApplication { settings, at } => self.update(settings, at),
+            ApplicationCommand::UpdateApplication { settings, is_privileged, at } => {
+                self.update(settings, is_privileged, at)
+            }
             ApplicationCommand::RotateSecret { secret, at } => self.rotate_secret(secret, at),
             ApplicationCommand::DisableApplication { at } => self.disable(at),
             ApplicationCommand::EnableApplication { at } => self.enable(at),
@@ -87,10 +89,15 @@ impl Application {
 
     fn update(
         &self,
-        settings: ApplicationSettings,
+        mut settings: ApplicationSettings,
+        is_privileged: bool,
         at: DateTime<Utc>,
     ) -> Result<Vec<ApplicationEvent>, ApplicationError> {
         let own = self.living()?;
+        if !is_privileged {
+            settings.skip_authorization = own.settings.skip_authorization;
+            settings.introspect_any = own.settings.introspect_any;
+        }
         if own.settings.client_type != settings.client_type {
             return Err(ApplicationError::ClientTypeFixed);
         }

@@ -66,7 +66,7 @@ fn deleted() -> ApplicationEvent {
 }
 
 fn update(settings: ApplicationSettings) -> ApplicationCommand {
-    ApplicationCommand::UpdateApplication { settings, at: at(2) }
+    ApplicationCommand::UpdateApplication { settings, is_privileged: true, at: at(2) }
 }
 
 fn other_commands() -> Vec<ApplicationCommand> {
@@ -117,6 +117,19 @@ fn nothing_can_be_asked_of_an_unknown_or_deleted_application() {
         assert_eq!(decide(vec![], command.clone()), Err(ApplicationError::Unknown));
         assert_eq!(decide(vec![registered(), deleted()], command), Err(ApplicationError::Deleted));
     }
+}
+
+#[test]
+fn the_switches_of_superusers_survive_an_edit_by_the_owner() {
+    let trusted = ApplicationSettings { skip_authorization: true, introspect_any: true, ..settings() };
+    let renamed = ApplicationSettings { name: "Renamed".to_owned(), ..settings() };
+    let command =
+        ApplicationCommand::UpdateApplication { settings: renamed.clone(), is_privileged: false, at: at(2) };
+    let kept = ApplicationSettings { skip_authorization: true, introspect_any: true, ..renamed };
+    assert_eq!(
+        decide(vec![registered_as(trusted, Some(secret("first")))], command),
+        Ok(vec![ApplicationEvent::ApplicationUpdated { settings: kept, at: at(2) }])
+    );
 }
 
 #[test]

@@ -76,6 +76,17 @@ pub struct Report {
     pub json: bool,
 }
 
+/// `config`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct ShowConfig {
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print the table of all settings, as in the README, instead
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+}
+
 /// `createapplication`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(group = ArgGroup::new("secret").args(["client_secret", "client_secret_stdin"]))]
@@ -121,7 +132,7 @@ pub struct CreateApplication {
     /// Refuse authorization requests without PKCE (RFC 7636); public clients always need it
     #[arg(long)]
     pub require_pkce: bool,
-    /// How its id tokens are signed [default: RS256]
+    /// How its id tokens are signed [default: it gets none]
     #[arg(long, value_enum, value_name = "ALGORITHM")]
     pub algorithm: Option<SigningAlgorithm>,
     /// Answer in JSON

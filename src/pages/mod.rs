@@ -11,6 +11,7 @@
 //! | `/static/style.css` | [`assets`] |
 //! | everything that does not exist | [`not_found`] |
 
+pub mod applications;
 pub mod assets;
 pub mod authorized;
 pub mod credentials;

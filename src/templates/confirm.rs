@@ -58,13 +58,13 @@ impl Confirm {
         Self {
             heading: format!("Disable {called}?"),
             sentences: vec![
-                "It gets no new tokens, and the live ones are revoked. You can enable it again later; people then have to authorize it anew.".into(),
+                "It gets no new tokens, and those it has stop working at once. You can enable it again later; tokens that have not ended by then work again.".into(),
             ],
             button: match radius.live_tokens {
                 0 => "Disable the application".into(),
-                n => format!("Disable it and revoke {}", live_tokens(n)),
+                n => format!("Disable it and stop {}", live_tokens(n)),
             },
-            radius: radius.lines(),
+            radius: radius.stopping(),
             danger: true,
             ..Self::of_application(client_id, ApplicationAction::Disable)
         }
@@ -75,7 +75,9 @@ impl Confirm {
     pub fn enable_application(client_id: &str, called: &str) -> Self {
         Self {
             heading: format!("Enable {called}?"),
-            sentences: vec!["It may ask for tokens again. Tokens revoked before stay revoked.".into()],
+            sentences: vec![
+                "It may ask for tokens again, and those it has that have not ended work again.".into(),
+            ],
             button: "Enable the application".into(),
             ..Self::of_application(client_id, ApplicationAction::Enable)
         }
@@ -129,6 +131,13 @@ impl Confirm {
 }
 
 impl Radius {
+    /// What stops working until the application is enabled again.
+    fn stopping(self) -> Vec<(u64, String)> {
+        let word =
+            if self.live_tokens == 1 { "live token stops working" } else { "live tokens stop working" };
+        if self.live_tokens > 0 { vec![(self.live_tokens, word.to_owned())] } else { Vec::new() }
+    }
+
     fn lines(self) -> Vec<(u64, String)> {
         let mut lines = Vec::new();
         if self.live_tokens > 0 {

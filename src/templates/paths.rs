@@ -33,7 +33,7 @@ pub enum ApplicationAction {
     Update,
     /// A new secret.
     RotateSecret,
-    /// No new tokens, and the live ones die.
+    /// No new tokens, and the live ones do not work meanwhile.
     Disable,
     /// The reverse of disabling.
     Enable,

@@ -229,6 +229,7 @@ fn the_registration_form_has_the_seed_names_in_their_order() {
             "post_logout_redirect_uris",
             "allowed_origins",
             "algorithm",
+            "scopes_offered",
             "scope.read",
             "scope.write",
             "require_pkce",

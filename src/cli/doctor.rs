@@ -1,0 +1,86 @@
+//! `doctor`: what is unsafe in this configuration, or will not work? Looks only; makes and changes nothing.
+
+mod database;
+mod settings;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::arguments::Report;
+use super::failure::Failure;
+use super::run::Context;
+use crate::config::Database;
+use crate::journal::Engine;
+use crate::open::open_engine;
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Severity {
+    /// Worth knowing; nothing has to be done.
+    Note,
+    /// Unsafe under circumstances that the finding names.
+    Warning,
+    /// Unsafe now, or it does not work.
+    Error,
+}
+
+impl Severity {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finding {
+    severity: Severity,
+    /// What is so, and what it means.
+    what: String,
+    /// What to do.
+    advice: String,
+}
+
+impl Finding {
+    fn new(severity: Severity, what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { severity, what: what.into(), advice: advice.into() }
+    }
+}
+
+pub(super) async fn run(context: &Context, arguments: Report) -> Result<(), Failure> {
+    let mut findings = settings::check(&context.config);
+    findings.extend(database::check(context).await);
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let serious = findings.iter().filter(|finding| finding.severity > Severity::Note).count();
+    if arguments.json {
+        let listed: Vec<Value> = findings.iter().map(as_json).collect();
+        context.console.say(json!({ "findings": listed, "serious": serious }));
+    } else {
+        for finding in &findings {
+            context.console.say(format!("{}: {}", finding.severity.word(), finding.what));
+            context.console.say(format!("  what to do: {}", finding.advice));
+        }
+        if serious == 0 {
+            context.console.done("Nothing unsafe was found.");
+        }
+    }
+    if serious == 0 { Ok(()) } else { Err(Failure::Findings(serious)) }
+}
+
+fn as_json(finding: &Finding) -> Value {
+    json!({ "severity": finding.severity.word(), "what": finding.what, "advice": finding.advice })
+}
+
+/// Opens the database that is there, and never makes one: what only looks must not begin an installation.
+pub(super) fn open_existing(context: &Context) -> Result<Arc<dyn Engine>, Failure> {
+    if let Database::Embedded(path) = &context.config.database
+        && !path.exists()
+    {
+        return Err(Failure::NothingYet(path.clone()));
+    }
+    Ok(open_engine(&context.config)?)
+}

@@ -1,0 +1,179 @@
+//! What do the settings and the files alone tell?
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use ipnet::IpNet;
+
+use super::{Finding, Severity};
+use crate::config::{Config, RootSecretSource};
+
+/// Networks larger than these hold more than somebody's proxies.
+const WIDEST_IPV4: u8 = 8;
+const WIDEST_IPV6: u8 = 32;
+/// A bearer token that leaks works for as long as it lives (RFC 9700 §2.2).
+const LONG_ACCESS: u64 = 3_600;
+
+pub(super) fn check(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    files(config, &mut findings);
+    issuer(config, &mut findings);
+    proxies(config, &mut findings);
+    lifetimes(config, &mut findings);
+    findings
+}
+
+fn files(config: &Config, findings: &mut Vec<Finding>) {
+    let open_to_others = |path: &Path, allowed: u32| mode(path).filter(|mode| mode & 0o777 & !allowed != 0);
+    if let Some(mode) = open_to_others(&config.data_dir, 0o755) {
+        findings.push(Finding::new(
+            Severity::Error,
+            format!(
+                "Others may write into the data directory {} (mode {:03o}).",
+                config.data_dir.display(),
+                mode & 0o777
+            ),
+            format!("Run `chmod 700 {}`.", config.data_dir.display()),
+        ));
+    } else if let Some(mode) = open_to_others(&config.data_dir, 0o700) {
+        findings.push(Finding::new(
+            Severity::Warning,
+            format!(
+                "Others may look into the data directory {} (mode {:03o}).",
+                config.data_dir.display(),
+                mode & 0o777
+            ),
+            format!("Run `chmod 700 {}`.", config.data_dir.display()),
+        ));
+    }
+    let RootSecretSource::File(path) = &config.root_secret else { return };
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.mode() & 0o077 != 0 => findings.push(Finding::new(
+            Severity::Error,
+            format!(
+                "Others may read the root secret {}: with it and the database every live token can be made.",
+                path.display()
+            ),
+            format!("Run `chmod 600 {}`; if others may have read it, replace it.", path.display()),
+        )),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => findings.push(Finding::new(
+            Severity::Error,
+            format!("The root secret {} cannot be looked at: {error}.", path.display()),
+            "Run this as the user the server runs as.",
+        )),
+    }
+}
+
+fn mode(path: &Path) -> Option<u32> {
+    std::fs::metadata(path).ok().map(|metadata| metadata.mode())
+}
+
+fn issuer(config: &Config, findings: &mut Vec<Finding>) {
+    let issuer = &config.issuer;
+    if !issuer.is_https() && !issuer.is_loopback() {
+        findings.push(Finding::new(
+            Severity::Error,
+            format!("The issuer {issuer} is http and not on this machine: passwords and tokens cross the network in clear."),
+            "Serve https (--tls-cert, --tls-key, or a proxy) and set --issuer to its https address.",
+        ));
+    }
+    if issuer.is_https() && config.tls.is_none() && config.trusted_proxies.is_empty() {
+        findings.push(Finding::new(
+            Severity::Warning,
+            format!("The issuer {issuer} is https, but this server speaks http and trusts no proxy: every client seems to have the proxy's address."),
+            "Set --trusted-proxies to the network of your proxy, or serve https here with --tls-cert and --tls-key.",
+        ));
+    }
+    let listens_outside = config.listen.iter().any(|listen| !listen.address.ip().is_loopback());
+    if listens_outside && issuer.is_loopback() {
+        findings.push(Finding::new(
+            Severity::Warning,
+            format!("The server listens beyond this machine, but its issuer {issuer} names this machine alone: clients elsewhere cannot follow its metadata and redirects."),
+            "Set --issuer to the address clients use, or listen on a loopback address.",
+        ));
+    }
+    if listens_outside && config.tls.is_none() && config.trusted_proxies.is_empty() {
+        findings.push(Finding::new(
+            Severity::Warning,
+            "The server speaks http on an address others can reach.",
+            "Listen on a loopback address behind a proxy, or serve https with --tls-cert and --tls-key.",
+        ));
+    }
+}
+
+fn proxies(config: &Config, findings: &mut Vec<Finding>) {
+    let is_wide = |network: &IpNet| match network {
+        IpNet::V4(network) => network.prefix_len() < WIDEST_IPV4,
+        IpNet::V6(network) => network.prefix_len() < WIDEST_IPV6,
+    };
+    for network in config.trusted_proxies.iter().filter(|network| is_wide(network)) {
+        findings.push(Finding::new(
+            Severity::Error,
+            format!("The trusted proxies {network} are too many: whoever is among them chooses the address they are throttled and recorded under."),
+            "Name the addresses of your proxies only.",
+        ));
+    }
+}
+
+fn lifetimes(config: &Config, findings: &mut Vec<Finding>) {
+    let seconds = config.lifetimes.access_token.as_secs();
+    if seconds > LONG_ACCESS {
+        findings.push(Finding::new(
+            Severity::Note,
+            format!("Access tokens live for {seconds} seconds; one that leaks works until it ends or is revoked."),
+            "Set --access-token-lifetime to an hour or less where clients can refresh; applications can have shorter ones.",
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, Flags};
+
+    fn found(flags: &[(&'static str, &str)]) -> Vec<(Severity, String)> {
+        let environment = Environment::from_iter([("HOME", "/nonexistent/ada")]);
+        let flags: Flags = flags
+            .iter()
+            .map(|(key, value)| (*key, if value.is_empty() { vec![] } else { vec![(*value).to_owned()] }))
+            .collect();
+        let config = Config::load(&flags, &environment).unwrap();
+        check(&config).into_iter().map(|finding| (finding.severity, finding.what)).collect()
+    }
+
+    #[test]
+    fn the_defaults_are_safe() {
+        assert!(found(&[]).iter().all(|(severity, _)| *severity == Severity::Note));
+    }
+
+    #[test]
+    fn http_off_loopback_is_an_error() {
+        let found = found(&[
+            ("issuer", "http://login.example.com"),
+            ("allow-insecure-issuer", ""),
+            ("listen", "0.0.0.0:8000"),
+        ]);
+        assert_eq!(found.iter().filter(|(severity, _)| *severity == Severity::Error).count(), 1, "{found:?}");
+        assert!(found.iter().any(|(_, what)| what.contains("in clear")));
+    }
+
+    #[test]
+    fn everybody_is_no_proxy() {
+        let wide = found(&[("trusted-proxies", "0.0.0.0/0")]);
+        assert!(
+            wide.iter().any(|(severity, what)| *severity == Severity::Error && what.contains("0.0.0.0/0"))
+        );
+        assert!(
+            found(&[("trusted-proxies", "10.0.0.0/8")]).iter().all(|(_, what)| !what.contains("proxies 10"))
+        );
+    }
+
+    #[test]
+    fn a_loopback_issuer_with_a_public_address_is_told() {
+        let found = found(&[("issuer", "http://127.0.0.1:8000"), ("listen", "0.0.0.0:8000")]);
+        assert!(found.iter().any(|(_, what)| what.contains("names this machine alone")), "{found:?}");
+    }
+}

@@ -1,0 +1,194 @@
+//! How does a command line become work? Configuration, log, runtime, then the command's own file.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tracing_subscriber::EnvFilter;
+
+use super::failure::Failure;
+use super::{
+    Cli, Command, changepassword, config, createapplication, createuser, disableapplication, doctor,
+    lockuser, migrate, serve, verify,
+};
+use crate::clock::{SharedClock, SystemClock};
+use crate::commands::{Actor, Origin};
+use crate::config::{Config, Environment, Flags, LogFormat, Setting, find_setting};
+use crate::console::Console;
+use crate::open::open;
+use crate::state::AppState;
+
+/// What every command gets.
+pub(super) struct Context {
+    /// The terminal.
+    pub(super) console: Console,
+    /// What the operator decided.
+    pub(super) config: Arc<Config>,
+    /// What the process inherited.
+    pub(super) environment: Environment,
+    /// What time it is.
+    pub(super) clock: SharedClock,
+    /// The program as it was called, and the flags it was called with.
+    program: String,
+    flags: Flags,
+}
+
+impl Context {
+    /// Opens the same database and keys that the server uses, making them if need be.
+    pub(super) async fn open(&self) -> Result<AppState, Failure> {
+        Ok(open(Arc::clone(&self.config), Arc::clone(&self.clock)).await?)
+    }
+
+    /// Where the commands of an operator come from.
+    pub(super) fn origin(&self) -> Origin {
+        Origin::internal(Actor::Operator, &self.clock)
+    }
+
+    /// The command line that does something else to the same data, to be copied.
+    pub(super) fn command_line(&self, command: &str) -> String {
+        let mut words = vec![quoted(&self.program)];
+        for (setting, written) in
+            self.flags.iter().filter_map(|(key, written)| Some((find_setting(key)?, written)))
+        {
+            if !leads_to_the_data(setting) {
+                continue;
+            }
+            for value in written {
+                // The URL may hold a password, which belongs on no screen.
+                let shown = if setting.key == "database-url" { "…".to_owned() } else { quoted(value) };
+                words.push(format!("--{} {shown}", setting.key));
+            }
+        }
+        words.push(command.to_owned());
+        words.join(" ")
+    }
+}
+
+/// Whether another command must be given the same value to find the same data and keys.
+fn leads_to_the_data(setting: &Setting) -> bool {
+    setting.says_where_data_is() || setting.key == "root-secret-file"
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:=@%,".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// Carries a command line out, program name first.
+#[must_use]
+pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
+    let program =
+        arguments.first().map_or_else(|| "chancery".into(), |name| name.to_string_lossy().into_owned());
+    let console = Console::new(&environment);
+    let cli = match Cli::read(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be said about a closed terminal.
+            let _ = error.print();
+            return exit_code(error.exit_code());
+        }
+    };
+    let config = match Config::load(&cli.options.flags, &environment) {
+        Ok(config) => Arc::new(config),
+        Err(error) => {
+            console.fail_config(&error);
+            return ExitCode::from(2);
+        }
+    };
+    let command = cli.command();
+    start_log(&config, &command, console);
+    let clock = SystemClock::shared();
+    let context = Context { console, config, environment, clock, program, flags: cli.options.flags };
+    match carry_out(&context, command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.say(console, &context.config);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(context: &Context, command: Command) -> Result<(), Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve => serve::run(context).await,
+            Command::Migrate => migrate::run(context).await,
+            Command::Createsuperuser(arguments) => createuser::run(context, arguments, true).await,
+            Command::Createuser(arguments) => createuser::run(context, arguments, false).await,
+            Command::Createapplication(arguments) => createapplication::run(context, *arguments).await,
+            Command::Changepassword(arguments) => changepassword::run(context, arguments).await,
+            Command::Lockuser(arguments) => lockuser::run(context, arguments, true).await,
+            Command::Unlockuser(arguments) => lockuser::run(context, arguments, false).await,
+            Command::Disableapplication(arguments) => disableapplication::run(context, arguments, true).await,
+            Command::Enableapplication(arguments) => disableapplication::run(context, arguments, false).await,
+            Command::Verify(arguments) => verify::run(context, arguments).await,
+            Command::Doctor(arguments) => doctor::run(context, arguments).await,
+            Command::Config(arguments) => config::run(context, arguments),
+        }
+    })
+}
+
+/// Only the server tells what it does at every step; of other commands people read the result.
+fn start_log(config: &Config, command: &Command, console: Console) {
+    let filter = match command {
+        Command::Serve => config.log.filter.as_str(),
+        _ if config.log.filter == "info" => "warn",
+        _ => config.log.filter.as_str(),
+    };
+    // The filter was checked with the configuration.
+    let filter = EnvFilter::builder().parse(filter).unwrap_or_default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(console.colours_errors());
+    // A second subscriber in one process (tests) changes nothing.
+    let _ = match config.log.format {
+        LogFormat::Text => subscriber.try_init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+    };
+}
+
+fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(flags: &[(&'static str, &str)]) -> Context {
+        let environment = Environment::from_iter([("HOME", "/home/ada")]);
+        let flags: Flags = flags.iter().map(|(key, value)| (*key, vec![(*value).to_owned()])).collect();
+        Context {
+            console: Console::plain(),
+            config: Arc::new(Config::load(&flags, &environment).unwrap()),
+            environment,
+            clock: SystemClock::shared(),
+            program: "target/release/chancery".to_owned(),
+            flags,
+        }
+    }
+
+    #[test]
+    fn the_next_command_leads_to_the_same_data() {
+        assert_eq!(context(&[]).command_line("createsuperuser"), "target/release/chancery createsuperuser");
+        let elsewhere = context(&[("data-dir", "/srv/my data"), ("listen", "127.0.0.1:9000")]);
+        assert_eq!(
+            elsewhere.command_line("createsuperuser"),
+            "target/release/chancery --data-dir '/srv/my data' createsuperuser"
+        );
+    }
+
+    #[test]
+    fn the_next_command_never_shows_the_password_of_the_database() {
+        let shared = context(&[("database-url", "postgres://chancery:swordfish@db/chancery")]);
+        assert!(!shared.command_line("createsuperuser").contains("swordfish"));
+    }
+}
