@@ -3,6 +3,9 @@
 //! Events: `application.*`. Table `applications`: one row an application, kept after its deletion so
 //! that what it did can still be read with a name beside it.
 
+#[cfg(test)]
+mod tests;
+
 use aggregates::AnyEvent;
 use aggregates::application::{ApplicationEvent, ApplicationSettings, Provenance};
 use aggregates::values::SecretRef;

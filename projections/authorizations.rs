@@ -3,6 +3,9 @@
 //! Events: `authorization.*`. Table `authorizations`: one row an authorization, for as long as
 //! anything that it gave could still be presented.
 
+#[cfg(test)]
+mod tests;
+
 use aggregates::AnyEvent;
 use aggregates::authorization::{AuthorizationEvent, AuthorizationRequest, IssuedToken, RevocationReason};
 use aggregates::values::{Resource, Scope};

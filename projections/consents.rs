@@ -3,6 +3,9 @@
 //! Events: `consent.*`. Table `consents`: one row a user and client. A consent that was forgotten
 //! leaves an empty row, because it may be given again on the same stream.
 
+#[cfg(test)]
+mod tests;
+
 use aggregates::AnyEvent;
 use aggregates::consent::ConsentEvent;
 use aggregates::values::Scope;

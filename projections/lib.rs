@@ -40,6 +40,11 @@ pub mod tokens;
 pub mod users;
 pub mod validity;
 
+#[cfg(test)]
+mod given;
+#[cfg(test)]
+mod tests;
+
 use projection::Projection;
 use row::Table;
 

@@ -5,6 +5,9 @@
 //! already seen. So every remembered row carries the position it is *as of*: operations up to it are
 //! skipped, later ones applied, and those that arrive while a row is on its way are kept aside for it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

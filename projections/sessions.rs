@@ -3,6 +3,9 @@
 //! Events: `session.*`. Table `sessions`: one row a session. Whether its user is locked or changed the
 //! password since is asked of the user's row: see [`crate::validity`].
 
+#[cfg(test)]
+mod tests;
+
 use aggregates::AnyEvent;
 use aggregates::session::SessionEvent;
 use chrono::{DateTime, Utc};

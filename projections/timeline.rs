@@ -6,6 +6,9 @@
 mod about;
 mod sentence;
 
+#[cfg(test)]
+mod tests;
+
 use chrono::{DateTime, Utc};
 
 pub use about::subjects;

@@ -5,6 +5,9 @@
 //! stream knows; whether its authorization, application and user still stand is asked of their rows,
 //! so that ending one of those touches one row and not every token.
 
+#[cfg(test)]
+mod tests;
+
 use aggregates::AnyEvent;
 use aggregates::authorization::{AuthorizationEvent, IssuedToken};
 use aggregates::client_token::ClientTokenEvent;

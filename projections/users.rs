@@ -3,6 +3,9 @@
 //! Events: `user.*`. Table `users`: one row a user. Name and address stay sealed here; they are found
 //! by keyed hashes, so that a copy of the table tells nobody who has an account.
 
+#[cfg(test)]
+mod tests;
+
 use aggregates::AnyEvent;
 use aggregates::user::{Role, UserEvent};
 use aggregates::values::{Sealed, SecretRef};

@@ -3,6 +3,9 @@
 //! Ending an application, an authorization or a user touches one row; what hangs on it dies here, where
 //! it is asked for.
 
+#[cfg(test)]
+mod tests;
+
 use chrono::{DateTime, Utc};
 
 use crate::applications::{Application, find_application};

@@ -78,8 +78,12 @@ impl Sentence {
         Self { text: text.into(), seal_kind, details: Vec::new() }
     }
 
+    /// Adds a detail, unless there is nothing to say (a nameless application, an empty scope).
     fn with(mut self, label: &'static str, value: impl Into<String>) -> Self {
-        self.details.push((label, value.into()));
+        let value = value.into();
+        if !value.is_empty() {
+            self.details.push((label, value));
+        }
         self
     }
 

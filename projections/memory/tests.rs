@@ -1,0 +1,270 @@
+//! What memory knows is what the operations say, whatever is read in between.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::given::Tables;
+use crate::row::{int, text};
+
+static CACHED: Table = Table {
+    name: "cached",
+    key: 1,
+    columns: &[text("id"), int("until"), text("state")],
+    keep_until: Some(1),
+    residency: Residency::Cached,
+};
+
+static RESIDENT: Table = Table {
+    name: "resident",
+    key: 1,
+    columns: &[text("id"), int("until"), text("state")],
+    keep_until: None,
+    residency: Residency::Resident,
+};
+
+static STORED: Table =
+    Table { name: "stored", key: 1, columns: &[text("id")], keep_until: None, residency: Residency::Stored };
+
+fn memory(capacity: usize) -> Memory {
+    Memory::new([&CACHED, &RESIDENT, &STORED].into_iter(), capacity)
+}
+
+fn row(key: &str, until: i64, state: &str) -> Row {
+    vec![key.into(), until.into(), state.into()]
+}
+
+fn insert(table: &'static Table, key: &str, until: i64) -> RowOp {
+    RowOp::Insert { table, row: row(key, until, "new") }
+}
+
+fn update(table: &'static Table, key: &str, state: &str) -> RowOp {
+    RowOp::update(table, key, vec![("state", state.into())])
+}
+
+fn delete(table: &'static Table, key: &str) -> RowOp {
+    RowOp::Delete { table, key: vec![key.into()] }
+}
+
+/// `None` = it must be read.
+#[allow(clippy::option_option, reason = "known to be there, known to be absent, not known")]
+fn known(memory: &Memory, table: &'static Table, key: &str) -> Option<Option<Row>> {
+    match memory.lookup(table, key) {
+        Lookup::Known(row) => Some(row.map(|row| row.as_ref().clone())),
+        Lookup::MustLoad => None,
+    }
+}
+
+#[test]
+fn a_new_row_is_known_without_being_read() {
+    let memory = memory(100);
+    memory.apply(1, &insert(&CACHED, "a", 9));
+    memory.apply(2, &update(&CACHED, "a", "used"));
+    assert_eq!(known(&memory, &CACHED, "a"), Some(Some(row("a", 9, "used"))));
+}
+
+#[test]
+fn a_miss_is_an_answer_only_when_everything_is_held() {
+    let memory = memory(100);
+    assert_eq!(known(&memory, &RESIDENT, "a"), Some(None));
+    assert_eq!(known(&memory, &CACHED, "a"), None);
+    assert_eq!(known(&memory, &STORED, "a"), None);
+}
+
+#[test]
+fn an_absent_row_is_remembered_as_absent() {
+    let memory = memory(100);
+    assert_eq!(known(&memory, &CACHED, "a"), None);
+    assert_eq!(memory.loaded(&CACHED, "a", None, 5), None);
+    assert_eq!(known(&memory, &CACHED, "a"), Some(None));
+    memory.apply(6, &insert(&CACHED, "a", 9));
+    assert_eq!(known(&memory, &CACHED, "a"), Some(Some(row("a", 9, "new"))));
+}
+
+#[test]
+fn a_deleted_row_is_known_to_be_gone() {
+    let memory = memory(100);
+    memory.apply(1, &insert(&CACHED, "a", 9));
+    memory.apply(2, &delete(&CACHED, "a"));
+    assert_eq!(known(&memory, &CACHED, "a"), Some(None));
+}
+
+#[test]
+fn what_a_read_row_has_seen_is_not_applied_again() {
+    let memory = memory(100);
+    let _ = memory.lookup(&CACHED, "a");
+    memory.loaded(&CACHED, "a", Some(row("a", 9, "as of 5")), 5);
+    memory.apply(5, &update(&CACHED, "a", "older"));
+    assert_eq!(known(&memory, &CACHED, "a"), Some(Some(row("a", 9, "as of 5"))));
+    memory.apply(6, &update(&CACHED, "a", "newer"));
+    assert_eq!(known(&memory, &CACHED, "a"), Some(Some(row("a", 9, "newer"))));
+}
+
+#[test]
+fn what_happens_while_a_row_is_read_happens_to_it() {
+    let memory = memory(100);
+    let _ = memory.lookup(&CACHED, "a");
+    memory.apply(5, &update(&CACHED, "a", "seen by the read"));
+    memory.apply(6, &update(&CACHED, "a", "revoked"));
+    let loaded = memory.loaded(&CACHED, "a", Some(row("a", 9, "seen by the read")), 5);
+    assert_eq!(*loaded.unwrap(), row("a", 9, "revoked"));
+    assert_eq!(known(&memory, &CACHED, "a"), Some(Some(row("a", 9, "revoked"))));
+}
+
+#[test]
+fn a_row_that_expires_while_it_is_read_is_gone() {
+    let memory = memory(100);
+    let _ = memory.lookup(&CACHED, "a");
+    memory.apply(6, &RowOp::Expire { table: &CACHED, before: 10 });
+    assert_eq!(memory.loaded(&CACHED, "a", Some(row("a", 9, "new")), 5), None);
+}
+
+#[test]
+fn an_older_read_does_not_undo_what_memory_has_seen() {
+    let memory = memory(100);
+    let _ = memory.lookup(&CACHED, "a");
+    memory.loaded(&CACHED, "a", Some(row("a", 9, "new")), 5);
+    memory.apply(6, &update(&CACHED, "a", "revoked"));
+    let loaded = memory.loaded(&CACHED, "a", Some(row("a", 9, "new")), 5);
+    assert_eq!(*loaded.unwrap(), row("a", 9, "revoked"));
+    assert_eq!(known(&memory, &CACHED, "a"), Some(Some(row("a", 9, "revoked"))));
+}
+
+#[test]
+fn a_read_that_was_given_up_leaves_nothing_behind() {
+    let memory = memory(100);
+    let _ = memory.lookup(&CACHED, "a");
+    memory.apply(6, &update(&CACHED, "a", "kept aside"));
+    memory.abandoned(&CACHED, "a");
+    assert_eq!(known(&memory, &CACHED, "a"), None);
+    assert_eq!(*memory.loaded(&CACHED, "a", Some(row("a", 9, "new")), 5).unwrap(), row("a", 9, "new"));
+}
+
+#[test]
+fn the_horizon_takes_what_ended_before_it() {
+    let memory = memory(100);
+    for (position, (key, until)) in [("a", 9), ("b", 10), ("c", 11)].into_iter().enumerate() {
+        memory.apply(i64::try_from(position).unwrap() + 1, &insert(&CACHED, key, until));
+    }
+    memory.apply(4, &RowOp::Expire { table: &CACHED, before: 10 });
+    assert_eq!(known(&memory, &CACHED, "a"), None);
+    assert!(known(&memory, &CACHED, "b").is_some() && known(&memory, &CACHED, "c").is_some());
+}
+
+#[test]
+fn only_so_many_rows_are_held() {
+    let memory = memory(SHARDS);
+    for number in 0..200 {
+        memory.apply(number + 1, &insert(&CACHED, &format!("key-{number}"), 9));
+        memory.apply(number + 1, &insert(&RESIDENT, &format!("key-{number}"), 9));
+    }
+    assert!(memory.snapshot(&CACHED).len() <= SHARDS);
+    assert_eq!(memory.snapshot(&RESIDENT).len(), 200);
+    assert!(known(&memory, &CACHED, "key-199").is_some());
+}
+
+#[test]
+fn tables_that_are_not_held_are_left_alone() {
+    let memory = memory(100);
+    memory.apply(1, &RowOp::Insert { table: &STORED, row: vec!["a".into()] });
+    assert!(memory.snapshot(&STORED).is_empty());
+    assert_eq!(*memory.loaded(&STORED, "a", Some(vec!["a".into()]), 1).unwrap(), vec!["a".into()]);
+}
+
+/// Something that happens on a node.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Put(usize, i64),
+    Delete(usize),
+    Expire(i64),
+    /// Somebody asks; a read begins when there is need.
+    Ask(usize),
+    /// The database answers the read as of now.
+    Answer(usize),
+    /// The answer arrives.
+    Arrive(usize),
+}
+
+const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+fn step() -> impl Strategy<Value = Step> {
+    let key = 0..KEYS.len();
+    prop_oneof![
+        3 => (key.clone(), 0..50_i64).prop_map(|(key, number)| Step::Put(key, number)),
+        1 => key.clone().prop_map(Step::Delete),
+        1 => (0..50_i64).prop_map(Step::Expire),
+        3 => key.clone().prop_map(Step::Ask),
+        3 => key.clone().prop_map(Step::Answer),
+        3 => key.prop_map(Step::Arrive),
+    ]
+}
+
+/// A node beside the truth.
+struct Node {
+    memory: Memory,
+    truth: Tables,
+    position: i64,
+    reads: HashMap<usize, Option<(Option<Row>, i64)>>,
+}
+
+impl Node {
+    fn happens(&mut self, op: &RowOp) {
+        self.position += 1;
+        self.truth.apply(op);
+        self.memory.apply(self.position, op);
+    }
+
+    fn true_row(&self, key: usize) -> Option<Row> {
+        self.truth.row(&CACHED, &[KEYS[key].into()])
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Put(key, number) if self.true_row(key).is_none() => {
+                self.happens(&insert(&CACHED, KEYS[key], number));
+            }
+            Step::Put(key, number) => self.happens(&update(&CACHED, KEYS[key], &number.to_string())),
+            Step::Delete(key) => self.happens(&delete(&CACHED, KEYS[key])),
+            Step::Expire(before) => self.happens(&RowOp::Expire { table: &CACHED, before }),
+            Step::Ask(key) => {
+                if !self.reads.contains_key(&key) && known(&self.memory, &CACHED, KEYS[key]).is_none() {
+                    self.reads.insert(key, None);
+                }
+            }
+            Step::Answer(key) => {
+                let answer = (self.true_row(key), self.position);
+                if let Some(read @ None) = self.reads.get_mut(&key) {
+                    *read = Some(answer);
+                }
+            }
+            Step::Arrive(key) => {
+                if let Some(Some((row, as_of))) = self.reads.get(&key).cloned() {
+                    self.reads.remove(&key);
+                    let loaded = self.memory.loaded(&CACHED, KEYS[key], row, as_of);
+                    assert_eq!(loaded.map(|row| row.as_ref().clone()), self.true_row(key));
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_remembered_is_what_is_true(
+        capacity in prop_oneof![Just(SHARDS), Just(1_000)],
+        steps in prop::collection::vec(step(), 0..120),
+    ) {
+        let mut node =
+            Node { memory: memory(capacity), truth: Tables::default(), position: 0, reads: HashMap::new() };
+        for step in steps {
+            node.take(step);
+            for row in node.memory.snapshot(&CACHED) {
+                prop_assert_eq!(Some(row.as_ref().clone()), node.truth.row(&CACHED, &row[..1]));
+            }
+        }
+        for (index, key) in KEYS.iter().enumerate() {
+            if let Some(row) = known(&node.memory, &CACHED, key) {
+                prop_assert_eq!(row, node.true_row(index));
+            }
+        }
+    }
+}
