@@ -12,6 +12,15 @@
     reason = "a test that cannot go on should stop there"
 )]
 
+mod architecture;
+mod attacks;
+mod browser;
+mod cli;
+mod endpoints;
 mod faults;
+mod grants;
 mod harness;
 mod journal;
+mod pages;
+mod secrets;
+mod tutorial;

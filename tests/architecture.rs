@@ -1,0 +1,211 @@
+//! Is what the documents say still true? Kept by reading the sources.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chancery::config::settings_markdown;
+use chancery::templates::paths;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn rust_files(directory: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut left = vec![root().join(directory)];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                left.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
+/// The paths given to `.at(…)` in the router, those in constants resolved.
+fn routes() -> BTreeSet<String> {
+    let router = read("src/router.rs");
+    let well_known = |name: &str| format!("/.well-known/{name}");
+    let mut routes = BTreeSet::new();
+    for call in router.split(".at(").skip(1) {
+        let argument = call.split([',', ')']).next().unwrap().trim();
+        match argument {
+            "paths::HOME" => routes.insert(paths::HOME.to_owned()),
+            "paths::LOGIN" => routes.insert(paths::LOGIN.to_owned()),
+            "paths::LOGOUT" => routes.insert(paths::LOGOUT.to_owned()),
+            "paths::PASSWORD_CHANGE" => routes.insert(paths::PASSWORD_CHANGE.to_owned()),
+            "paths::APPLICATIONS" => routes.insert(paths::APPLICATIONS.to_owned()),
+            "paths::REGISTER" => routes.insert(paths::REGISTER.to_owned()),
+            "paths::AUTHORIZE" => routes.insert(paths::AUTHORIZE.to_owned()),
+            "paths::AUTHORIZATIONS" => routes.insert(paths::AUTHORIZATIONS.to_owned()),
+            "paths::STYLE" => routes.insert(paths::STYLE.to_owned()),
+            literal if literal.starts_with('"') => routes.insert(literal.trim_matches('"').to_owned()),
+            formatted if formatted.starts_with("&format!(") => true,
+            _ => continue,
+        };
+    }
+    for prefix in ["", "/o"] {
+        for document in ["oauth-authorization-server", "oauth-protected-resource", "oauth-protected-resource/resource"] {
+            routes.insert(format!("{prefix}{}", well_known(document)));
+        }
+    }
+    routes
+}
+
+#[test]
+fn every_route_stands_in_the_readmes_table_and_no_other() {
+    let readme = read("README.md");
+    let section = readme.split("## Endpoints").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `/"));
+    let cells = rows.map(|line| line.split('|').nth(1).unwrap().to_owned());
+    let documented: BTreeSet<String> =
+        cells.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect();
+    let bare = |paths: &BTreeSet<String>| -> BTreeSet<String> {
+        paths.iter().map(|path| path.trim_end_matches('/').to_owned()).collect()
+    };
+    assert_eq!(bare(&routes()), bare(&documented));
+    assert!(routes().len() > 25, "{:?}", routes());
+}
+
+#[test]
+fn every_grant_is_supported_named_and_tested() {
+    let mut grants: Vec<String> = rust_files("src/oauth/grants")
+        .iter()
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| name != "mod" && name != "tests")
+        .collect();
+    grants.sort();
+    let listed = ["src/oauth/grants/mod.rs", "src/oauth/grants.rs"].map(|path| fs::read_to_string(root().join(path)));
+    let listed = listed.into_iter().find_map(Result::ok).unwrap();
+    assert!(listed.contains("SUPPORTED"), "the list of grants has a name");
+    let readme = read("README.md");
+    for grant in &grants {
+        assert!(listed.contains(&format!("mod {grant};")), "{grant}");
+        assert!(readme.contains(&format!("`{grant}`")), "{grant} in the README");
+        assert!(root().join(format!("tests/grants/{grant}.rs")).exists(), "{grant} has tests");
+    }
+    assert_eq!(grants, ["authorization_code", "client_credentials", "refresh_token"]);
+}
+
+#[test]
+fn every_event_has_a_golden_file() {
+    let mut named = BTreeSet::new();
+    for file in rust_files("aggregates") {
+        let text = fs::read_to_string(&file).unwrap();
+        for list in text.split("stored_events!(").skip(1) {
+            let list = list.split(");").next().unwrap();
+            named.extend(list.split('"').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    named.retain(|name| name.contains('.'));
+    let files = fs::read_dir(root().join("tests/events")).unwrap().flatten();
+    let golden: BTreeSet<String> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    for name in &named {
+        assert!(golden.contains(&format!("{name}.v1.json")), "{name} has no golden file");
+    }
+    assert!(named.len() > 25, "{named:?}");
+}
+
+/// Whatever an aggregate needs to know it is told in the command.
+#[test]
+fn aggregates_do_no_input_or_output() {
+    let manifest = read("aggregates/Cargo.toml");
+    let dependencies = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    for line in dependencies.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+        let name = line.split(['.', ' ', '=']).next().unwrap();
+        let pure = ["async-trait", "base64", "chrono", "cqrs-es", "serde", "serde_json", "sha2", "thiserror", "url", "aws-lc-rs"];
+        assert!(pure.contains(&name), "aggregates depends on {name}");
+    }
+    for file in rust_files("aggregates") {
+        let text = fs::read_to_string(&file).unwrap();
+        for forbidden in ["std::fs", "std::net", "std::env", "std::process", "std::thread", "SystemTime", "Utc::now", "tokio::", "rand::"] {
+            assert!(!text.contains(forbidden) || file.ends_with("tests.rs"), "{} uses {forbidden}", file.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_engines_name_a_database() {
+    for file in rust_files("src").into_iter().chain(rust_files("projections")) {
+        let path = file.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        let may = ["src/journal/postgres", "src/journal/sqlite"].iter().any(|engine| path.starts_with(engine));
+        let text = fs::read_to_string(&file).unwrap();
+        for driver in ["rusqlite", "sqlx", "postgres_es"] {
+            let uses = text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(&format!("{driver}::")));
+            assert!(may || !uses, "{path} uses {driver}");
+        }
+    }
+}
+
+#[test]
+fn the_readmes_table_of_settings_is_the_one_the_program_knows() {
+    let readme = read("README.md");
+    let table = readme.split("<!-- settings: begin -->").nth(1).unwrap().split("<!-- settings: end -->").next().unwrap();
+    assert_eq!(table.trim(), settings_markdown().trim());
+}
+
+/// Sources open by saying which question they answer.
+#[test]
+fn every_source_file_says_what_it_is_for() {
+    for directory in ["src", "aggregates", "projections", "tests", "benches"] {
+        for file in rust_files(directory) {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(text.starts_with("//!"), "{}", file.display());
+        }
+    }
+}
+
+/// A test that ARCHITECTURE.md names exists.
+#[test]
+fn the_tests_that_the_architecture_names_exist() {
+    let document = read("ARCHITECTURE.md");
+    let invariants = document.split("## Invariants").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut sources = String::new();
+    for directory in ["src", "aggregates", "projections", "tests"] {
+        for file in rust_files(directory) {
+            sources.push_str(&fs::read_to_string(file).unwrap());
+        }
+    }
+    let quoted = invariants.split('`').skip(1).step_by(2);
+    for name in quoted.filter(|name| name.matches('_').count() >= 3 && !name.contains(['/', ' ', '.'])) {
+        let name = name.rsplit("::").next().unwrap();
+        assert!(sources.contains(&format!("fn {name}")), "{name} does not exist");
+    }
+}
+
+/// The rows of the table of attacks that this version has to withstand.
+const ATTACKS: &[u32] = &[
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+    32, 33, 34, 35, 36, 37, 38, 39, 40, 42, 43, 45, 46, 47, 48, 49, 50, 51, 52, 53, 63, 64, 65, 66, 67, 68, 72, 73, 74,
+    75, 76, 77, 78, 81, 83, 84, 85, 86, 89, 91,
+];
+
+#[test]
+fn every_attack_of_the_table_has_its_test() {
+    let mut sources = read("tests/secrets.rs");
+    for file in rust_files("tests/attacks") {
+        sources.push_str(&fs::read_to_string(file).unwrap());
+    }
+    for number in ATTACKS {
+        assert!(sources.contains(&format!("fn adv_{number:02}_")), "adv_{number:02} has no test");
+    }
+    for name in [
+        "exact_redirect", "no_open_redirector", "iss_everywhere", "pkce_table", "no_implicit", "sender_constrained",
+        "refresh_expiry", "audience", "no_password_grant", "client_auth", "sub_namespaces", "metadata_and_tls",
+        "nothing_leaks_by_url", "csrf_every_route", "resource_server", "303", "framing",
+    ] {
+        assert!(sources.contains(&format!("fn bcp_{name}(")), "bcp_{name} has no test");
+    }
+    for name in ["code_replay", "redirect_uri_at_token", "no_query_credentials", "parameters", "bearer", "refresh_scope"] {
+        assert!(sources.contains(&format!("fn v21_{name}(")), "v21_{name} has no test");
+    }
+}

@@ -1,0 +1,158 @@
+//! Does any input cost more than it should? Sizes, numbers, empty and endless values.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{Registration, Server, expect_redirect, expect_token_error};
+
+/// Sends bytes and reads until the server closes or falls silent.
+async fn speak(base: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(base.trim_start_matches("http://")).await.unwrap();
+    // The server may close before it has read all of it.
+    let _ = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(15), stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn status(answer: &str) -> u16 {
+    answer.split_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adv_67_scope_blowup() {
+    let server = Server::sqlite().await;
+    let app = server.user("ada").await.register(&Registration::machine()).await;
+    let distinct: Vec<_> = (0..10_000).map(|number| format!("s{number}")).collect();
+    for scope in [distinct.join(" "), "read ".repeat(10_000)] {
+        let started = Instant::now();
+        let answer = app.client_credentials().set("scope", scope.trim()).send().await;
+        if answer.status == 200 {
+            assert_eq!(answer.text("scope"), "read", "a scope repeated is one scope");
+        } else {
+            expect_token_error(&answer, "invalid_scope");
+        }
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    }
+    let huge = app.client_credentials().set("scope", &"x".repeat(1_000_000));
+    match huge.try_send().await {
+        Ok(response) => assert_eq!(response.status(), 413),
+        Err(error) => assert!(error.is_request() || error.is_body(), "{error:?}"),
+    }
+    app.client_credentials().send().await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adv_68_header_bombs() {
+    let server = Server::sqlite().await;
+    let app = server.user("ada").await.register(&Registration::machine()).await;
+    let long = "a".repeat(65_536);
+    for name in ["Cookie", "Authorization", "Forwarded", "Accept-Language"] {
+        let request = format!("GET /resource HTTP/1.1\r\nHost: x\r\n{name}: {long}\r\nConnection: close\r\n\r\n");
+        let answer = speak(&server.base, request.as_bytes()).await;
+        assert!(matches!(status(&answer), 431 | 0), "{name}: {}", &answer[..answer.len().min(200)]);
+    }
+    let mut request = "GET /resource HTTP/1.1\r\nHost: x\r\n".to_owned();
+    for number in 0..1000 {
+        request.push_str(&format!("X-{number}: a\r\n"));
+    }
+    let answer = speak(&server.base, format!("{request}\r\n").as_bytes()).await;
+    assert!(matches!(status(&answer), 431 | 0), "{answer}");
+    app.client_credentials().send().await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adv_72_empty_values() {
+    let server = Server::sqlite().await;
+    let (ada, app) = server.ada_and_app().await;
+    let tokens = ada.tokens(&app).await;
+    let mut query = app.query();
+    for name in ["scope", "state", "resource", "prompt", "max_age", "login_hint", "nonce", "code_challenge", "code_challenge_method", "response_mode"] {
+        query = query.set(name, "");
+    }
+    let landing = ada.allow(&query).await;
+    assert_eq!(landing.sent("state"), None, "an empty state is none");
+    let mut request = app.redeem(&landing.code());
+    for name in ["code_verifier", "scope", "resource", "refresh_token", "client_assertion", "audience"] {
+        request = request.set(name, "");
+    }
+    request.send().await.is(200);
+    for header in ["accept", "origin", "cookie", "accept-language", "x-request-id", "forwarded", "user-agent"] {
+        let answer = app.refresh("cheese").header(header, "").send().await;
+        expect_token_error(&answer, "invalid_grant");
+    }
+    let answer = server.request("GET", "/resource").header("authorization", "").send().await;
+    assert!(matches!(answer.status, 400 | 401), "{answer:#?}");
+    server.resource(&tokens.access).await.is(200);
+}
+
+const NUMBERS: [&str; 12] = [
+    "-1", "2147483648", "9223372036854775808", "1e309", "NaN", "\u{661}\u{662}", "0x10", "1.5", " 1", "+1", "--1",
+    "99999999999999999999999999",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adv_73_boundary_numbers() {
+    let server = Server::sqlite().await;
+    let (ada, app) = server.ada_and_app().await;
+    for number in NUMBERS {
+        let query = app.query().set("max_age", number);
+        let answer = ada.authorize(&query).await;
+        // Within what a number can be: taken as it is, or clamped.
+        if answer.status == 302 {
+            expect_redirect(&answer, &query, "invalid_request");
+        } else {
+            assert!(matches!(number, "2147483648" | "9223372036854775808" | "99999999999999999999999999"), "{number}");
+            answer.is(200);
+        }
+        for field in ["retry_window_seconds", "access_token_lifetime_seconds"] {
+            let (answer, _) = ada.try_register(&Registration::confidential().set(field, number)).await;
+            assert!(matches!(answer.status, 200 | 303), "{field}={number:?}: {answer:#?}");
+            assert!(answer.status == 200 || matches!(number, " 1" | "+1" | "2147483648"), "{field}={number:?} was saved");
+        }
+        for path in ["/o/applications/", "/o/authorized_tokens/", &format!("/o/applications/{}/", app.client_id), "/"] {
+            for name in ["before", "after", "page", "page_size", "at", "older", "newer"] {
+                let answer = ada.request("GET", path).set(name, number).send().await;
+                assert!(matches!(answer.status, 200 | 400), "{path}?{name}={number:?}: {answer:#?}");
+            }
+        }
+    }
+    for window in ["0", "60"] {
+        ada.register(&Registration::confidential().set("retry_window_seconds", window)).await;
+    }
+    let (answer, _) = ada.try_register(&Registration::confidential().set("retry_window_seconds", "61")).await;
+    answer.is(200).shows("60 seconds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adv_74_size_truncation() {
+    let server = Server::sqlite().await;
+    let app = server.user("ada").await.register(&Registration::machine()).await;
+    // Before authentication: the credentials are wrong, and that is not what is said.
+    let big = app.with_secret("wrong").client_credentials().set("padding", &"x".repeat(65_536));
+    match big.try_send().await {
+        Ok(response) => assert_eq!(response.status(), 413),
+        Err(error) => assert!(error.is_request() || error.is_body(), "{error:?}"),
+    }
+    let mut endless = "POST /o/token/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+        Transfer-Encoding: chunked\r\n\r\n"
+        .to_owned();
+    for _ in 0..40 {
+        endless.push_str(&format!("1000\r\n{}\r\n", "a".repeat(4096)));
+    }
+    let answer = speak(&server.base, endless.as_bytes()).await;
+    assert!(matches!(status(&answer), 413 | 0), "{answer}");
+    let padded = app.client_credentials().set("padding", &"x".repeat(60_000));
+    padded.send().await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_never_ends_is_given_up() {
+    let server = Server::sqlite().await;
+    let started = Instant::now();
+    let answer = speak(&server.base, b"GET / HTTP/1.1\r\nHost:").await;
+    assert!(started.elapsed() < Duration::from_secs(12), "closed after {:?}: {answer}", started.elapsed());
+    server.get("/").await.is(200);
+}

@@ -1,0 +1,253 @@
+//! Does every command do what its help says, and fail with a reason and an exit code otherwise?
+
+use std::fs;
+
+use crate::harness::prepared;
+use crate::harness::{App, Cli, Directory, PASSWORD, Registration, Server, on_both_engines};
+
+/// An installation of its own with the usual users.
+fn installation() -> (Directory, Cli) {
+    let directory = Directory::copy_of(prepared::sqlite());
+    let cli = Cli::at(directory.path(), None);
+    (directory, cli)
+}
+
+const NEW: &str = "an entirely different phrase";
+
+#[test]
+fn users_are_created_from_the_environment_standard_input_or_not_at_all() {
+    let (_directory, cli) = installation();
+    let create = ["createuser", "--username", "eve", "--email", "eve@example.com"];
+    let with = |more: &[&'static str]| [&create[..], more].concat();
+    let said = cli.clone().password(PASSWORD).run(&with(&["--noinput", "--json"])).succeeded().json();
+    assert_eq!((said["username"].as_str(), said["superuser"].as_bool()), (Some("eve"), Some(false)));
+
+    cli.clone().password(PASSWORD).run(&with(&["--noinput"])).failed_about("exists");
+    let piped = ["createsuperuser", "--username", "mallory", "--email", "", "--password-stdin"];
+    cli.clone().stdin(&format!("{PASSWORD}\n")).run(&piped).succeeded();
+    for (name, email, password, about) in [
+        ("trudy", "trudy@example.com", "short", "8 characters"),
+        ("trudy", "trudy@example.com", "password1", "attackers"),
+        ("trudy", "not an address", PASSWORD, "mail"),
+        ("", "trudy@example.com", PASSWORD, "name"),
+        ("a\nb", "trudy@example.com", PASSWORD, "name"),
+    ] {
+        let arguments = ["createuser", "--noinput", "--username", name, "--email", email];
+        cli.clone().password(password).run(&arguments).failed_about(about);
+    }
+    cli.run(&["createuser", "--noinput", "--username", "trudy"]).failed_about("CHANCERY_PASSWORD");
+    cli.clone().password(PASSWORD).run(&["createuser", "--noinput"]).failed_about("--username");
+    cli.run(&["createuser", "--password", "x"]).failed_about("--password");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_password_ends_sessions() {
+    on_both_engines(async |server| {
+        let ada = server.user("ada").await;
+        let cli = server.cli().password(NEW);
+        server.run_with(cli, &["changepassword", "ada", "--noinput"]).await.succeeded();
+        assert!(!ada.is_logged_in().await);
+        server.browser().try_login("ada", NEW).await.is(303);
+        server.run_with(server.cli().password(NEW), &["changepassword", "nobody", "--noinput"]).await.failed_about("nobody");
+        server.run_with(server.cli().password("short"), &["changepassword", "ada", "--noinput"]).await.failed_about("8");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_locked_and_unlocked() {
+    on_both_engines(async |server| {
+        let ada = server.user("ada").await;
+        let said = server.run(&["lockuser", "ada", "--json"]).await.succeeded().json();
+        assert_eq!((said["locked"].as_bool(), said["changed"].as_bool()), (Some(true), Some(true)));
+        assert!(!ada.is_logged_in().await);
+        let said = server.run(&["lockuser", "ada", "--json"]).await.succeeded().json();
+        assert_eq!(said["changed"], false, "twice is once");
+        server.run(&["unlockuser", "ada"]).await.succeeded();
+        server.user("ada").await;
+        server.run(&["lockuser", "nobody"]).await.failed_about("nobody");
+    })
+    .await;
+}
+
+fn application(server: &Server, said: &serde_json::Value) -> App {
+    App {
+        client: server.client.clone(),
+        base: server.base.clone(),
+        client_id: said["client_id"].as_str().unwrap().to_owned(),
+        secret: said["client_secret"].as_str().unwrap_or_default().to_owned(),
+        redirect_uri: "https://app.example/cb".to_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applications_are_created_and_used() {
+    on_both_engines(async |server| {
+        let create = ["createapplication", "confidential", "client-credentials", "--name", "Nightly job", "--json"];
+        let said = server.run(&create).await.succeeded().json();
+        let app = application(&server, &said);
+        assert_eq!((app.client_id.len(), app.secret.len()), (40, 128));
+        app.client_credentials().send().await.is(200);
+
+        let create = [
+            "createapplication", "confidential", "authorization-code", "--name", "Shop", "--user", "ada", "--client-id",
+            "shop", "--redirect-uris", "https://app.example/cb https://app.example/other", "--json", "--client-secret-stdin",
+        ];
+        let cli = server.cli().stdin("a secret of my own choosing\n");
+        let said = server.run_with(cli, &create).await.succeeded().json();
+        assert!(said.get("client_secret").is_none(), "what was given is not repeated: {said}");
+        let app = application(&server, &said).with_secret("a secret of my own choosing");
+        let ada = server.user("ada").await;
+        ada.tokens(&app).await;
+        ada.get("/o/applications/shop/").await.is(200).shows("Shop");
+
+        let plain = ["createapplication", "confidential", "client-credentials", "--name", "Plain"];
+        let said = server.run(&plain).await.succeeded().stdout;
+        assert!(said.contains("New application Plain created successfully."), "{said}");
+        assert!(said.contains("client_secret: "), "{said}");
+        let public = ["createapplication", "public", "authorization-code", "--redirect-uris", "http://127.0.0.1/cb", "--json"];
+        assert!(server.run(&public).await.succeeded().json().get("client_secret").is_none());
+    })
+    .await;
+}
+
+#[test]
+fn applications_that_cannot_be_are_refused_with_the_reason() {
+    let (_directory, cli) = installation();
+    let code = ["createapplication", "confidential", "authorization-code"];
+    let with = |more: &[&'static str]| [&code[..], more].concat();
+    cli.run(&code).failed_about("redirect_uris cannot be empty with grant_type authorization-code");
+    cli.run(&with(&["--redirect-uris", "ftp://x/y"])).failed_about("invalid_scheme: ftp://x/y");
+    cli.run(&with(&["--redirect-uris", "https://a/b#f"])).failed_about("fragment not allowed");
+    cli.run(&with(&["--redirect-uris", "https://a.example/", "--user", "nobody"])).failed_about("nobody");
+    cli.run(&with(&["--redirect-uris", "https://a.example/", "--scopes", "cheese"])).failed_about("cheese");
+    cli.run(&with(&["--redirect-uris", "https://a.example/", "--algorithm", "HS256"])).failed_about("HS256");
+    cli.run(&with(&["--no-hash-client-secret"])).failed_about("verifier");
+    cli.run(&["createapplication", "confidential", "implicit"]).failed_about("implicit");
+    cli.run(&["createapplication", "confidential", "password"]).failed_about("password");
+    cli.run(&["createapplication", "public", "client-credentials"]).failed_about("confidential");
+    let named = with(&["--redirect-uris", "https://a.example/", "--client-id", "shop"]);
+    cli.run(&named).succeeded();
+    cli.run(&named).failed_about("Application with this Client ID already exists.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applications_are_disabled_and_enabled() {
+    on_both_engines(async |server| {
+        let app = server.user("ada").await.register(&Registration::machine()).await;
+        server.run(&["disableapplication", &app.client_id]).await.succeeded();
+        app.client_credentials().send().await.is(401);
+        server.run(&["enableapplication", &app.client_id, "--json"]).await.succeeded().json();
+        app.client_credentials().send().await.is(200);
+        server.run(&["disableapplication", "nobody"]).await.failed_about("nobody");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_history_is_verified_beside_a_running_server() {
+    on_both_engines(async |server| {
+        let (ada, app) = server.ada_and_app().await;
+        ada.tokens(&app).await;
+        let said = server.run(&["verify", "--json"]).await.succeeded().json();
+        assert_eq!(said["whole"], true);
+        assert!(said["events"].as_u64().unwrap() > 8, "{said}");
+        server.run(&["verify"]).await.succeeded();
+    })
+    .await;
+}
+
+#[test]
+fn migrating_twice_changes_nothing() {
+    let directory = Directory::new();
+    let cli = Cli::at(directory.path(), None);
+    cli.run(&["migrate"]).succeeded();
+    let again = cli.run(&["migrate"]).succeeded();
+    assert!(again.stdout.contains("nothing to do") || again.stderr.contains("nothing to do"), "{again:?}");
+    assert!(directory.path().join("chancery.db").exists());
+}
+
+#[test]
+fn without_migrations_a_start_is_refused() {
+    let directory = Directory::new();
+    let cli = Cli::at(directory.path(), None);
+    cli.run(&["serve", "--no-migrate", "--listen", "127.0.0.1:0"]).failed_about("chancery migrate");
+}
+
+#[test]
+fn the_configuration_is_shown_without_secrets() {
+    let (directory, cli) = installation();
+    let root = "0123456789abcdef0123456789abcdef0123456789abcdef";
+    let cli = cli.variable("CHANCERY_ROOT_SECRET", root);
+    let url = "postgres://chancery:hunter2secret@127.0.0.1:1/none";
+    let said = cli.run(&["config", "--json", "--database-url", url]).succeeded();
+    assert!(!said.stdout.contains(root) && !said.stdout.contains("hunter2secret"), "{}", said.stdout);
+    let said = said.json();
+    assert_eq!(said["code-lifetime"].as_str().map(|text| text.starts_with("60s") || text.starts_with("1m")), Some(true), "{said}");
+    assert!(cli.run(&["config"]).succeeded().stdout.contains(directory.text()));
+}
+
+#[test]
+fn what_is_misspelt_is_refused() {
+    let (directory, cli) = installation();
+    cli.clone().variable("CHANCERY_LISTENN", "x").run(&["config"]).failed_about("CHANCERY_LISTENN");
+    cli.run(&["config", "--listenn", "x"]).failed_about("--listenn");
+    cli.run(&["createusr"]).failed_about("createusr");
+    let file = directory.path().join("chancery.toml");
+    fs::write(&file, "listenn = \"x\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    cli.run(&["config", "--config", file]).failed_about("listenn");
+    fs::write(file, "this is not toml").unwrap();
+    cli.run(&["config", "--config", file]).failed_about("chancery.toml");
+    cli.run(&["config", "--config", "/nonexistent/chancery.toml"]).failed_about("/nonexistent/chancery.toml");
+    for (flag, value) in [("--listen", "cheese"), ("--code-lifetime", "1 fortnight"), ("--max-body", "-1"), ("--trusted-proxies", "x"), ("--issuer", "cheese")] {
+        cli.run(&["config", flag, value]).failed_about(flag.trim_start_matches("--"));
+    }
+}
+
+#[test]
+fn the_doctor_names_what_is_unsafe() {
+    let (directory, cli) = installation();
+    let said = cli.run(&["doctor", "--json"]).json();
+    assert!(said["findings"].is_array(), "{said}");
+    use std::os::unix::fs::PermissionsExt;
+    let secret = directory.path().join("root.secret");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+    cli.run(&["doctor"]).failed_about("root.secret");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    cli.run(&["doctor", "--issuer", "http://id.example", "--allow-insecure-issuer"]).failed_about("https");
+    let unreachable = ["doctor", "--database-url", "postgres://chancery@127.0.0.1:1/none"];
+    cli.run(&unreachable).failed_about("127.0.0.1:1");
+}
+
+#[test]
+fn asvs_pkce_gap_listed() {
+    let (_directory, cli) = installation();
+    let lax = ["createapplication", "confidential", "authorization-code", "--client-id", "shop", "--redirect-uris", "https://a.example/"];
+    cli.run(&lax).succeeded();
+    let said = cli.run(&["doctor", "--json"]).stdout;
+    assert!(said.contains("PKCE") && said.contains("shop"), "{said}");
+}
+
+#[test]
+fn a_damaged_or_unreachable_database_is_a_clear_error() {
+    let (directory, cli) = installation();
+    let serve = |more: &[&str]| cli.run(&[&["serve", "--listen", "127.0.0.1:0"], more].concat());
+    serve(&["--database-url", "postgres://chancery@127.0.0.1:1/none"]).failed_about("PostgreSQL");
+    serve(&["--data-dir", "/proc/nonexistent"]).failed_about("/proc/nonexistent");
+    fs::write(directory.path().join("chancery.db"), "this is no database, whatever its name says".repeat(100)).unwrap();
+    for leftover in ["chancery.db-wal", "chancery.db-shm"] {
+        let _ = fs::remove_file(directory.path().join(leftover));
+    }
+    serve(&[]).failed_about("chancery.db");
+    let (directory, cli) = installation();
+    fs::write(directory.path().join("root.secret"), "short").unwrap();
+    cli.run(&["serve", "--listen", "127.0.0.1:0"]).failed_about("root");
+}
+
+#[test]
+fn another_root_secret_is_noticed() {
+    let (directory, cli) = installation();
+    fs::remove_file(directory.path().join("root.secret")).unwrap();
+    cli.run(&["serve", "--listen", "127.0.0.1:0"]).failed_about("root");
+}
