@@ -54,7 +54,9 @@ fn routes() -> BTreeSet<String> {
         };
     }
     for prefix in ["", "/o"] {
-        for document in ["oauth-authorization-server", "oauth-protected-resource", "oauth-protected-resource/resource"] {
+        for document in
+            ["oauth-authorization-server", "oauth-protected-resource", "oauth-protected-resource/resource"]
+        {
             routes.insert(format!("{prefix}{}", well_known(document)));
         }
     }
@@ -67,8 +69,9 @@ fn every_route_stands_in_the_readmes_table_and_no_other() {
     let section = readme.split("## Endpoints").nth(1).unwrap().split("\n## ").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with("| `/"));
     let cells = rows.map(|line| line.split('|').nth(1).unwrap().to_owned());
-    let documented: BTreeSet<String> =
-        cells.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect();
+    let documented: BTreeSet<String> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
+        .collect();
     let bare = |paths: &BTreeSet<String>| -> BTreeSet<String> {
         paths.iter().map(|path| path.trim_end_matches('/').to_owned()).collect()
     };
@@ -84,7 +87,8 @@ fn every_grant_is_supported_named_and_tested() {
         .filter(|name| name != "mod" && name != "tests")
         .collect();
     grants.sort();
-    let listed = ["src/oauth/grants/mod.rs", "src/oauth/grants.rs"].map(|path| fs::read_to_string(root().join(path)));
+    let listed =
+        ["src/oauth/grants/mod.rs", "src/oauth/grants.rs"].map(|path| fs::read_to_string(root().join(path)));
     let listed = listed.into_iter().find_map(Result::ok).unwrap();
     assert!(listed.contains("SUPPORTED"), "the list of grants has a name");
     let readme = read("README.md");
@@ -108,7 +112,8 @@ fn every_event_has_a_golden_file() {
     }
     named.retain(|name| name.contains('.'));
     let files = fs::read_dir(root().join("tests/events")).unwrap().flatten();
-    let golden: BTreeSet<String> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    let golden: BTreeSet<String> =
+        files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
     for name in &named {
         assert!(golden.contains(&format!("{name}.v1.json")), "{name} has no golden file");
     }
@@ -122,13 +127,38 @@ fn aggregates_do_no_input_or_output() {
     let dependencies = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
     for line in dependencies.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
         let name = line.split(['.', ' ', '=']).next().unwrap();
-        let pure = ["async-trait", "base64", "chrono", "cqrs-es", "serde", "serde_json", "sha2", "thiserror", "url", "aws-lc-rs"];
+        let pure = [
+            "async-trait",
+            "base64",
+            "chrono",
+            "cqrs-es",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+            "url",
+            "aws-lc-rs",
+        ];
         assert!(pure.contains(&name), "aggregates depends on {name}");
     }
     for file in rust_files("aggregates") {
         let text = fs::read_to_string(&file).unwrap();
-        for forbidden in ["std::fs", "std::net", "std::env", "std::process", "std::thread", "SystemTime", "Utc::now", "tokio::", "rand::"] {
-            assert!(!text.contains(forbidden) || file.ends_with("tests.rs"), "{} uses {forbidden}", file.display());
+        for forbidden in [
+            "std::fs",
+            "std::net",
+            "std::env",
+            "std::process",
+            "std::thread",
+            "SystemTime",
+            "Utc::now",
+            "tokio::",
+            "rand::",
+        ] {
+            assert!(
+                !text.contains(forbidden) || file.ends_with("tests.rs"),
+                "{} uses {forbidden}",
+                file.display()
+            );
         }
     }
 }
@@ -137,10 +167,13 @@ fn aggregates_do_no_input_or_output() {
 fn only_the_engines_name_a_database() {
     for file in rust_files("src").into_iter().chain(rust_files("projections")) {
         let path = file.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-        let may = ["src/journal/postgres", "src/journal/sqlite"].iter().any(|engine| path.starts_with(engine));
+        let may =
+            ["src/journal/postgres", "src/journal/sqlite"].iter().any(|engine| path.starts_with(engine));
         let text = fs::read_to_string(&file).unwrap();
         for driver in ["rusqlite", "sqlx", "postgres_es"] {
-            let uses = text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(&format!("{driver}::")));
+            let uses = text
+                .lines()
+                .any(|line| !line.trim_start().starts_with("//") && line.contains(&format!("{driver}::")));
             assert!(may || !uses, "{path} uses {driver}");
         }
     }
@@ -149,7 +182,13 @@ fn only_the_engines_name_a_database() {
 #[test]
 fn the_readmes_table_of_settings_is_the_one_the_program_knows() {
     let readme = read("README.md");
-    let table = readme.split("<!-- settings: begin -->").nth(1).unwrap().split("<!-- settings: end -->").next().unwrap();
+    let table = readme
+        .split("<!-- settings: begin -->")
+        .nth(1)
+        .unwrap()
+        .split("<!-- settings: end -->")
+        .next()
+        .unwrap();
     assert_eq!(table.trim(), settings_markdown().trim());
 }
 
@@ -184,9 +223,9 @@ fn the_tests_that_the_architecture_names_exist() {
 
 /// The rows of the table of attacks that this version has to withstand.
 const ATTACKS: &[u32] = &[
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
-    32, 33, 34, 35, 36, 37, 38, 39, 40, 42, 43, 45, 46, 47, 48, 49, 50, 51, 52, 53, 63, 64, 65, 66, 67, 68, 72, 73, 74,
-    75, 76, 77, 78, 81, 83, 84, 85, 86, 89, 91,
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
+    29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 42, 43, 45, 46, 47, 48, 49, 50, 51, 52, 53, 63, 64, 65,
+    66, 67, 68, 72, 73, 74, 75, 76, 77, 78, 81, 83, 84, 85, 86, 89, 91,
 ];
 
 #[test]
@@ -199,13 +238,34 @@ fn every_attack_of_the_table_has_its_test() {
         assert!(sources.contains(&format!("fn adv_{number:02}_")), "adv_{number:02} has no test");
     }
     for name in [
-        "exact_redirect", "no_open_redirector", "iss_everywhere", "pkce_table", "no_implicit", "sender_constrained",
-        "refresh_expiry", "audience", "no_password_grant", "client_auth", "sub_namespaces", "metadata_and_tls",
-        "nothing_leaks_by_url", "csrf_every_route", "resource_server", "303", "framing",
+        "exact_redirect",
+        "no_open_redirector",
+        "iss_everywhere",
+        "pkce_table",
+        "no_implicit",
+        "sender_constrained",
+        "refresh_expiry",
+        "audience",
+        "no_password_grant",
+        "client_auth",
+        "sub_namespaces",
+        "metadata_and_tls",
+        "nothing_leaks_by_url",
+        "csrf_every_route",
+        "resource_server",
+        "303",
+        "framing",
     ] {
         assert!(sources.contains(&format!("fn bcp_{name}(")), "bcp_{name} has no test");
     }
-    for name in ["code_replay", "redirect_uri_at_token", "no_query_credentials", "parameters", "bearer", "refresh_scope"] {
+    for name in [
+        "code_replay",
+        "redirect_uri_at_token",
+        "no_query_credentials",
+        "parameters",
+        "bearer",
+        "refresh_scope",
+    ] {
         assert!(sources.contains(&format!("fn v21_{name}(")), "v21_{name} has no test");
     }
 }

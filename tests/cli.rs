@@ -48,8 +48,14 @@ async fn a_changed_password_ends_sessions() {
         server.run_with(cli, &["changepassword", "ada", "--noinput"]).await.succeeded();
         assert!(!ada.is_logged_in().await);
         server.browser().try_login("ada", NEW).await.is(303);
-        server.run_with(server.cli().password(NEW), &["changepassword", "nobody", "--noinput"]).await.failed_about("nobody");
-        server.run_with(server.cli().password("short"), &["changepassword", "ada", "--noinput"]).await.failed_about("8");
+        server
+            .run_with(server.cli().password(NEW), &["changepassword", "nobody", "--noinput"])
+            .await
+            .failed_about("nobody");
+        server
+            .run_with(server.cli().password("short"), &["changepassword", "ada", "--noinput"])
+            .await
+            .failed_about("8");
     })
     .await;
 }
@@ -83,15 +89,27 @@ fn application(server: &Server, said: &serde_json::Value) -> App {
 #[tokio::test(flavor = "multi_thread")]
 async fn applications_are_created_and_used() {
     on_both_engines(async |server| {
-        let create = ["createapplication", "confidential", "client-credentials", "--name", "Nightly job", "--json"];
+        let create =
+            ["createapplication", "confidential", "client-credentials", "--name", "Nightly job", "--json"];
         let said = server.run(&create).await.succeeded().json();
         let app = application(&server, &said);
         assert_eq!((app.client_id.len(), app.secret.len()), (40, 128));
         app.client_credentials().send().await.is(200);
 
         let create = [
-            "createapplication", "confidential", "authorization-code", "--name", "Shop", "--user", "ada", "--client-id",
-            "shop", "--redirect-uris", "https://app.example/cb https://app.example/other", "--json", "--client-secret-stdin",
+            "createapplication",
+            "confidential",
+            "authorization-code",
+            "--name",
+            "Shop",
+            "--user",
+            "ada",
+            "--client-id",
+            "shop",
+            "--redirect-uris",
+            "https://app.example/cb https://app.example/other",
+            "--json",
+            "--client-secret-stdin",
         ];
         let cli = server.cli().stdin("a secret of my own choosing\n");
         let said = server.run_with(cli, &create).await.succeeded().json();
@@ -105,7 +123,14 @@ async fn applications_are_created_and_used() {
         let said = server.run(&plain).await.succeeded().stdout;
         assert!(said.contains("New application Plain created successfully."), "{said}");
         assert!(said.contains("client_secret: "), "{said}");
-        let public = ["createapplication", "public", "authorization-code", "--redirect-uris", "http://127.0.0.1/cb", "--json"];
+        let public = [
+            "createapplication",
+            "public",
+            "authorization-code",
+            "--redirect-uris",
+            "http://127.0.0.1/cb",
+            "--json",
+        ];
         assert!(server.run(&public).await.succeeded().json().get("client_secret").is_none());
     })
     .await;
@@ -183,7 +208,11 @@ fn the_configuration_is_shown_without_secrets() {
     let said = cli.run(&["config", "--json", "--database-url", url]).succeeded();
     assert!(!said.stdout.contains(root) && !said.stdout.contains("hunter2secret"), "{}", said.stdout);
     let said = said.json();
-    assert_eq!(said["code-lifetime"].as_str().map(|text| text.starts_with("60s") || text.starts_with("1m")), Some(true), "{said}");
+    assert_eq!(
+        said["code-lifetime"].as_str().map(|text| text.starts_with("60s") || text.starts_with("1m")),
+        Some(true),
+        "{said}"
+    );
     assert!(cli.run(&["config"]).succeeded().stdout.contains(directory.text()));
 }
 
@@ -200,7 +229,13 @@ fn what_is_misspelt_is_refused() {
     fs::write(file, "this is not toml").unwrap();
     cli.run(&["config", "--config", file]).failed_about("chancery.toml");
     cli.run(&["config", "--config", "/nonexistent/chancery.toml"]).failed_about("/nonexistent/chancery.toml");
-    for (flag, value) in [("--listen", "cheese"), ("--code-lifetime", "1 fortnight"), ("--max-body", "-1"), ("--trusted-proxies", "x"), ("--issuer", "cheese")] {
+    for (flag, value) in [
+        ("--listen", "cheese"),
+        ("--code-lifetime", "1 fortnight"),
+        ("--max-body", "-1"),
+        ("--trusted-proxies", "x"),
+        ("--issuer", "cheese"),
+    ] {
         cli.run(&["config", flag, value]).failed_about(flag.trim_start_matches("--"));
     }
 }
@@ -223,7 +258,15 @@ fn the_doctor_names_what_is_unsafe() {
 #[test]
 fn asvs_pkce_gap_listed() {
     let (_directory, cli) = installation();
-    let lax = ["createapplication", "confidential", "authorization-code", "--client-id", "shop", "--redirect-uris", "https://a.example/"];
+    let lax = [
+        "createapplication",
+        "confidential",
+        "authorization-code",
+        "--client-id",
+        "shop",
+        "--redirect-uris",
+        "https://a.example/",
+    ];
     cli.run(&lax).succeeded();
     let said = cli.run(&["doctor", "--json"]).stdout;
     assert!(said.contains("PKCE") && said.contains("shop"), "{said}");
@@ -235,7 +278,11 @@ fn a_damaged_or_unreachable_database_is_a_clear_error() {
     let serve = |more: &[&str]| cli.run(&[&["serve", "--listen", "127.0.0.1:0"], more].concat());
     serve(&["--database-url", "postgres://chancery@127.0.0.1:1/none"]).failed_about("PostgreSQL");
     serve(&["--data-dir", "/proc/nonexistent"]).failed_about("/proc/nonexistent");
-    fs::write(directory.path().join("chancery.db"), "this is no database, whatever its name says".repeat(100)).unwrap();
+    fs::write(
+        directory.path().join("chancery.db"),
+        "this is no database, whatever its name says".repeat(100),
+    )
+    .unwrap();
     for leftover in ["chancery.db-wal", "chancery.db-shm"] {
         let _ = fs::remove_file(directory.path().join(leftover));
     }

@@ -16,9 +16,15 @@ const TYPED_AS_NAME: &str = "canary-password-in-the-wrong-field";
 /// Drives every flow and says which values nobody may keep, each with what it is.
 async fn use_everything(process: &Process, cli: &Cli) -> (Vec<(&'static str, String)>, Vec<String>) {
     let mut marked: Vec<(&'static str, String)> = [
-        ("password", MARKED_PASSWORD), ("wrong password", WRONG_PASSWORD), ("new password", NEW_PASSWORD),
-        ("chosen client secret", CHOSEN_SECRET), ("password typed as a name", TYPED_AS_NAME), ("verifier", VERIFIER),
-    ].map(|(what, value)| (what, value.to_owned())).into();
+        ("password", MARKED_PASSWORD),
+        ("wrong password", WRONG_PASSWORD),
+        ("new password", NEW_PASSWORD),
+        ("chosen client secret", CHOSEN_SECRET),
+        ("password typed as a name", TYPED_AS_NAME),
+        ("verifier", VERIFIER),
+    ]
+    .map(|(what, value)| (what, value.to_owned()))
+    .into();
     let mut pages = Vec::new();
     let admin = process.browser();
     admin.try_login("admin", MARKED_PASSWORD).await.is(303);
@@ -50,12 +56,25 @@ async fn use_everything(process: &Process, cli: &Cli) -> (Vec<(&'static str, Str
     }
     app.revoke(&own).send().await;
     // In the query, where they do not belong.
-    pages.push(admin.get(&format!("/noexist?access_token={own}&code={code}&client_secret={CHOSEN_SECRET}")).await.body);
-    pages.push(admin.authorize(&app.query().set("client_id", CHOSEN_SECRET).set("redirect_uri", &code)).await.body);
+    pages.push(
+        admin
+            .get(&format!("/noexist?access_token={own}&code={code}&client_secret={CHOSEN_SECRET}"))
+            .await
+            .body,
+    );
+    pages.push(
+        admin.authorize(&app.query().set("client_id", CHOSEN_SECRET).set("redirect_uri", &code)).await.body,
+    );
     marked.extend([
-        ("code", code), ("access token", access), ("refresh token", refresh), ("new access token", next.access),
-        ("new refresh token", next.refresh), ("client's token", own), ("public client's code", public_code),
-        ("public client's token", of_public.access), ("public client's refresh token", of_public.refresh),
+        ("code", code),
+        ("access token", access),
+        ("refresh token", refresh),
+        ("new access token", next.access),
+        ("new refresh token", next.refresh),
+        ("client's token", own),
+        ("public client's code", public_code),
+        ("public client's token", of_public.access),
+        ("public client's refresh token", of_public.refresh),
         ("session cookie", admin.cookie("chancery").unwrap()),
     ]);
     let rotated = admin.confirm(&app, "rotate-secret").await;
@@ -63,7 +82,10 @@ async fn use_everything(process: &Process, cli: &Cli) -> (Vec<(&'static str, Str
     let secret = rotated.body.split("id=\"client_secret\">").nth(1).unwrap().split('<').next().unwrap();
     marked.push(("rotated secret", secret.to_owned()));
     let change = admin.get("/admin/password_change/").await.form("/admin/password_change/");
-    let change = change.set("old_password", MARKED_PASSWORD).set("new_password1", NEW_PASSWORD).set("new_password2", NEW_PASSWORD);
+    let change = change
+        .set("old_password", MARKED_PASSWORD)
+        .set("new_password1", NEW_PASSWORD)
+        .set("new_password2", NEW_PASSWORD);
     pages.push(admin.submit(&change.clone().set("old_password", WRONG_PASSWORD)).await.body);
     admin.submit(&change).await.is(303);
     marked.push(("session cookie after the change", admin.cookie("chancery").unwrap()));
@@ -72,7 +94,10 @@ async fn use_everything(process: &Process, cli: &Cli) -> (Vec<(&'static str, Str
     pages.push(admin.get("/").await.body);
     let cli = cli.clone();
     let outputs = tokio::task::spawn_blocking(move || {
-        ["verify", "config", "doctor"].map(|command| { let said = cli.run(&[command]); said.stdout + &said.stderr })
+        ["verify", "config", "doctor"].map(|command| {
+            let said = cli.run(&[command]);
+            said.stdout + &said.stderr
+        })
     });
     pages.extend(outputs.await.unwrap());
     (marked, pages)
@@ -82,7 +107,8 @@ async fn use_everything(process: &Process, cli: &Cli) -> (Vec<(&'static str, Str
 async fn adv_89_canary_secrets() {
     let home = Directory::new();
     let cli = Cli::in_home(home.path()).password(MARKED_PASSWORD);
-    let create = ["createsuperuser", "--noinput", "--username", "admin", "--email", "canary-address@example.com"];
+    let create =
+        ["createsuperuser", "--noinput", "--username", "admin", "--email", "canary-address@example.com"];
     cli.run(&create).succeeded();
     let process = Process::start_with(&cli, &home, free_port(), &["--log", "trace"]).await;
     let (marked, pages) = use_everything(&process, &cli).await;
@@ -102,7 +128,9 @@ async fn adv_89_canary_secrets() {
         }
     }
     assert!(length > 50_000, "the database was read: {length} bytes");
-    written.extend(pages.into_iter().enumerate().map(|(number, page)| (format!("page {number}"), page.into_bytes())));
+    written.extend(
+        pages.into_iter().enumerate().map(|(number, page)| (format!("page {number}"), page.into_bytes())),
+    );
 
     let mut marked = marked;
     marked.push(("root secret", root_secret.trim().to_owned()));

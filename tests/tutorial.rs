@@ -17,7 +17,9 @@ const NO_CACHE: &str = "Cache-Control: no-cache";
 
 async fn curl(arguments: &[&str]) -> String {
     let owned: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-    let run = move || Command::new("curl").args(["--silent", "--show-error", "--max-time", "20"]).args(owned).output();
+    let run = move || {
+        Command::new("curl").args(["--silent", "--show-error", "--max-time", "20"]).args(owned).output()
+    };
     let output = tokio::task::spawn_blocking(run).await.unwrap().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -49,7 +51,8 @@ fn code_application() -> Registration {
 }
 
 async fn authorize(browser: &Browser, app: &App) -> String {
-    let path = format!("/o/authorize/?response_type=code&client_id={}&redirect_uri={CALLBACK}", app.client_id);
+    let path =
+        format!("/o/authorize/?response_type=code&client_id={}&redirect_uri={CALLBACK}", app.client_id);
     let consent = browser.get(&path).await.is(200).shows("Authorize").form("/o/authorize/");
     let landing = browser.submit(&consent.press("Authorize")).await.is(303);
     assert!(landing.location().starts_with(&format!("{CALLBACK}?code=")), "{}", landing.location());
@@ -65,18 +68,36 @@ fn members(json: &str) -> Vec<&str> {
     let place = |name: &&str| json.find(&format!("\"{name}\""));
     let mut there: Vec<_> = names.into_iter().filter(|name| place(name).is_some()).collect();
     there.sort_by_key(place);
-    assert_eq!(serde_json::from_str::<Value>(json).unwrap().as_object().unwrap().len(), there.len(), "{json}");
+    assert_eq!(
+        serde_json::from_str::<Value>(json).unwrap().as_object().unwrap().len(),
+        there.len(),
+        "{json}"
+    );
     there
 }
 
 async fn redeem(base: &str, app: &App, code: &str) -> Value {
     let (url, id, secret) = (format!("{base}/o/token/"), &app.client_id, &app.secret);
     let answer = curl(&[
-        "-X", "POST", "-H", NO_CACHE, "-H", FORM, &url,
-        "-d", &format!("client_id={id}"), "-d", &format!("client_secret={secret}"),
-        "-d", &format!("code={code}"), "-d", &format!("redirect_uri={CALLBACK}"),
-        "-d", "grant_type=authorization_code",
-    ]).await;
+        "-X",
+        "POST",
+        "-H",
+        NO_CACHE,
+        "-H",
+        FORM,
+        &url,
+        "-d",
+        &format!("client_id={id}"),
+        "-d",
+        &format!("client_secret={secret}"),
+        "-d",
+        &format!("code={code}"),
+        "-d",
+        &format!("redirect_uri={CALLBACK}"),
+        "-d",
+        "grant_type=authorization_code",
+    ])
+    .await;
     assert_eq!(members(&answer), ["access_token", "expires_in", "token_type", "scope", "refresh_token"]);
     serde_json::from_str(&answer).unwrap()
 }
@@ -84,9 +105,19 @@ async fn redeem(base: &str, app: &App, code: &str) -> Value {
 async fn client_credentials(base: &str, app: &App) -> Value {
     let credential = STANDARD.encode(format!("{}:{}", app.client_id, app.secret));
     let answer = curl(&[
-        "-X", "POST", "-H", &format!("Authorization: Basic {credential}"), "-H", NO_CACHE, "-H", FORM,
-        &format!("{base}/o/token/"), "-d", "grant_type=client_credentials",
-    ]).await;
+        "-X",
+        "POST",
+        "-H",
+        &format!("Authorization: Basic {credential}"),
+        "-H",
+        NO_CACHE,
+        "-H",
+        FORM,
+        &format!("{base}/o/token/"),
+        "-d",
+        "grant_type=client_credentials",
+    ])
+    .await;
     assert_eq!(members(&answer), ["access_token", "expires_in", "token_type", "scope"]);
     serde_json::from_str(&answer).unwrap()
 }
@@ -154,7 +185,11 @@ async fn a_superuser_created_while_the_server_runs_is_seen_within_250_ms() {
     let browser = process.browser();
     let page = browser.get("/").await.is(200).shows("Nobody can log in yet");
     assert!(page.body.contains("createsuperuser"), "{}", page.body);
-    assert!(process.log().contains("createsuperuser"), "the first start says what to do next: {}", process.log());
+    assert!(
+        process.log().contains("createsuperuser"),
+        "the first start says what to do next: {}",
+        process.log()
+    );
 
     create_superuser(&home).await;
     let created = Instant::now();

@@ -1,10 +1,10 @@
 //! Is everything bound to whom it was made for? Codes to clients, forms to sessions, values to kinds.
 
-use crate::harness::{
-    PASSWORD, Registration, Server, Setup, Tokens, VERIFIER, expect_basic_401, expect_bearer_401, expect_dead,
-    expect_error_page, expect_redirect, expect_token_error, on_both_engines,
-};
 use crate::harness::server::on_both_engines_with;
+use crate::harness::{
+    PASSWORD, Registration, Server, Setup, Tokens, VERIFIER, expect_basic_401, expect_bearer_401,
+    expect_dead, expect_error_page, expect_redirect, expect_token_error, on_both_engines,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn adv_12_other_client_redeems() {
@@ -72,8 +72,13 @@ async fn adv_14_one_time_values_by_kind() {
     let session = ada.cookie("chancery").unwrap();
     let browser = stranger.cookie("chancery_browser").unwrap_or_default();
     let values = [
-        ("code", code.as_str()), ("access", &access), ("refresh", &refresh), ("session", &session),
-        ("browser", &browser), ("sealed", &form.value("request")), ("form", &form.value("csrfmiddlewaretoken")),
+        ("code", code.as_str()),
+        ("access", &access),
+        ("refresh", &refresh),
+        ("session", &session),
+        ("browser", &browser),
+        ("sealed", &form.value("request")),
+        ("form", &form.value("csrfmiddlewaretoken")),
     ]
     .map(|(kind, value)| (kind, value.to_owned()));
     for (kind, value) in &values {
@@ -88,11 +93,15 @@ async fn adv_14_one_time_values_by_kind() {
             expect_bearer_401(&server.resource(value).await);
         }
         if *kind != "session" {
-            let request = server.request("GET", "/o/applications/").header("cookie", &format!("chancery={value}"));
+            let request =
+                server.request("GET", "/o/applications/").header("cookie", &format!("chancery={value}"));
             assert!(matches!(request.send().await.status, 302 | 303), "a {kind} is no session");
         }
         if *kind != "sealed" {
-            expect_error_page(&ada.submit(&form.clone().set("request", value).press("Authorize")).await, "invalid_request");
+            expect_error_page(
+                &ada.submit(&form.clone().set("request", value).press("Authorize")).await,
+                "invalid_request",
+            );
         }
         if *kind != "form" {
             let forged = form.clone().set("csrfmiddlewaretoken", value).press("Authorize");
@@ -188,7 +197,10 @@ async fn adv_17_omit_each_parameter() {
     let Tokens { refresh, .. } = ada.tokens(&app).await;
     let code = ada.allow(&app.query().pkce()).await.code();
     let requests = [
-        (app.redeem(&code).set("code_verifier", VERIFIER), vec!["grant_type", "code", "redirect_uri", "code_verifier"]),
+        (
+            app.redeem(&code).set("code_verifier", VERIFIER),
+            vec!["grant_type", "code", "redirect_uri", "code_verifier"],
+        ),
         (app.refresh(&refresh), vec!["grant_type", "refresh_token"]),
         (machine.client_credentials(), vec!["grant_type"]),
     ];
@@ -226,7 +238,10 @@ async fn adv_18_restriction_matrix() {
         expect_token_error(&app.client_credentials().send().await, "unauthorized_client");
         let code = ada.allow(&query).await.code();
         let tokens = Tokens::of(&app.redeem(&code).set("code_verifier", VERIFIER).send().await);
-        expect_token_error(&app.refresh(&tokens.refresh).set("scope", "read write").send().await, "invalid_scope");
+        expect_token_error(
+            &app.refresh(&tokens.refresh).set("scope", "read write").send().await,
+            "invalid_scope",
+        );
         let elsewhere = app.refresh(&tokens.refresh).set("resource", "https://other.example");
         expect_token_error(&elsewhere.send().await, "invalid_target");
 
@@ -246,7 +261,8 @@ async fn adv_19_scope_in_every_grant() {
     let ada = server.user("ada").await;
     let app = ada.register(&Registration::confidential().untick("scope.write")).await;
     let machine = ada.register(&Registration::machine().untick("scope.write")).await;
-    for scope in ["unheard_of", "write", "read write", "read unheard_of", "READ", "read\u{e4}", "read,write"] {
+    for scope in ["unheard_of", "write", "read write", "read unheard_of", "READ", "read\u{e4}", "read,write"]
+    {
         let query = app.query().set("scope", scope);
         expect_redirect(&ada.authorize(&query).await, &query, "invalid_scope");
         expect_token_error(&machine.client_credentials().set("scope", scope).send().await, "invalid_scope");
@@ -328,7 +344,8 @@ async fn adv_25_skipped_steps() {
         assert!(!stranger.is_logged_in().await);
     }
     let doubled = stranger.request("POST", "/admin/login/").pairs(&login.fields);
-    let doubled = doubled.add("username", "ada").add("username", "ada").add("password", PASSWORD).send().await;
+    let doubled =
+        doubled.add("username", "ada").add("username", "ada").add("password", PASSWORD).send().await;
     assert_eq!(doubled.status, 400);
     stranger.request("POST", "/admin/login/").send().await.is(403);
 

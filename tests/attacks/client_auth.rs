@@ -22,8 +22,16 @@ async fn adv_63_authorization_header() {
     let no_colon = STANDARD.encode(&app.client_id);
     let not_text = STANDARD.encode(b"\xff\xfe:x");
     for broken in [
-        "Basic", "Basic ", &format!("Basic\t{credentials}"), &format!("Basic {no_colon}"), "Basic !!!",
-        &format!("Basic {not_text}"), &format!("Basic {}", STANDARD.encode(":")), "Bearer x", "cheese", "",
+        "Basic",
+        "Basic ",
+        &format!("Basic\t{credentials}"),
+        &format!("Basic {no_colon}"),
+        "Basic !!!",
+        &format!("Basic {not_text}"),
+        &format!("Basic {}", STANDARD.encode(":")),
+        "Bearer x",
+        "cheese",
+        "",
     ] {
         expect_basic_401(&bare.clone().header("authorization", broken).send().await);
     }
@@ -43,7 +51,8 @@ async fn adv_64_basic_decoder() {
     let app = ada.register(&Registration::machine().set("client_secret", "s:x y-z~long enough")).await;
     let bare = app.client_credentials().without("client_id").without("client_secret");
     let id = &app.client_id;
-    let send = |credentials: String| bare.clone().header("authorization", &format!("Basic {credentials}")).send();
+    let send =
+        |credentials: String| bare.clone().header("authorization", &format!("Basic {credentials}")).send();
     for secret in ["s%3Ax+y%2Dz~long+enough", "s:x%20y-z%7Elong%20enough", "s%3ax+y-z~long+enough"] {
         send(STANDARD.encode(format!("{id}:{secret}"))).await.is(200);
     }
@@ -83,8 +92,15 @@ async fn adv_65_grant_matrix() {
     let machine = ada.register(&with_uri).await;
     let query = machine.query();
     expect_redirect(&ada.authorize(&query).await, &query, "unauthorized_client");
-    for grant in ["urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:token-exchange", "implicit"] {
-        expect_token_error(&app.post("/o/token/").set("grant_type", grant).send().await, "unsupported_grant_type");
+    for grant in [
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+        "implicit",
+    ] {
+        expect_token_error(
+            &app.post("/o/token/").set("grant_type", grant).send().await,
+            "unsupported_grant_type",
+        );
     }
     machine.client_credentials().send().await.is(200);
     ada.tokens(&app).await;
@@ -102,7 +118,8 @@ async fn adv_66_two_authentications() {
         let both = basic.clone().set("client_id", &app.client_id).set("client_secret", secret);
         expect_token_error(&both.send().await, "invalid_request");
     }
-    let wrong_header = app.client_credentials().basic(&app.client_id, "wrong").set("client_secret", &app.secret);
+    let wrong_header =
+        app.client_credentials().basic(&app.client_id, "wrong").set("client_secret", &app.secret);
     expect_token_error(&wrong_header.send().await, "invalid_request");
     expect_token_error(&basic.clone().set("client_id", &other.client_id).send().await, "invalid_request");
     let assertion = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -158,7 +175,8 @@ async fn bcp_sub_namespaces() {
 async fn v21_no_query_credentials() {
     let server = Server::sqlite().await;
     let app = server.user("ada").await.register(&Registration::machine()).await;
-    let query = format!("?client_id={}&client_secret={}&grant_type=client_credentials", app.client_id, app.secret);
+    let query =
+        format!("?client_id={}&client_secret={}&grant_type=client_credentials", app.client_id, app.secret);
     let bare = app.client_credentials().without("client_secret");
     expect_basic_401(&bare.at(&query).send().await);
     app.client_credentials().send().await.is(200);
@@ -171,12 +189,16 @@ async fn v21_parameters() {
     let good = app.client_credentials();
     good.clone().set("utm_source", "letter").set("scope", "").send().await.is(200);
     for (name, value) in [
-        ("grant_type", "client_credentials"), ("client_id", app.client_id.as_str()),
+        ("grant_type", "client_credentials"),
+        ("client_id", app.client_id.as_str()),
         ("client_secret", app.secret.as_str()),
     ] {
         expect_token_error(&good.clone().add(name, value).send().await, "invalid_request");
     }
-    expect_token_error(&good.clone().set("scope", "read").add("scope", "read").send().await, "invalid_request");
+    expect_token_error(
+        &good.clone().set("scope", "read").add("scope", "read").send().await,
+        "invalid_request",
+    );
     let resources = good.add("resource", "https://a.example/").add("resource", "https://b.example/");
     resources.send().await.is(200);
 }

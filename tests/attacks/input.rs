@@ -50,7 +50,8 @@ async fn adv_68_header_bombs() {
     let app = server.user("ada").await.register(&Registration::machine()).await;
     let long = "a".repeat(65_536);
     for name in ["Cookie", "Authorization", "Forwarded", "Accept-Language"] {
-        let request = format!("GET /resource HTTP/1.1\r\nHost: x\r\n{name}: {long}\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET /resource HTTP/1.1\r\nHost: x\r\n{name}: {long}\r\nConnection: close\r\n\r\n");
         let answer = speak(&server.base, request.as_bytes()).await;
         assert!(matches!(status(&answer), 431 | 0), "{name}: {}", &answer[..answer.len().min(200)]);
     }
@@ -69,7 +70,18 @@ async fn adv_72_empty_values() {
     let (ada, app) = server.ada_and_app().await;
     let tokens = ada.tokens(&app).await;
     let mut query = app.query();
-    for name in ["scope", "state", "resource", "prompt", "max_age", "login_hint", "nonce", "code_challenge", "code_challenge_method", "response_mode"] {
+    for name in [
+        "scope",
+        "state",
+        "resource",
+        "prompt",
+        "max_age",
+        "login_hint",
+        "nonce",
+        "code_challenge",
+        "code_challenge_method",
+        "response_mode",
+    ] {
         query = query.set(name, "");
     }
     let landing = ada.allow(&query).await;
@@ -79,7 +91,8 @@ async fn adv_72_empty_values() {
         request = request.set(name, "");
     }
     request.send().await.is(200);
-    for header in ["accept", "origin", "cookie", "accept-language", "x-request-id", "forwarded", "user-agent"] {
+    for header in ["accept", "origin", "cookie", "accept-language", "x-request-id", "forwarded", "user-agent"]
+    {
         let answer = app.refresh("cheese").header(header, "").send().await;
         expect_token_error(&answer, "invalid_grant");
     }
@@ -89,7 +102,17 @@ async fn adv_72_empty_values() {
 }
 
 const NUMBERS: [&str; 12] = [
-    "-1", "2147483648", "9223372036854775808", "1e309", "NaN", "\u{661}\u{662}", "0x10", "1.5", " 1", "+1", "--1",
+    "-1",
+    "2147483648",
+    "9223372036854775808",
+    "1e309",
+    "NaN",
+    "\u{661}\u{662}",
+    "0x10",
+    "1.5",
+    " 1",
+    "+1",
+    "--1",
     "99999999999999999999999999",
 ];
 
@@ -104,15 +127,23 @@ async fn adv_73_boundary_numbers() {
         if answer.status == 302 {
             expect_redirect(&answer, &query, "invalid_request");
         } else {
-            assert!(matches!(number, "2147483648" | "9223372036854775808" | "99999999999999999999999999"), "{number}");
+            assert!(
+                matches!(number, "2147483648" | "9223372036854775808" | "99999999999999999999999999"),
+                "{number}"
+            );
             answer.is(200);
         }
         for field in ["retry_window_seconds", "access_token_lifetime_seconds"] {
             let (answer, _) = ada.try_register(&Registration::confidential().set(field, number)).await;
             assert!(matches!(answer.status, 200 | 303), "{field}={number:?}: {answer:#?}");
-            assert!(answer.status == 200 || matches!(number, " 1" | "+1" | "2147483648"), "{field}={number:?} was saved");
+            assert!(
+                answer.status == 200 || matches!(number, " 1" | "+1" | "2147483648"),
+                "{field}={number:?} was saved"
+            );
         }
-        for path in ["/o/applications/", "/o/authorized_tokens/", &format!("/o/applications/{}/", app.client_id), "/"] {
+        for path in
+            ["/o/applications/", "/o/authorized_tokens/", &format!("/o/applications/{}/", app.client_id), "/"]
+        {
             for name in ["before", "after", "page", "page_size", "at", "older", "newer"] {
                 let answer = ada.request("GET", path).set(name, number).send().await;
                 assert!(matches!(answer.status, 200 | 400), "{path}?{name}={number:?}: {answer:#?}");
@@ -136,9 +167,10 @@ async fn adv_74_size_truncation() {
         Ok(response) => assert_eq!(response.status(), 413),
         Err(error) => assert!(error.is_request() || error.is_body(), "{error:?}"),
     }
-    let mut endless = "POST /o/token/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+    let mut endless =
+        "POST /o/token/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n\
         Transfer-Encoding: chunked\r\n\r\n"
-        .to_owned();
+            .to_owned();
     for _ in 0..40 {
         endless.push_str(&format!("1000\r\n{}\r\n", "a".repeat(4096)));
     }

@@ -2,8 +2,8 @@
 
 use crate::harness::server::on_both_engines_with;
 use crate::harness::{
-    Engine, Registration, Server, Setup, Tokens, expect_basic_401, expect_bearer_401, expect_dead, expect_redirect,
-    expect_token_error, on_both_engines,
+    Engine, Registration, Server, Setup, Tokens, expect_basic_401, expect_bearer_401, expect_dead,
+    expect_redirect, expect_token_error, on_both_engines,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,7 +19,8 @@ async fn adv_40_foreign_audience() {
 
         let query = app.query().set("resource", "https://api.example/");
         let code = ada.allow(&query).await.code();
-        let token = app.redeem(&code).set("resource", "https://api.example/").send().await.text("access_token");
+        let token =
+            app.redeem(&code).set("resource", "https://api.example/").send().await.text("access_token");
         let said = app.introspect(&token).send().await.json();
         assert_eq!(said["aud"], "https://api.example/", "{said}");
         expect_dead(&other.introspect(&token).send().await);
@@ -81,7 +82,8 @@ async fn adv_45_token_mutations() {
     for (place, letter) in one.char_indices() {
         let other = if letter == 'A' { 'B' } else { 'A' };
         mutants.push(format!("{}{other}{}", &one[..place], &one[place + 1..]));
-        let flipped = if letter.is_uppercase() { letter.to_ascii_lowercase() } else { letter.to_ascii_uppercase() };
+        let flipped =
+            if letter.is_uppercase() { letter.to_ascii_lowercase() } else { letter.to_ascii_uppercase() };
         if flipped != letter {
             mutants.push(format!("{}{flipped}{}", &one[..place], &one[place + 1..]));
         }
@@ -133,12 +135,21 @@ async fn adv_47_malformed_is_no_better() {
     let server = Server::sqlite().await;
     let ada = server.user("ada").await;
     let session = ada.cookie("chancery").expect("the session cookie on a loopback http issuer");
-    let mut values: Vec<String> = (0..session.len()).step_by(2).map(|cut| session[..cut].to_owned()).collect();
+    let mut values: Vec<String> =
+        (0..session.len()).step_by(2).map(|cut| session[..cut].to_owned()).collect();
     values.extend((0..60).map(|number| format!("chs_{}", "A".repeat(number * 3))));
-    values.extend(["", "=", "\"\"", "null", "undefined", "{}", "admin", "1", "%00", ";", ",", "..", "chs_"].map(str::to_owned));
-    values.extend((0..60).map(|number| format!("{session}{}", "=;, \t\"'<>".chars().cycle().nth(number).unwrap())).filter(|v| v.trim() != session && !v.ends_with(';') && !v.ends_with(' ') && !v.ends_with('\t')));
+    values.extend(
+        ["", "=", "\"\"", "null", "undefined", "{}", "admin", "1", "%00", ";", ",", "..", "chs_"]
+            .map(str::to_owned),
+    );
+    values.extend(
+        (0..60)
+            .map(|number| format!("{session}{}", "=;, \t\"'<>".chars().cycle().nth(number).unwrap()))
+            .filter(|v| v.trim() != session && !v.ends_with(';') && !v.ends_with(' ') && !v.ends_with('\t')),
+    );
     for value in &values {
-        let request = server.request("GET", "/o/applications/").header("cookie", &format!("chancery={value}"));
+        let request =
+            server.request("GET", "/o/applications/").header("cookie", &format!("chancery={value}"));
         let answer = request.send().await;
         assert!(matches!(answer.status, 302 | 303 | 400 | 401 | 403), "{value:?}: {answer:#?}");
         let request = server.request("GET", "/resource").header("authorization", &format!("Bearer {value}"));
@@ -151,27 +162,40 @@ async fn adv_47_malformed_is_no_better() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bcp_audience() {
-    let listed = |setup: Setup| setup.set("resources", "https://api.example").set("resources", "https://files.example/v1");
+    let listed = |setup: Setup| {
+        setup.set("resources", "https://api.example").set("resources", "https://files.example/v1")
+    };
     on_both_engines_with(listed, async |server| {
         let (ada, app) = server.ada_and_app().await;
         let machine = ada.register(&Registration::machine()).await;
         for bad in ["https://other.example/", "not a uri", "https://api.example/#f", "/relative"] {
             let query = app.query().set("resource", bad);
             expect_redirect(&ada.authorize(&query).await, &query, "invalid_target");
-            expect_token_error(&machine.client_credentials().set("resource", bad).send().await, "invalid_target");
+            expect_token_error(
+                &machine.client_credentials().set("resource", bad).send().await,
+                "invalid_target",
+            );
         }
-        let both = app.query().add("resource", "https://api.example").add("resource", "https://files.example/v1");
+        let both =
+            app.query().add("resource", "https://api.example").add("resource", "https://files.example/v1");
         let code = ada.allow(&both).await.code();
         // The token request may only narrow.
         let answer = app.redeem(&code).set("resource", "https://api.example").send().await.is(200);
         let said = app.introspect(&answer.text("access_token")).send().await.json();
         assert_eq!(said["aud"], "https://api.example");
-        let refreshed = app.refresh(&answer.text("refresh_token")).set("resource", "https://files.example/v1").send().await;
+        let refreshed = app
+            .refresh(&answer.text("refresh_token"))
+            .set("resource", "https://files.example/v1")
+            .send()
+            .await;
         let said = app.introspect(&refreshed.text("access_token")).send().await.json();
         assert_eq!(said["aud"], "https://files.example/v1");
 
         let narrow = ada.allow(&app.query().set("resource", "https://api.example")).await.code();
-        expect_token_error(&app.redeem(&narrow).set("resource", "https://files.example/v1").send().await, "invalid_target");
+        expect_token_error(
+            &app.redeem(&narrow).set("resource", "https://files.example/v1").send().await,
+            "invalid_target",
+        );
         app.redeem(&narrow).send().await.is(200);
     })
     .await;
@@ -208,7 +232,8 @@ async fn v21_bearer() {
     let (ada, app) = server.ada_and_app().await;
     let token = ada.tokens(&app).await.access;
     for scheme in ["Bearer", "bearer", "BEARER"] {
-        let request = server.request("GET", "/resource").header("authorization", &format!("{scheme} {token}"));
+        let request =
+            server.request("GET", "/resource").header("authorization", &format!("{scheme} {token}"));
         request.send().await.is(200);
     }
     // By header and by body at once (RFC 6750 §2): the GET carries a form body.

@@ -5,11 +5,18 @@ use crate::harness::{Registration, Server, expect_error_page};
 #[tokio::test(flavor = "multi_thread")]
 async fn adv_85_cors() {
     let server = Server::sqlite().await;
-    let spa = Registration::public().set("redirect_uris", "https://spa.example/cb").set("application_type", "web");
+    let spa =
+        Registration::public().set("redirect_uris", "https://spa.example/cb").set("application_type", "web");
     let ada = server.user("ada").await;
     let app = ada.register(&spa.set("allowed_origins", "https://spa.example")).await;
     let code = ada.code(&app).await;
-    for origin in ["https://evil.example", "null", "https://spa.example.evil.example", "http://spa.example", "https://SPA.example:444"] {
+    for origin in [
+        "https://evil.example",
+        "null",
+        "https://spa.example.evil.example",
+        "http://spa.example",
+        "https://SPA.example:444",
+    ] {
         let answer = app.redeem("cheese").header("origin", origin).send().await;
         assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
         assert_eq!(answer.header("access-control-allow-credentials"), None, "{origin}");
@@ -33,10 +40,17 @@ async fn adv_86_forwarded_headers() {
     let path = "/.well-known/oauth-authorization-server";
     let usual = server.get(path).await.is(200).body;
     for (name, value) in [
-        ("forwarded", "for=10.9.8.7;host=evil.example;proto=https"), ("x-forwarded-for", "10.9.8.7"),
-        ("x-forwarded-host", "evil.example"), ("x-forwarded-proto", "https"), ("x-forwarded-port", "444"),
-        ("x-forwarded-prefix", "/evil"), ("x_forwarded_for", "10.9.8.7"), ("x-real-ip", "10.9.8.7"),
-        ("x-original-url", "/resource"), ("x-rewrite-url", "/resource"), ("host", "evil.example"),
+        ("forwarded", "for=10.9.8.7;host=evil.example;proto=https"),
+        ("x-forwarded-for", "10.9.8.7"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-port", "444"),
+        ("x-forwarded-prefix", "/evil"),
+        ("x_forwarded_for", "10.9.8.7"),
+        ("x-real-ip", "10.9.8.7"),
+        ("x-original-url", "/resource"),
+        ("x-rewrite-url", "/resource"),
+        ("host", "evil.example"),
     ] {
         assert_eq!(server.request("GET", path).header(name, value).send().await.body, usual, "{name}");
         let answer = server.request("GET", "/resource").header(name, value).send().await.is(401);
@@ -46,7 +60,8 @@ async fn adv_86_forwarded_headers() {
         assert!(!login.body.contains("evil.example") && !login.body.contains("10.9.8.7"), "{name}");
         let cookie = login.header("set-cookie").unwrap_or_default();
         assert!(!cookie.contains("Secure") && !cookie.contains("evil"), "{name}: {cookie}");
-        let landing = ada.request("GET", "/o/authorize/").pairs(&app.query().0).header(name, value).send().await;
+        let landing =
+            ada.request("GET", "/o/authorize/").pairs(&app.query().0).header(name, value).send().await;
         assert!(!landing.header("location").unwrap_or_default().contains("evil"), "{name}");
     }
     let code = ada.code(&app).await;
@@ -64,7 +79,9 @@ async fn bcp_nothing_leaks_by_url() {
     assert!(!answer.header("www-authenticate").unwrap().contains("error="), "{answer:#?}");
     let metadata_page = ada.get("/").await.is(200);
     assert_eq!(metadata_page.header("referrer-policy"), Some("same-origin"));
-    for path in ["/", "/admin/logout/", "/o/applications/", "/o/authorized_tokens/", "/noexist/callback?code=x"] {
+    for path in
+        ["/", "/admin/logout/", "/o/applications/", "/o/authorized_tokens/", "/noexist/callback?code=x"]
+    {
         let page = ada.get(path).await;
         for third_party in ["src=\"http", "href=\"http", "src=\"//", "@import", "url(http"] {
             assert!(!page.body.contains(third_party), "{path} loads {third_party}");
@@ -78,16 +95,34 @@ async fn asvs_headers_every_route() {
     let server = Server::sqlite().await;
     let (ada, app) = server.ada_and_app().await;
     let detail = format!("/o/applications/{}/", app.client_id);
-    for path in ["/", "/admin/login/", "/admin/logout/", "/o/applications/", "/o/applications/register/", &detail, "/o/authorized_tokens/", "/noexist", "/resource", "/static/style.css", "/.well-known/oauth-authorization-server"] {
+    for path in [
+        "/",
+        "/admin/login/",
+        "/admin/logout/",
+        "/o/applications/",
+        "/o/applications/register/",
+        &detail,
+        "/o/authorized_tokens/",
+        "/noexist",
+        "/resource",
+        "/static/style.css",
+        "/.well-known/oauth-authorization-server",
+    ] {
         let answer = ada.get(path).await;
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
         assert_eq!(answer.header("referrer-policy"), Some("same-origin"), "{path}");
         assert_eq!(answer.header("strict-transport-security"), None, "{path}: not over http");
         let policy = answer.header("content-security-policy").unwrap_or_default();
-        assert!(policy.contains("default-src 'none'") || policy.contains("default-src 'self'"), "{path}: {policy}");
+        assert!(
+            policy.contains("default-src 'none'") || policy.contains("default-src 'self'"),
+            "{path}: {policy}"
+        );
         assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
         let is_public = path.starts_with("/static") || path.starts_with("/.well-known");
-        assert!(is_public || answer.header("cache-control").unwrap_or_default().contains("no-store"), "{path}");
+        assert!(
+            is_public || answer.header("cache-control").unwrap_or_default().contains("no-store"),
+            "{path}"
+        );
     }
     let cookie = server.browser().get("/admin/login/").await;
     let cookie = cookie.header("set-cookie").unwrap();
@@ -99,10 +134,14 @@ async fn asvs_headers_every_route() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn asvs_cookies_on_https() {
-    let https = crate::harness::Setup::new(crate::harness::Engine::Sqlite).set("issuer", "https://login.example");
+    let https =
+        crate::harness::Setup::new(crate::harness::Engine::Sqlite).set("issuer", "https://login.example");
     let server = https.start().await;
     let answer = server.get("/admin/login/").await.is(200);
     let cookie = answer.header("set-cookie").unwrap();
-    assert!(cookie.starts_with("__Host-") && cookie.contains("Secure") && !cookie.contains("Domain"), "{cookie}");
+    assert!(
+        cookie.starts_with("__Host-") && cookie.contains("Secure") && !cookie.contains("Domain"),
+        "{cookie}"
+    );
     assert!(answer.header("strict-transport-security").is_some(), "{answer:#?}");
 }

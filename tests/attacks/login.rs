@@ -12,10 +12,15 @@ async fn adv_75_user_enumeration() {
         // Names of one length: the form shows what was typed.
         for name in ["ada", "bob", "eve"] {
             let answer = server.browser().try_login(name, "a wrong password").await;
-            let mut headers: Vec<_> = answer.headers.iter().map(|(name, value)| {
-                let differs = ["set-cookie", "date", "x-request-id", "content-length"].contains(&name.as_str());
-                format!("{name}: {}", if differs { "…" } else { value.to_str().unwrap() })
-            }).collect();
+            let mut headers: Vec<_> = answer
+                .headers
+                .iter()
+                .map(|(name, value)| {
+                    let differs =
+                        ["set-cookie", "date", "x-request-id", "content-length"].contains(&name.as_str());
+                    format!("{name}: {}", if differs { "…" } else { value.to_str().unwrap() })
+                })
+                .collect();
             headers.sort_unstable();
             seen.push((answer.status, headers, answer.body.len(), answer.page_text().replace(name, "NAME")));
         }
@@ -23,7 +28,10 @@ async fn adv_75_user_enumeration() {
         assert_eq!(seen[0], seen[2], "an unknown name answers like a known one");
         // The right password of a locked user is no better.
         let locked = server.browser().try_login("bob", PASSWORD).await;
-        assert_eq!((locked.status, locked.page_text().replace("bob", "NAME")), (seen[0].0, seen[0].3.clone()));
+        assert_eq!(
+            (locked.status, locked.page_text().replace("bob", "NAME")),
+            (seen[0].0, seen[0].3.clone())
+        );
         server.user("ada").await;
     })
     .await;
@@ -113,7 +121,8 @@ async fn adv_81_password_change() {
         let new = "an entirely different phrase";
         let form = ada.get(path).await.is(200).form(path).set("new_password1", new).set("new_password2", new);
         for old in [None, Some(""), Some("a wrong password"), Some(new)] {
-            let form = old.map_or(form.clone().without("old_password"), |old| form.clone().set("old_password", old));
+            let form =
+                old.map_or(form.clone().without("old_password"), |old| form.clone().set("old_password", old));
             assert!(matches!(ada.submit(&form).await.status, 200 | 400), "old password {old:?}");
         }
         server.user("ada").await;

@@ -4,8 +4,14 @@
 use crate::harness::{App, Browser, PASSWORD, Registration, Server, expect_redirect};
 
 const PAYLOADS: [&str; 8] = [
-    "<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "'><svg onload=alert(1)>", "{{7*7}}", "{% raw %}",
-    "javascript:alert(1)", "\u{202e}gnp.exe", "x\r\nSet-Cookie: a=b",
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>",
+    "'><svg onload=alert(1)>",
+    "{{7*7}}",
+    "{% raw %}",
+    "javascript:alert(1)",
+    "\u{202e}gnp.exe",
+    "x\r\nSet-Cookie: a=b",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -15,7 +21,13 @@ async fn adv_83_reflected_text() {
     for payload in PAYLOADS {
         let app = ada.register(&Registration::confidential().set("name", payload)).await;
         let mut pages = Vec::new();
-        for path in ["/", "/o/applications/", &format!("/o/applications/{}/", app.client_id), &format!("/o/applications/{}/update/", app.client_id), &format!("/o/applications/{}/delete/", app.client_id)] {
+        for path in [
+            "/",
+            "/o/applications/",
+            &format!("/o/applications/{}/", app.client_id),
+            &format!("/o/applications/{}/update/", app.client_id),
+            &format!("/o/applications/{}/delete/", app.client_id),
+        ] {
             pages.push(ada.get(path).await.is(200));
         }
         pages.push(ada.authorize(&app.query().set("login_hint", payload)).await);
@@ -27,17 +39,33 @@ async fn adv_83_reflected_text() {
         pages.push(ada.request("GET", "/noexist").set("code", payload).send().await);
         for page in pages {
             // Markup may be shown as text, never stand in the page.
-            assert!(!page.body.contains("<script") && !page.body.contains("<img src=x"), "{}: {payload}", page.to);
-            assert!(!page.body.contains("<svg onload") && !page.body.contains(">49<"), "{}: {payload}", page.to);
+            assert!(
+                !page.body.contains("<script") && !page.body.contains("<img src=x"),
+                "{}: {payload}",
+                page.to
+            );
+            assert!(
+                !page.body.contains("<svg onload") && !page.body.contains(">49<"),
+                "{}: {payload}",
+                page.to
+            );
             let policy = page.header("content-security-policy").unwrap();
             assert!(!policy.contains("unsafe-inline"), "{policy}");
-            assert!(page.headers.get_all("set-cookie").iter().all(|cookie| !cookie.to_str().unwrap().starts_with("a=")));
+            assert!(
+                page.headers
+                    .get_all("set-cookie")
+                    .iter()
+                    .all(|cookie| !cookie.to_str().unwrap().starts_with("a="))
+            );
         }
         let query = app.query().set("scope", payload);
         let answer = ada.authorize(&query).await;
         expect_redirect(&answer, &query, "invalid_scope");
         let description = answer.sent("error_description").unwrap_or_default();
-        assert!(description.bytes().all(|b| matches!(b, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e)), "{description}");
+        assert!(
+            description.bytes().all(|b| matches!(b, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e)),
+            "{description}"
+        );
         let landing = ada.allow(&app.query().set("state", payload)).await;
         assert_eq!(landing.sent("state").as_deref(), Some(payload), "state comes back unchanged");
     }
@@ -49,7 +77,9 @@ async fn adv_84_form_post_and_inline() {
     let (ada, app) = server.ada_and_app().await;
     let query = app.query().set("response_mode", "form_post").set("state", "<script>");
     expect_redirect(&ada.authorize(&query).await, &query, "invalid_request");
-    for path in ["/", "/o/applications/", "/o/applications/register/", "/o/authorized_tokens/", "/admin/logout/"] {
+    for path in
+        ["/", "/o/applications/", "/o/applications/register/", "/o/authorized_tokens/", "/admin/logout/"]
+    {
         let page = ada.get(path).await.is(200);
         assert!(!page.body.contains("<script") && !page.body.contains(" style="), "{path}");
         assert!(!page.body.contains(" onclick=") && !page.body.contains(" onload="), "{path}");
@@ -61,12 +91,20 @@ async fn adv_84_form_post_and_inline() {
 async fn posted_paths(server: &Server, browser: &Browser, app: &App) -> Vec<String> {
     let list = browser.get("/o/authorized_tokens/").await.is(200);
     let links = crate::harness::form::links(&list.body);
-    let revoke = links.iter().find(|link| link.ends_with("/delete/")).expect("an authorization to revoke").clone();
+    let revoke =
+        links.iter().find(|link| link.ends_with("/delete/")).expect("an authorization to revoke").clone();
     let below = |action: &str| format!("/o/applications/{}/{action}/", app.client_id);
     let _ = server;
     vec![
-        "/admin/login/".into(), "/admin/password_change/".into(), "/o/applications/register/".into(),
-        below("update"), below("rotate-secret"), below("disable"), below("delete"), revoke, "/admin/logout/".into(),
+        "/admin/login/".into(),
+        "/admin/password_change/".into(),
+        "/o/applications/register/".into(),
+        below("update"),
+        below("rotate-secret"),
+        below("disable"),
+        below("delete"),
+        revoke,
+        "/admin/logout/".into(),
     ]
 }
 
@@ -94,7 +132,10 @@ async fn bcp_csrf_every_route() {
             good.clone().with_header("sec-fetch-site", "same-site"),
             good.clone().without("csrfmiddlewaretoken"),
             good.clone().set("csrfmiddlewaretoken", "cheese"),
-            good.clone().without("csrfmiddlewaretoken").without_header("origin").without_header("sec-fetch-site"),
+            good.clone()
+                .without("csrfmiddlewaretoken")
+                .without_header("origin")
+                .without_header("sec-fetch-site"),
         ];
         for attempt in attempts {
             let answer = attempt.send().await;
@@ -158,7 +199,14 @@ async fn adv_91_admin_matrix() {
     let authorization = authorization.iter().find(|link| link.ends_with("/delete/")).unwrap().clone();
     let detail = format!("/o/applications/{}/", app.client_id);
     let below = |action: &str| format!("{detail}{action}/");
-    let objects = [detail.clone(), below("update"), below("rotate-secret"), below("disable"), below("delete"), below("enable")];
+    let objects = [
+        detail.clone(),
+        below("update"),
+        below("rotate-secret"),
+        below("disable"),
+        below("delete"),
+        below("enable"),
+    ];
     for path in &objects {
         let anonymous = nobody.get(path).await;
         assert!(matches!(anonymous.status, 302 | 303), "{path}: {anonymous:#?}");

@@ -29,8 +29,11 @@ async fn adv_27_verifier_checked() {
 async fn adv_27_short_verifier_whose_hash_matches() {
     let server = Server::sqlite().await;
     let (ada, app) = server.ada_and_app().await;
-    for (verifier, allowed) in [("a".repeat(42), false), ("a".repeat(43), true), ("a".repeat(128), true), ("a".repeat(129), false)] {
-        let code = ada.allow(&app.query().pkce().set("code_challenge", &challenge_of(&verifier))).await.code();
+    for (verifier, allowed) in
+        [("a".repeat(42), false), ("a".repeat(43), true), ("a".repeat(128), true), ("a".repeat(129), false)]
+    {
+        let code =
+            ada.allow(&app.query().pkce().set("code_challenge", &challenge_of(&verifier))).await.code();
         let answer = app.redeem(&code).set("code_verifier", &verifier).send().await;
         if allowed {
             answer.is(200);
@@ -65,10 +68,16 @@ async fn adv_28_pkce_downgrade() {
         }
         // (c) plain, also by leaving the method out; (d) not a challenge.
         let challenged = app.query().pkce();
-        for query in [challenged.clone().set("code_challenge_method", "plain"), challenged.clone().without("code_challenge_method")] {
+        for query in [
+            challenged.clone().set("code_challenge_method", "plain"),
+            challenged.clone().without("code_challenge_method"),
+        ] {
             let answer = ada.authorize(&query).await;
             expect_redirect(&answer, &query, "invalid_request");
-            assert_eq!(answer.sent("error_description").as_deref(), Some("Transform algorithm not supported."));
+            assert_eq!(
+                answer.sent("error_description").as_deref(),
+                Some("Transform algorithm not supported.")
+            );
         }
         for bad in [&CHALLENGE[..42], &format!("{CHALLENGE}a"), &CHALLENGE.replace('-', "+")] {
             let query = challenged.clone().set("code_challenge", bad);

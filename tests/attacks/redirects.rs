@@ -14,7 +14,13 @@ async fn refused_everywhere(browser: &Browser, app: &App, uris: &[&str]) {
     browser.allow(&app.query()).await.code();
 }
 
-async fn not_registrable(browser: &Browser, registration: &Registration, field: &str, uris: &[&str], text: &str) {
+async fn not_registrable(
+    browser: &Browser,
+    registration: &Registration,
+    field: &str,
+    uris: &[&str],
+    text: &str,
+) {
     for uri in uris {
         let (answer, _) = browser.try_register(&registration.clone().set(field, uri)).await;
         assert_eq!(answer.status, 200, "{uri:?} was registered: {answer:#?}");
@@ -137,7 +143,8 @@ async fn adv_04_loopback_lookalikes() {
     ada.allow(&localhost.query().set("redirect_uri", "http://localhost:49152/cb")).await.code();
     refused_everywhere(&ada, &localhost, &["http://127.0.0.1/cb"]).await;
 
-    let web = ada.register(&Registration::confidential().set("redirect_uris", "http://127.0.0.1:8000/cb")).await;
+    let web =
+        ada.register(&Registration::confidential().set("redirect_uris", "http://127.0.0.1:8000/cb")).await;
     refused_everywhere(&ada, &web, &["http://127.0.0.1:8001/cb", "http://127.0.0.1/cb"]).await;
 }
 
@@ -146,15 +153,22 @@ async fn adv_05_script_schemes() {
     let server = Server::sqlite().await;
     let ada = server.user("ada").await;
     let uris = [
-        "JaVaScRiPt:alert(1)", "javascript://app.example/%0aalert(1)", "data:text/html,x", "vbscript:x",
-        "file:///etc/passwd", "blob:https://app.example/x", "ftp://x/y", "about:blank",
+        "JaVaScRiPt:alert(1)",
+        "javascript://app.example/%0aalert(1)",
+        "data:text/html,x",
+        "vbscript:x",
+        "file:///etc/passwd",
+        "blob:https://app.example/x",
+        "ftp://x/y",
+        "about:blank",
     ];
     for registration in [Registration::confidential(), Registration::public()] {
         for field in ["redirect_uris", "post_logout_redirect_uris"] {
             not_registrable(&ada, &registration, field, &uris, "invalid_scheme").await;
         }
     }
-    let (answer, _) = ada.try_register(&Registration::confidential().set("redirect_uris", "com.example.app:/cb")).await;
+    let (answer, _) =
+        ada.try_register(&Registration::confidential().set("redirect_uris", "com.example.app:/cb")).await;
     answer.is(200).shows("invalid_scheme");
     let origins = Registration::confidential().set("allowed_origins", "javascript:alert(1)");
     assert_eq!(ada.try_register(&origins).await.0.status, 200);
@@ -174,7 +188,8 @@ async fn adv_06_response_parameter_pollution() {
     let polluted: Vec<_> = polluted.iter().map(String::as_str).collect();
     not_registrable(&ada, &Registration::confidential(), "redirect_uris", &polluted, "redirect uri").await;
 
-    for (name, value) in [("client_id", app.client_id.as_str()), ("redirect_uri", app.redirect_uri.as_str())] {
+    for (name, value) in [("client_id", app.client_id.as_str()), ("redirect_uri", app.redirect_uri.as_str())]
+    {
         expect_error_page(&ada.authorize(&app.query().add(name, value)).await, "invalid_request");
     }
     for name in ["scope", "response_type"] {
@@ -184,7 +199,8 @@ async fn adv_06_response_parameter_pollution() {
     let doubled = app.query().add("state", "other");
     expect_redirect(&ada.authorize(&doubled).await, &app.query().without("state"), "invalid_request");
 
-    let app = ada.register(&Registration::confidential().set("redirect_uris", "https://app.example/cb?a=1")).await;
+    let app =
+        ada.register(&Registration::confidential().set("redirect_uris", "https://app.example/cb?a=1")).await;
     let location = ada.allow(&app.query()).await.location();
     assert!(location.starts_with("https://app.example/cb?a=1&"), "{location}");
 }
@@ -197,29 +213,35 @@ async fn adv_07_uri_is_not_a_pattern() {
     let app = ada.register(&dotted).await;
     refused_everywhere(&ada, &app, &["https://fooaexample.com/cb"]).await;
     let patterns = ["https://*.example.com/cb", "https://a.example/*"];
-    not_registrable(&ada, &Registration::confidential(), "redirect_uris", &patterns, "wildcards not allowed").await;
+    not_registrable(&ada, &Registration::confidential(), "redirect_uris", &patterns, "wildcards not allowed")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn adv_08_query_params_fragment() {
     let server = Server::sqlite().await;
     let ada = server.user("ada").await;
-    let app = ada.register(&Registration::confidential().set("redirect_uris", "https://app.example/cb?a=1")).await;
+    let app =
+        ada.register(&Registration::confidential().set("redirect_uris", "https://app.example/cb?a=1")).await;
     let tails = ["", "?a=1&b=2", "?b=2&a=1", ";x?a=1", "?a=1#", "?a=1#f", "?a=1&", "?"];
     let uris: Vec<_> = tails.iter().map(|tail| format!("https://app.example/cb{tail}")).collect();
     refused_everywhere(&ada, &app, &uris.iter().map(String::as_str).collect::<Vec<_>>()).await;
     refused_everywhere(&ada, &app, &["https://u@app.example/cb?a=1"]).await;
     let fragments = ["https://app.example/cb#", "https://app.example/cb#f"];
-    not_registrable(&ada, &Registration::confidential(), "redirect_uris", &fragments, "fragment not allowed").await;
+    not_registrable(&ada, &Registration::confidential(), "redirect_uris", &fragments, "fragment not allowed")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn adv_09_case_flips() {
     let server = Server::sqlite().await;
     let ada = server.user("ada").await;
-    let app = ada.register(&Registration::confidential().set("redirect_uris", "https://app.example/cb?a=1")).await;
+    let app =
+        ada.register(&Registration::confidential().set("redirect_uris", "https://app.example/cb?a=1")).await;
     let uris = [
-        "https://app.example/CB?a=1", "https://app.example/cb?A=1", "HTTPS://APP.EXAMPLE/cb?a=1",
+        "https://app.example/CB?a=1",
+        "https://app.example/cb?A=1",
+        "HTTPS://APP.EXAMPLE/cb?a=1",
         "https://App.example/cb?a=1",
     ];
     refused_everywhere(&ada, &app, &uris).await;
@@ -231,23 +253,51 @@ async fn adv_10_loopback_other_parts() {
     let ada = server.user("ada").await;
     let app = ada.register(&Registration::public()).await;
     let uris = [
-        "http://127.0.0.1/other", "https://127.0.0.1/cb", "http://127.0.0.1/cb?x=1", "http://[::1]/cb",
-        "http://127.0.0.1/CB", "http://127.0.0.1:1234/", "http://127.0.0.2/cb",
+        "http://127.0.0.1/other",
+        "https://127.0.0.1/cb",
+        "http://127.0.0.1/cb?x=1",
+        "http://[::1]/cb",
+        "http://127.0.0.1/CB",
+        "http://127.0.0.1:1234/",
+        "http://127.0.0.2/cb",
     ];
     refused_everywhere(&ada, &app, &uris).await;
 }
 
 fn malformed_uris() -> Vec<String> {
     let seeds = [
-        "http://[::1", "http://%zz", "//x", "\0", "http://", "https://", "https:///", "http://a b/", "://x",
-        "https://[::g]/", "https://a:b/", "https://a:99999/", "https://%00/", "\u{202e}", "https://\u{e4}/", "?", "#",
-        "https:app.example", "https://.", "https://a..b/%",
+        "http://[::1",
+        "http://%zz",
+        "//x",
+        "\0",
+        "http://",
+        "https://",
+        "https:///",
+        "http://a b/",
+        "://x",
+        "https://[::g]/",
+        "https://a:b/",
+        "https://a:99999/",
+        "https://%00/",
+        "\u{202e}",
+        "https://\u{e4}/",
+        "?",
+        "#",
+        "https:app.example",
+        "https://.",
+        "https://a..b/%",
     ];
     let mut uris: Vec<_> = seeds.iter().map(|&seed| seed.to_owned()).collect();
     for (number, seed) in seeds.iter().enumerate() {
         uris.extend([
-            format!("{seed}\u{7f}{number}"), format!(" {seed}"), format!("{seed}{seed}"), format!("x{seed}"),
-            format!("{seed}\u{fffd}"), format!("%{seed}"), format!("{seed}\\"), format!("[{seed}]"),
+            format!("{seed}\u{7f}{number}"),
+            format!(" {seed}"),
+            format!("{seed}{seed}"),
+            format!("x{seed}"),
+            format!("{seed}\u{fffd}"),
+            format!("%{seed}"),
+            format!("{seed}\\"),
+            format!("[{seed}]"),
             format!("https://{seed}"),
         ]);
     }
@@ -288,13 +338,19 @@ async fn adv_11_malformed_uris() {
 async fn bcp_exact_redirect() {
     let server = Server::sqlite().await;
     let ada = server.user("ada").await;
-    let two = Registration::confidential().set("redirect_uris", "https://app.example/cb\nhttps://app.example/other");
+    let two = Registration::confidential()
+        .set("redirect_uris", "https://app.example/cb\nhttps://app.example/other");
     let app = ada.register(&two).await;
     for uri in ["https://app.example/cb", "https://app.example/other"] {
         let answer = ada.allow(&app.query().set("redirect_uri", uri)).await;
         assert!(answer.location().starts_with(&format!("{uri}?")), "{}", answer.location());
     }
-    refused_everywhere(&ada, &app, &["https://app.example/", "https://app.example/cb https://app.example/other"]).await;
+    refused_everywhere(
+        &ada,
+        &app,
+        &["https://app.example/", "https://app.example/cb https://app.example/other"],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,12 +378,21 @@ async fn bcp_no_open_redirector() {
     assert!(answer.location().starts_with("/admin/login/"), "{}", answer.location());
     expect_redirect(&ada.authorize(&bad_scope).await, &bad_scope, "invalid_scope");
     // The login page sends nobody away from this server.
-    for next in ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", "/%0d%0aSet-Cookie:x"] {
+    for next in [
+        "https://evil.example/",
+        "//evil.example/",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/%0d%0aSet-Cookie:x",
+    ] {
         let browser = server.browser();
         let form = browser.get("/admin/login/").await.is(200).form("/admin/login/");
         let form = form.set("username", "ada").set("password", crate::harness::PASSWORD).set("next", next);
         let location = browser.submit(&form).await.is(303).location();
-        assert!(location.starts_with('/') && !location.starts_with("//") && !location.contains('\\'), "{location}");
+        assert!(
+            location.starts_with('/') && !location.starts_with("//") && !location.contains('\\'),
+            "{location}"
+        );
         assert!(!location.contains("evil") || location.starts_with("/%"), "{location}");
     }
 }
@@ -353,12 +418,17 @@ async fn bcp_no_implicit() {
         let query = app.query().set("response_type", kind).set("nonce", "n");
         let answer = ada.authorize(&query).await;
         let error = answer.sent("error").unwrap();
-        let allowed = if kind == "token" { ["unsupported_response_type", "unauthorized_client"] } else { ["unsupported_response_type"; 2] };
+        let allowed = if kind == "token" {
+            ["unsupported_response_type", "unauthorized_client"]
+        } else {
+            ["unsupported_response_type"; 2]
+        };
         assert!(allowed.contains(&error.as_str()), "{kind}: {error}");
         expect_redirect(&answer, &query, &error);
     }
     for grant in ["implicit", "password", "openid-hybrid"] {
-        let (answer, _) = ada.try_register(&Registration::confidential().set("authorization_grant_type", grant)).await;
+        let (answer, _) =
+            ada.try_register(&Registration::confidential().set("authorization_grant_type", grant)).await;
         assert_eq!(answer.status, 200, "{grant} was registered");
     }
     ada.allow(&app.query()).await.code();

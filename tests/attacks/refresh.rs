@@ -220,7 +220,11 @@ async fn adv_36_expiry_without_jobs() {
             let fresh = server.user("ada").await;
             let tokens = fresh.tokens(&app).await;
             server.advance(after);
-            assert_eq!(app.refresh(&tokens.refresh).send().await.status == 200, alive, "a refresh token after {after} s");
+            assert_eq!(
+                app.refresh(&tokens.refresh).send().await.status == 200,
+                alive,
+                "a refresh token after {after} s"
+            );
         }
         for (after, alive) in [(DAY - 1, true), (DAY, false), (DAY + 1, false)] {
             let fresh = server.user("ada").await;
@@ -342,7 +346,10 @@ async fn v21_code_replay() {
         // A replay that is not otherwise valid revokes nothing (OAuth 2.1 §7.5.2).
         expect_basic_401(&app.with_secret("wrong").redeem(&code).send().await);
         expect_token_error(&other.redeem(&code).send().await, "invalid_grant");
-        expect_token_error(&app.redeem(&code).set("redirect_uri", "https://app.example/x").send().await, "invalid_grant");
+        expect_token_error(
+            &app.redeem(&code).set("redirect_uri", "https://app.example/x").send().await,
+            "invalid_grant",
+        );
         assert!(app.sees_active(&tokens.access).await);
         expect_token_error(&app.redeem(&code).send().await, "invalid_grant");
         expect_dead(&app.introspect(&tokens.access).send().await);
@@ -358,7 +365,10 @@ async fn v21_redirect_uri_at_token() {
     let (ada, app) = server.ada_and_app().await;
     let code = ada.code(&app).await;
     expect_token_error(&app.redeem(&code).without("redirect_uri").send().await, "invalid_request");
-    expect_token_error(&app.redeem(&code).set("redirect_uri", "https://app.example/CB").send().await, "invalid_grant");
+    expect_token_error(
+        &app.redeem(&code).set("redirect_uri", "https://app.example/CB").send().await,
+        "invalid_grant",
+    );
     app.redeem(&code).send().await.is(200);
 }
 

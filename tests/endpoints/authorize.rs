@@ -1,9 +1,7 @@
 //! Does the authorization endpoint answer as RFC 6749 §4.1 and RFC 9207 say?
 
-use crate::harness::{
-    Registration, Server, Setup, expect_error_page, expect_redirect, on_both_engines,
-};
 use crate::harness::server::{Engine, on_both_engines_with};
+use crate::harness::{Registration, Server, Setup, expect_error_page, expect_redirect, on_both_engines};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_comes_with_state_and_issuer_and_nothing_else() {
@@ -78,7 +76,11 @@ async fn other_errors_go_to_the_application() {
         (good.clone().set("response_type", ""), "invalid_request", "Missing response_type parameter."),
         (good.clone().set("response_type", "cheese"), "unsupported_response_type", ""),
         (good.clone().set("scope", "unheard_of"), "invalid_scope", ""),
-        (good.clone().pkce().set("code_challenge_method", "plain"), "invalid_request", "Transform algorithm not supported."),
+        (
+            good.clone().pkce().set("code_challenge_method", "plain"),
+            "invalid_request",
+            "Transform algorithm not supported.",
+        ),
         (good.clone().add("resource", "not a uri"), "invalid_target", ""),
         (good.clone().set("response_mode", "fragment"), "invalid_request", ""),
     ] {
@@ -100,7 +102,8 @@ async fn an_omitted_redirect_uri_is_the_only_registered_one() {
     let answer = app.redeem(&landing.code()).without("redirect_uri").send().await;
     answer.is(200);
 
-    let two = Registration::confidential().set("redirect_uris", "https://app.example/cb https://app.example/other");
+    let two =
+        Registration::confidential().set("redirect_uris", "https://app.example/cb https://app.example/other");
     let app = ada.register(&two).await;
     expect_error_page(&ada.authorize(&app.query().without("redirect_uri")).await, "invalid_request");
 }
@@ -180,7 +183,11 @@ async fn unknown_parameters_are_ignored_and_both_paths_answer() {
     let query = app.query().set("utm_source", "letter").set("claims", "");
     ada.allow(&query).await.code();
     let answer = ada.request("GET", "/o/authorize").pairs(&app.query().0).send().await;
-    assert_eq!(answer.is(302).sent("state").as_deref(), Some("af0ifjsldkj"), "nothing redirects to the other path");
+    assert_eq!(
+        answer.is(302).sent("state").as_deref(),
+        Some("af0ifjsldkj"),
+        "nothing redirects to the other path"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -42,7 +42,9 @@ async fn anything_else_is_inactive_and_no_more_is_said() {
     let server = Server::sqlite().await;
     let (ada, app) = server.ada_and_app().await;
     let tokens = ada.tokens(&app).await;
-    for dead in ["cheese", "cha_", "ä", &tokens.access[..tokens.access.len() - 1], &format!("{} ", tokens.access)] {
+    for dead in
+        ["cheese", "cha_", "ä", &tokens.access[..tokens.access.len() - 1], &format!("{} ", tokens.access)]
+    {
         expect_dead(&app.introspect(dead).send().await);
     }
     assert!(app.sees_active(&tokens.access).await);

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Server, Setup};
 use crate::harness::server::Engine;
+use crate::harness::{Server, Setup};
 
 const PLACES: [&str; 3] = [
     "/.well-known/oauth-authorization-server",
@@ -48,13 +48,23 @@ async fn it_names_what_works() {
     assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
     assert_eq!(document["authorization_response_iss_parameter_supported"], json!(true));
     let methods = |member: &str| {
-        let mut names: Vec<_> = document[member].as_array().unwrap().iter().map(|m| m.as_str().unwrap()).collect();
+        let mut names: Vec<_> =
+            document[member].as_array().unwrap().iter().map(|m| m.as_str().unwrap()).collect();
         names.sort_unstable();
         names
     };
-    assert_eq!(methods("token_endpoint_auth_methods_supported"), ["client_secret_basic", "client_secret_post", "none"]);
-    assert_eq!(methods("revocation_endpoint_auth_methods_supported"), ["client_secret_basic", "client_secret_post", "none"]);
-    assert_eq!(methods("introspection_endpoint_auth_methods_supported"), ["client_secret_basic", "client_secret_post"]);
+    assert_eq!(
+        methods("token_endpoint_auth_methods_supported"),
+        ["client_secret_basic", "client_secret_post", "none"]
+    );
+    assert_eq!(
+        methods("revocation_endpoint_auth_methods_supported"),
+        ["client_secret_basic", "client_secret_post", "none"]
+    );
+    assert_eq!(
+        methods("introspection_endpoint_auth_methods_supported"),
+        ["client_secret_basic", "client_secret_post"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,9 +72,15 @@ async fn what_is_not_built_is_left_out() {
     let server = Server::sqlite().await;
     let document = server.get(PLACES[0]).await.json();
     for absent in [
-        "jwks_uri", "userinfo_endpoint", "registration_endpoint", "device_authorization_endpoint",
-        "pushed_authorization_request_endpoint", "id_token_signing_alg_values_supported", "end_session_endpoint",
-        "dpop_signing_alg_values_supported", "tls_client_certificate_bound_access_tokens",
+        "jwks_uri",
+        "userinfo_endpoint",
+        "registration_endpoint",
+        "device_authorization_endpoint",
+        "pushed_authorization_request_endpoint",
+        "id_token_signing_alg_values_supported",
+        "end_session_endpoint",
+        "dpop_signing_alg_values_supported",
+        "tls_client_certificate_bound_access_tokens",
     ] {
         assert!(document.get(absent).is_none(), "{absent}");
     }
@@ -77,8 +93,12 @@ async fn what_is_not_built_is_left_out() {
 async fn unknown_documents_are_404() {
     let server = Server::sqlite().await;
     for path in [
-        "/.well-known/openid-configuration", "/o/.well-known/openid-configuration", "/.well-known/cheese",
-        "/o/.well-known/jwks.json", "/o/userinfo/", "/o/register/",
+        "/.well-known/openid-configuration",
+        "/o/.well-known/openid-configuration",
+        "/.well-known/cheese",
+        "/o/.well-known/jwks.json",
+        "/o/userinfo/",
+        "/o/register/",
     ] {
         server.get(path).await.is(404);
     }
@@ -113,7 +133,8 @@ async fn the_protected_resource_describes_itself() {
 async fn preflights_are_answered_where_scripts_may_ask() {
     let server = Server::sqlite().await;
     let preflight = server.request("OPTIONS", PLACES[0]);
-    let answer = preflight.header("origin", "https://spa.example").header("access-control-request-method", "GET");
+    let answer =
+        preflight.header("origin", "https://spa.example").header("access-control-request-method", "GET");
     let answer = answer.send().await;
     assert!(answer.status < 300, "{answer:#?}");
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));

@@ -12,7 +12,10 @@ async fn it_says_who_you_are_to_it() {
         let said = answer.json();
         assert_eq!(said["client_id"], app.client_id.as_str());
         assert_eq!(said["scope"], "read write");
-        assert!(said["exp"].is_i64() || said["expires_at"].is_string() || said["expires_in"].is_i64(), "{said}");
+        assert!(
+            said["exp"].is_i64() || said["expires_at"].is_string() || said["expires_in"].is_i64(),
+            "{said}"
+        );
         assert!(answer.body.contains("ada"), "{said}");
     })
     .await;
@@ -26,7 +29,10 @@ async fn without_a_token_it_says_where_to_get_one() {
         let challenge = answer.header("www-authenticate").unwrap();
         let metadata = format!("resource_metadata=\"{}/.well-known/oauth-protected-resource", server.base);
         assert!(challenge.starts_with("Bearer ") && challenge.contains(&metadata), "{challenge}");
-        assert!(!challenge.contains("error="), "RFC 6750 §3.1: no error code without credentials: {challenge}");
+        assert!(
+            !challenge.contains("error="),
+            "RFC 6750 §3.1: no error code without credentials: {challenge}"
+        );
         assert_eq!(answer.headers.get_all("www-authenticate").iter().count(), 1);
     }
 }
@@ -54,7 +60,10 @@ async fn a_token_without_the_scope_is_refused_by_name() {
     let write = app.client_credentials().set("scope", "write").send().await.text("access_token");
     let answer = server.resource(&write).await.is(403);
     let challenge = answer.header("www-authenticate").unwrap();
-    assert!(challenge.contains("error=\"insufficient_scope\"") && challenge.contains("scope=\"read\""), "{challenge}");
+    assert!(
+        challenge.contains("error=\"insufficient_scope\"") && challenge.contains("scope=\"read\""),
+        "{challenge}"
+    );
     let read = app.client_credentials().set("scope", "read").send().await.text("access_token");
     server.resource(&read).await.is(200);
 }

@@ -1,7 +1,8 @@
 //! What does a revocation end, and what does it answer? (RFC 7009 §2)
 
 use crate::harness::{
-    Registration, Server, expect_basic_401, expect_bearer_401, expect_dead, expect_token_error, on_both_engines,
+    Registration, Server, expect_basic_401, expect_bearer_401, expect_dead, expect_token_error,
+    on_both_engines,
 };
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,6 @@
 //! Does the token endpoint speak RFC 6749 §5, whatever it is sent?
 
-use crate::harness::{
-    Registration, Server, expect_basic_401, expect_token_error, on_both_engines,
-};
+use crate::harness::{Registration, Server, expect_basic_401, expect_token_error, on_both_engines};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_has_the_tutorials_members_and_is_never_stored() {
@@ -33,7 +31,10 @@ async fn errors_have_the_code_the_rfc_gives_them() {
     expect_token_error(&good.clone().set("grant_type", "cheese").send().await, "unsupported_grant_type");
     expect_token_error(&good.clone().set("grant_type", "password").send().await, "unsupported_grant_type");
     expect_token_error(&good.clone().set("scope", "cheese").send().await, "invalid_scope");
-    expect_token_error(&good.clone().set("grant_type", "authorization_code").send().await, "unauthorized_client");
+    expect_token_error(
+        &good.clone().set("grant_type", "authorization_code").send().await,
+        "unauthorized_client",
+    );
     expect_basic_401(&good.clone().set("client_secret", "wrong").send().await);
     expect_basic_401(&good.clone().set("client_id", "nobody").send().await);
     expect_basic_401(&good.clone().without("client_id").without("client_secret").send().await);
@@ -48,7 +49,8 @@ async fn secrets_come_by_header_or_by_body() {
         app.client_credentials().send().await.is(200);
         app.client_credentials().basic(&app.client_id, &app.secret).send().await.is(200);
         // An equal client_id beside Basic is fine (clients.md 1.3).
-        let beside = app.client_credentials().basic(&app.client_id, &app.secret).set("client_id", &app.client_id);
+        let beside =
+            app.client_credentials().basic(&app.client_id, &app.secret).set("client_id", &app.client_id);
         beside.send().await.is(200);
         expect_basic_401(&app.client_credentials().basic(&app.client_id, "wrong").send().await);
     })

@@ -52,7 +52,10 @@ async fn missing_parameters_are_named() {
     expect_token_error(&answer, "invalid_request");
     assert_eq!(answer.text("error_description"), "Missing code parameter.");
     expect_token_error(&app.redeem(&code).without("redirect_uri").send().await, "invalid_request");
-    expect_token_error(&app.redeem(&code).set("redirect_uri", "https://app.example/c").send().await, "invalid_grant");
+    expect_token_error(
+        &app.redeem(&code).set("redirect_uri", "https://app.example/c").send().await,
+        "invalid_grant",
+    );
     expect_token_error(&app.redeem("cheese").send().await, "invalid_grant");
     app.redeem(&code).send().await.is(200);
 }

@@ -19,10 +19,19 @@ async fn the_form_arrives_with_a_fresh_id_and_secret() {
         assert_ne!(value, two.value(field));
     }
     let names = [
-        "name", "client_id", "client_secret", "hash_client_secret", "client_type", "authorization_grant_type",
-        "redirect_uris", "post_logout_redirect_uris", "allowed_origins", "algorithm",
+        "name",
+        "client_id",
+        "client_secret",
+        "hash_client_secret",
+        "client_type",
+        "authorization_grant_type",
+        "redirect_uris",
+        "post_logout_redirect_uris",
+        "allowed_origins",
+        "algorithm",
     ];
-    let places: Vec<_> = names.iter().map(|name| one.fields.iter().position(|(field, _)| field == name).unwrap()).collect();
+    let places: Vec<_> =
+        names.iter().map(|name| one.fields.iter().position(|(field, _)| field == name).unwrap()).collect();
     assert!(places.is_sorted(), "{:?}", one.fields);
 }
 
@@ -30,7 +39,11 @@ async fn the_form_arrives_with_a_fresh_id_and_secret() {
 async fn a_saved_secret_is_never_shown_again() {
     on_both_engines(async |server| {
         let (ada, app) = server.ada_and_app().await;
-        for path in ["/o/applications/".to_owned(), format!("/o/applications/{}/", app.client_id), format!("/o/applications/{}/update/", app.client_id)] {
+        for path in [
+            "/o/applications/".to_owned(),
+            format!("/o/applications/{}/", app.client_id),
+            format!("/o/applications/{}/update/", app.client_id),
+        ] {
             let page = ada.get(&path).await.is(200);
             assert!(!page.body.contains(&app.secret) && !page.body.contains("$argon2"), "{path}");
         }
@@ -45,9 +58,18 @@ async fn what_is_wrong_is_said_at_the_field_and_nothing_typed_is_lost() {
     let ada = server.user("ada").await;
     let good = Registration::confidential();
     for (registration, text) in [
-        (good.clone().set("redirect_uris", ""), "redirect_uris cannot be empty with grant_type authorization-code"),
-        (good.clone().set("redirect_uris", "ftp://x/y"), "redirect uri URI Validation error. invalid_scheme: ftp://x/y"),
-        (good.clone().set("redirect_uris", "https://a/b#f"), "redirect uri URI validation error. fragment not allowed: https://a/b#f"),
+        (
+            good.clone().set("redirect_uris", ""),
+            "redirect_uris cannot be empty with grant_type authorization-code",
+        ),
+        (
+            good.clone().set("redirect_uris", "ftp://x/y"),
+            "redirect uri URI Validation error. invalid_scheme: ftp://x/y",
+        ),
+        (
+            good.clone().set("redirect_uris", "https://a/b#f"),
+            "redirect uri URI validation error. fragment not allowed: https://a/b#f",
+        ),
     ] {
         let (answer, form) = ada.try_register(&registration).await;
         let answer = answer.is(200).shows(text).shows("Nothing was saved.");
@@ -85,7 +107,12 @@ async fn an_unedited_secret_is_proved_by_a_seal_the_browser_cannot_make() {
     let form = ada.get(REGISTER).await.is(200).form(REGISTER);
     let form = form.set("client_type", "confidential").set("authorization_grant_type", "client-credentials");
     // Edited, with the seal of the prefilled one; and without any seal: both work as chosen secrets.
-    for form in [form.clone().set("client_secret", "a secret of my own choosing"), form.without("initial").set("client_id", "other-one").set("client_secret", "another secret of my own")] {
+    for form in [
+        form.clone().set("client_secret", "a secret of my own choosing"),
+        form.without("initial")
+            .set("client_id", "other-one")
+            .set("client_secret", "another secret of my own"),
+    ] {
         ada.submit(&form).await.is(303);
         let app = App {
             client: server.client.clone(),
@@ -108,7 +135,8 @@ async fn a_rotated_secret_is_shown_once_and_the_old_one_is_dead() {
         let page = if answer.status == 303 { ada.follow(&answer).await } else { answer };
         let page = page.is(200).shows("The new client secret");
         assert!(page.header("cache-control").unwrap().contains("no-store"));
-        let secret = page.body.split("id=\"client_secret\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
+        let secret =
+            page.body.split("id=\"client_secret\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
         assert_eq!(secret.len(), 128);
         expect_basic_401(&app.refresh(&tokens.refresh).send().await);
         let renewed = app.with_secret(&secret);

@@ -41,7 +41,8 @@ async fn admin_leads_to_the_pages_one_may_see() {
 async fn the_stylesheet_is_our_own() {
     let server = Server::sqlite().await;
     let page = server.get("/").await.is(200);
-    let href = page.body.split("rel=\"stylesheet\" href=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let href =
+        page.body.split("rel=\"stylesheet\" href=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let style = server.get(&href).await.is(200);
     assert!(style.header("content-type").unwrap().starts_with("text/css"));
     assert!(style.body.contains("prefers-color-scheme: dark"));

@@ -37,7 +37,9 @@ async fn an_incomplete_form_comes_back() {
 async fn it_leads_back_to_the_page_that_asked() {
     let server = Server::sqlite().await;
     let browser = server.browser();
-    for path in ["/o/applications/", "/o/applications/register/", "/o/authorized_tokens/", "/admin/password_change/"] {
+    for path in
+        ["/o/applications/", "/o/applications/register/", "/o/authorized_tokens/", "/admin/password_change/"]
+    {
         let sent = browser.get(path).await;
         assert_eq!(sent.location(), format!("/admin/login/?next={path}"));
     }
@@ -62,7 +64,8 @@ async fn a_form_that_was_open_for_too_long_is_asked_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_has_other_addresses_too() {
     let server = Server::sqlite().await;
-    for path in ["/admin/login/", "/admin/login", "/login", "/login/", "/accounts/login/", "/accounts/login"] {
+    for path in ["/admin/login/", "/admin/login", "/login", "/login/", "/accounts/login/", "/accounts/login"]
+    {
         server.get(path).await.is(200).shows("Log in");
     }
 }

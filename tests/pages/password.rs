@@ -1,6 +1,6 @@
 //! Can a person change their own password, and is what is wrong said at its field?
 
-use crate::harness::{PASSWORD, on_both_engines, Server};
+use crate::harness::{PASSWORD, Server, on_both_engines};
 
 const PATH: &str = "/admin/password_change/";
 const NEW: &str = "an entirely different phrase";
@@ -24,8 +24,17 @@ async fn what_is_wrong_is_said_at_the_field() {
     let ada = server.user("ada").await;
     let form = ada.get(PATH).await.is(200).form(PATH).set("old_password", PASSWORD);
     for (form, field) in [
-        (form.clone().set("old_password", "a wrong password").set("new_password1", NEW).set("new_password2", NEW), "old_password"),
-        (form.clone().set("new_password1", NEW).set("new_password2", "something else again"), "new_password2"),
+        (
+            form.clone()
+                .set("old_password", "a wrong password")
+                .set("new_password1", NEW)
+                .set("new_password2", NEW),
+            "old_password",
+        ),
+        (
+            form.clone().set("new_password1", NEW).set("new_password2", "something else again"),
+            "new_password2",
+        ),
         (form.clone().set("new_password1", "short").set("new_password2", "short"), "new_password1"),
     ] {
         let answer = ada.submit(&form).await.is(200).shows("Nothing was saved.");

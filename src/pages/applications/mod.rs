@@ -146,9 +146,16 @@ impl Done {
         }
     }
 
-    /// To the application's page.
+    /// To the application's page. After registering the address is exactly that page's: scripts that
+    /// drove the tutorial's system read the id from it.
     fn at(self, client_id: &str) -> Result<Response, PageError> {
-        see_other(&format!("{}?done={}", paths::application(client_id), self.name()))
+        let page = paths::application(client_id);
+        match self {
+            Self::Registered => see_other(&page),
+            Self::Saved | Self::Disabled | Self::Enabled | Self::Deleted => {
+                see_other(&format!("{page}?done={}", self.name()))
+            }
+        }
     }
 
     /// The notice that the address asks for.
