@@ -252,11 +252,11 @@ async fn journal(engine: &'static str, node: &Node, kind: Kind, tasks: usize) ->
 }
 
 pub async fn futures_in_order<T, F: Future<Output = T>>(count: usize, make: impl Fn(usize) -> F) -> Vec<T> {
-    let mut made = Vec::with_capacity(count);
+    let mut results = Vec::with_capacity(count);
     for number in 0..count {
-        made.push(make(number).await);
+        results.push(make(number).await);
     }
-    made
+    results
 }
 
 /// Runs an operation on so many tasks for a while: operations a second, CPU microseconds each.

@@ -35,20 +35,20 @@ fn rust_files(directory: &str) -> Vec<PathBuf> {
 fn routes() -> BTreeSet<String> {
     let router = read("src/router.rs");
     let well_known = |name: &str| format!("/.well-known/{name}");
-    let mut routes = BTreeSet::new();
+    let mut paths_served = BTreeSet::new();
     for call in router.split(".at(").skip(1) {
         let argument = call.split([',', ')']).next().unwrap().trim();
         match argument {
-            "paths::HOME" => routes.insert(paths::HOME.to_owned()),
-            "paths::LOGIN" => routes.insert(paths::LOGIN.to_owned()),
-            "paths::LOGOUT" => routes.insert(paths::LOGOUT.to_owned()),
-            "paths::PASSWORD_CHANGE" => routes.insert(paths::PASSWORD_CHANGE.to_owned()),
-            "paths::APPLICATIONS" => routes.insert(paths::APPLICATIONS.to_owned()),
-            "paths::REGISTER" => routes.insert(paths::REGISTER.to_owned()),
-            "paths::AUTHORIZE" => routes.insert(paths::AUTHORIZE.to_owned()),
-            "paths::AUTHORIZATIONS" => routes.insert(paths::AUTHORIZATIONS.to_owned()),
-            "paths::STYLE" => routes.insert(paths::STYLE.to_owned()),
-            literal if literal.starts_with('"') => routes.insert(literal.trim_matches('"').to_owned()),
+            "paths::HOME" => paths_served.insert(paths::HOME.to_owned()),
+            "paths::LOGIN" => paths_served.insert(paths::LOGIN.to_owned()),
+            "paths::LOGOUT" => paths_served.insert(paths::LOGOUT.to_owned()),
+            "paths::PASSWORD_CHANGE" => paths_served.insert(paths::PASSWORD_CHANGE.to_owned()),
+            "paths::APPLICATIONS" => paths_served.insert(paths::APPLICATIONS.to_owned()),
+            "paths::REGISTER" => paths_served.insert(paths::REGISTER.to_owned()),
+            "paths::AUTHORIZE" => paths_served.insert(paths::AUTHORIZE.to_owned()),
+            "paths::AUTHORIZATIONS" => paths_served.insert(paths::AUTHORIZATIONS.to_owned()),
+            "paths::STYLE" => paths_served.insert(paths::STYLE.to_owned()),
+            literal if literal.starts_with('"') => paths_served.insert(literal.trim_matches('"').to_owned()),
             formatted if formatted.starts_with("&format!(") => true,
             _ => continue,
         };
@@ -57,10 +57,10 @@ fn routes() -> BTreeSet<String> {
         for document in
             ["oauth-authorization-server", "oauth-protected-resource", "oauth-protected-resource/resource"]
         {
-            routes.insert(format!("{prefix}{}", well_known(document)));
+            paths_served.insert(format!("{prefix}{}", well_known(document)));
         }
     }
-    routes
+    paths_served
 }
 
 #[test]

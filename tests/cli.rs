@@ -1,6 +1,7 @@
 //! Does every command do what its help says, and fail with a reason and an exit code otherwise?
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::prepared;
 use crate::harness::{App, Cli, Directory, PASSWORD, Registration, Server, on_both_engines};
@@ -245,7 +246,6 @@ fn the_doctor_names_what_is_unsafe() {
     let (directory, cli) = installation();
     let said = cli.run(&["doctor", "--json"]).json();
     assert!(said["findings"].is_array(), "{said}");
-    use std::os::unix::fs::PermissionsExt;
     let secret = directory.path().join("root.secret");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
     cli.run(&["doctor"]).failed_about("root.secret");

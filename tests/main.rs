@@ -22,5 +22,6 @@ mod grants;
 mod harness;
 mod journal;
 mod pages;
+mod restart;
 mod secrets;
 mod tutorial;

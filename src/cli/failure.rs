@@ -111,7 +111,11 @@ impl Failure {
             CommandError::Refused(ApplicationError::Unknown | ApplicationError::Deleted) => {
                 Self::UnknownApplication(client_id.to_owned())
             }
-            other => Self::Application(other),
+            other @ (CommandError::Refused(_)
+            | CommandError::Claimed(_)
+            | CommandError::Busy
+            | CommandError::Unavailable(_)
+            | CommandError::Damaged(_)) => Self::Application(other),
         }
     }
 
@@ -203,7 +207,13 @@ fn database_advice(error: &EngineError, config: &Config) -> String {
 }
 
 fn listed(errors: &FormErrors) -> String {
-    errors.iter().map(|error| format!("\n - {}: {}", error.field, error.message)).collect()
+    errors.iter().fold(String::new(), |mut list, error| {
+        list.push_str("\n - ");
+        list.push_str(error.field);
+        list.push_str(": ");
+        list.push_str(&error.message);
+        list
+    })
 }
 
 fn start_advice(error: &StartError, config: &Config) -> String {

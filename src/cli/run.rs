@@ -137,11 +137,8 @@ fn carry_out(context: &Context, command: Command) -> Result<(), Failure> {
 
 /// Only the server tells what it does at every step; of other commands people read the result.
 fn start_log(config: &Config, command: &Command, console: Console) {
-    let filter = match command {
-        Command::Serve => config.log.filter.as_str(),
-        _ if config.log.filter == "info" => "warn",
-        _ => config.log.filter.as_str(),
-    };
+    let serves = matches!(command, Command::Serve);
+    let filter = if !serves && config.log.filter == "info" { "warn" } else { config.log.filter.as_str() };
     // The filter was checked with the configuration.
     let filter = EnvFilter::builder().parse(filter).unwrap_or_default();
     let subscriber = tracing_subscriber::fmt()

@@ -122,13 +122,13 @@ async fn adv_15_session_fixation() {
         assert_ne!(invented.cookie("chancery").as_deref(), Some("chs_invented"));
 
         // A cookie somebody got anonymously and planted.
-        let planter = server.browser();
-        planter.get("/admin/login/").await;
-        let planted = planter.cookies();
+        let attacker = server.browser();
+        attacker.get("/admin/login/").await;
+        let planted = attacker.cookies();
         let victim = server.browser();
         victim.set_cookie(&format!("{planted}; Path=/"));
         victim.login("ada").await;
-        assert!(!planter.is_logged_in().await, "the planted cookie became a session");
+        assert!(!attacker.is_logged_in().await, "the planted cookie became a session");
 
         // Logging in again: a new id, and the old one is dead.
         let old = victim.cookie("chancery").unwrap();

@@ -1,6 +1,8 @@
 //! Can a code be sent elsewhere? Redirect URIs, their comparison and their registration.
 //! RFC 9700 §2.1, §4.1, §4.11; RFC 8252 §7.
 
+use std::fmt::Write;
+
 use crate::harness::{
     App, Browser, Query, Registration, Server, expect_error_page, expect_redirect, expect_token_error,
 };
@@ -85,7 +87,7 @@ async fn all_refused(browser: &Browser, app: &App, edits: &[Vec<u8>]) {
             let request = browser.request("GET", "/o/authorize/");
             let mut url = String::from("?");
             for (name, value) in &query.0 {
-                url.push_str(&format!("{name}={value}&"));
+                write!(url, "{name}={value}&").unwrap();
             }
             let request = request.at(&format!("{url}redirect_uri={}", percent_encoded(edit)));
             tokio::spawn(request.send())

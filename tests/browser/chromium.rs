@@ -15,7 +15,7 @@ use crate::harness::{Directory, PASSWORD, environment};
 pub struct Chromium {
     pub client: Client,
     driver: Child,
-    _profile: Directory,
+    profile: Directory,
 }
 
 impl Chromium {
@@ -45,7 +45,7 @@ impl Chromium {
             "goog:loggingPrefs": { "browser": "ALL" },
         });
         let client = connect(port, &capabilities).await;
-        Self { client, driver, _profile: profile }
+        Self { client, driver, profile }
     }
 
     pub async fn go(&self, url: &str) {
@@ -105,7 +105,7 @@ impl Chromium {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        let script = format!("pkill -9 -f -- '{}'", self._profile.text());
+        let script = format!("pkill -9 -f -- '{}'", self.profile.text());
         let _ = Command::new("sh").args(["-c", &script]).status();
         let _ = self.driver.kill();
         let _ = self.driver.wait();

@@ -102,7 +102,8 @@ impl Ledger {
                 );
             }
         }
-        for token in self.doubtful.lock().unwrap().iter() {
+        let doubtful = self.doubtful.lock().unwrap().clone();
+        for token in &doubtful {
             let (status, body) = post(app, "/o/introspect/", &[("token", token)]).await.unwrap();
             assert!(status == 200 && body["active"].is_boolean(), "whole either way: {status} {body}");
         }

@@ -51,7 +51,7 @@ impl Form {
                 ("select", Some(name)) => select = Some((name, None)),
                 ("option", _) => read_option(&mut select, &tag),
                 ("/select", _) => {
-                    form.fields.extend(select.take().map(|(name, value)| (name, value.unwrap_or_default())))
+                    form.fields.extend(select.take().map(|(name, value)| (name, value.unwrap_or_default())));
                 }
                 ("button", name) => form.read_button(name, &tag),
                 _ => {}

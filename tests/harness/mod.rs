@@ -31,5 +31,5 @@ pub use expect::{
 };
 pub use prepared::PASSWORD;
 pub use process::Process;
-pub use request::{Answer, Request};
+pub use request::Request;
 pub use server::{Engine, Server, Setup, on_both_engines};

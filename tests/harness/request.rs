@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
-use url::{Url, form_urlencoded};
+use url::form_urlencoded;
 
 use super::form::{Form, text_of};
 
@@ -82,15 +82,6 @@ impl Request {
     pub fn body(mut self, content_type: &str, bytes: impl Into<Vec<u8>>) -> Self {
         self.body = Some((content_type.to_owned(), bytes.into()));
         self
-    }
-
-    pub fn method(mut self, method: &str) -> Self {
-        self.method = method.parse().unwrap();
-        self
-    }
-
-    pub fn url(&self) -> &str {
-        &self.url
     }
 
     /// With something after the path, such as a query.
@@ -232,9 +223,4 @@ impl Answer {
         let (_, reference) = text.rsplit_once("Reference ").unwrap_or_else(|| panic!("no reference: {text}"));
         reference.split_whitespace().next().unwrap().to_owned()
     }
-}
-
-/// A URL with its query parameters.
-pub fn with_query(base: &str, pairs: &[(String, String)]) -> Url {
-    Url::parse_with_params(base, pairs).unwrap()
 }

@@ -154,10 +154,6 @@ impl Server {
             Some(start(&self.setup, &self.directory, self.database.as_ref(), &listen, &self.clock).await);
     }
 
-    pub async fn stop(&mut self) {
-        self.running.take().unwrap().stop().await;
-    }
-
     pub fn advance(&self, seconds: i64) {
         self.clock.advance(TimeDelta::seconds(seconds));
     }

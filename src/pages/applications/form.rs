@@ -1,6 +1,7 @@
 //! How do the fields of the form become a registration to be read, and come back with what is wrong?
 
 use aggregates::application::ApplicationSettings;
+use aggregates::values::{RedirectUri, Resource};
 
 use crate::config::Scope;
 use crate::extract::form_pairs::{FormError, Pairs};
@@ -98,8 +99,8 @@ pub(super) fn of_settings(
         client_id: client_id.to_owned(),
         client_type: settings.client_type.as_str().to_owned(),
         authorization_grant_type: grant_choice(&settings.grant_types).to_owned(),
-        redirect_uris: lines(settings.redirect_uris.iter().map(|uri| uri.as_str())),
-        post_logout_redirect_uris: lines(settings.post_logout_redirect_uris.iter().map(|uri| uri.as_str())),
+        redirect_uris: lines(settings.redirect_uris.iter().map(RedirectUri::as_str)),
+        post_logout_redirect_uris: lines(settings.post_logout_redirect_uris.iter().map(RedirectUri::as_str)),
         allowed_origins: lines(settings.allowed_origins.iter().map(String::as_str)),
         algorithm: settings.id_token_algorithm.clone().unwrap_or_default(),
         scopes: choices(&allowed, catalogue),
@@ -111,7 +112,7 @@ pub(super) fn of_settings(
             .access_token_lifetime
             .map(|seconds| seconds.to_string())
             .unwrap_or_default(),
-        resources: lines(settings.resources.iter().map(|resource| resource.as_str())),
+        resources: lines(settings.resources.iter().map(Resource::as_str)),
         introspect_everything: settings.introspect_any,
         application_type: application_type_choice(settings.application_type).to_owned(),
         ..ApplicationForm::default()

@@ -99,7 +99,11 @@ async fn execute(
 fn trouble(error: CommandError<ApplicationError>) -> PageError {
     match error {
         CommandError::Refused(ApplicationError::Unknown | ApplicationError::Deleted) => PageError::NotFound,
-        other => PageError::of_command(other),
+        other @ (CommandError::Refused(_)
+        | CommandError::Claimed(_)
+        | CommandError::Busy
+        | CommandError::Unavailable(_)
+        | CommandError::Damaged(_)) => PageError::of_command(other),
     }
 }
 

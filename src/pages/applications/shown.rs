@@ -1,7 +1,7 @@
 //! How is an application shown: in the list, on its page, and before something dies?
 
 use aggregates::application::{ApplicationType, Provenance};
-use aggregates::values::{GrantType, Scope};
+use aggregates::values::{GrantType, RedirectUri, Resource, Scope};
 use chrono::{DateTime, Utc};
 use projections::applications::Application;
 use projections::authorizations::count_authorizations_of_client;
@@ -68,11 +68,11 @@ pub(super) async fn detail(
         row: row(state, application, radius.live_tokens).await?,
         registered_by: provenance(application.provenance).to_owned(),
         application_type: application_type_choice(settings.application_type).to_owned(),
-        redirect_uris: texts(settings.redirect_uris.iter().map(|uri| uri.as_str())),
-        post_logout_redirect_uris: texts(settings.post_logout_redirect_uris.iter().map(|uri| uri.as_str())),
+        redirect_uris: texts(settings.redirect_uris.iter().map(RedirectUri::as_str)),
+        post_logout_redirect_uris: texts(settings.post_logout_redirect_uris.iter().map(RedirectUri::as_str)),
         allowed_origins: settings.allowed_origins.clone(),
         scopes: scopes(state, settings.scope.as_ref()),
-        resources: texts(settings.resources.iter().map(|resource| resource.as_str())),
+        resources: texts(settings.resources.iter().map(Resource::as_str)),
         remarks: remarks(application),
         access_token_lifetime: settings
             .access_token_lifetime
