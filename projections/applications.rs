@@ -30,6 +30,7 @@ pub static TABLE: Table = Table {
         text("provenance"),
         int("disabled"),
         int("deleted"),
+        int("grants_valid_from"),
         int("registered_at"),
         int("updated_at"),
     ],
@@ -57,6 +58,8 @@ pub struct Application {
     pub disabled: bool,
     /// Whether it is gone for good.
     pub deleted: bool,
+    /// What was granted to it before is dead: it was disabled, and enabled again then.
+    pub grants_valid_from: Option<DateTime<Utc>>,
     /// When it was registered.
     pub registered_at: DateTime<Utc>,
     /// When it was last changed.
@@ -78,6 +81,7 @@ impl Application {
             provenance: cells.named()?,
             disabled: cells.truth()?,
             deleted: cells.truth()?,
+            grants_valid_from: cells.optional_time()?,
             registered_at: cells.time()?,
             updated_at: cells.time()?,
         })
@@ -87,6 +91,12 @@ impl Application {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         !self.disabled && !self.deleted
+    }
+
+    /// Whether what was granted to it at this instant may still be used.
+    #[must_use]
+    pub fn admits_grant_of(&self, granted_at: DateTime<Utc>) -> bool {
+        self.is_usable() && self.grants_valid_from.is_none_or(|from| granted_at > from)
     }
 }
 
@@ -166,6 +176,7 @@ fn application(client_id: &str, event: &ApplicationEvent) -> RowOp {
                     name(provenance),
                     false.into(),
                     false.into(),
+                    Value::Null,
                     (*at).into(),
                     (*at).into(),
                 ],
@@ -180,7 +191,8 @@ fn application(client_id: &str, event: &ApplicationEvent) -> RowOp {
             update(client_id, *at, vec![("disabled", true.into())])
         }
         ApplicationEvent::ApplicationEnabled { at } => {
-            update(client_id, *at, vec![("disabled", false.into())])
+            // What died with it stays dead: whoever was told so must not be proved wrong later.
+            update(client_id, *at, vec![("disabled", false.into()), ("grants_valid_from", (*at).into())])
         }
         ApplicationEvent::ApplicationDeleted { retired: _, at } => {
             let no_secret = [("secret_id", Value::Null), ("secret_kind", Value::Null)];

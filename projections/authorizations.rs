@@ -158,15 +158,40 @@ pub async fn list_authorizations_of_client(
     list(read, "client_id", client_id, now, after, limit).await
 }
 
+/// Standing authorizations: neither taken back nor over, and neither their application nor their user
+/// was shut out since. $1 says whose, $2 when.
+const STANDING: &str = "FROM authorizations a \
+     JOIN applications c ON c.client_id = a.client_id JOIN users u ON u.subject = a.subject \
+     WHERE a.status = 'granted' AND a.keep_until > $2 AND c.deleted = 0 \
+     AND a.granted_at > coalesce(c.grants_valid_from, 0) \
+     AND a.granted_at > coalesce(u.grants_valid_from, 0)";
+
+/// A user's authorizations that do not stand any more, the latest end first, for as long as their rows
+/// are kept.
+pub async fn list_ended_authorizations(
+    read: &dyn Read,
+    subject: &str,
+    now: DateTime<Utc>,
+    limit: u32,
+) -> Result<Vec<Authorization>, ReadError> {
+    let sql = format!(
+        "SELECT {} FROM authorizations a WHERE a.subject = $1 \
+         AND a.authorization_id NOT IN (SELECT a.authorization_id {STANDING} AND a.subject = $1) \
+         ORDER BY coalesce(a.revoked_at, a.granted_at) DESC, a.authorization_id LIMIT $3",
+        columns(&TABLE, "a")
+    );
+    let parameters = [subject.into(), now.into(), limit.into()];
+    read.query(&sql, &parameters).await?.iter().map(Authorization::from_row).collect()
+}
+
 /// How many standing authorizations an application has.
 pub async fn count_authorizations_of_client(
     read: &dyn Read,
     client_id: &str,
     now: DateTime<Utc>,
 ) -> Result<i64, ReadError> {
-    let sql = "SELECT count(*) FROM authorizations a WHERE a.client_id = $1 AND a.status = 'granted' \
-               AND a.keep_until > $2";
-    count(read, sql, &[client_id.into(), now.into()]).await
+    let sql = format!("SELECT count(*) {STANDING} AND a.client_id = $1");
+    count(read, &sql, &[client_id.into(), now.into()]).await
 }
 
 async fn list(
@@ -189,8 +214,7 @@ async fn list(
     }
     parameters.push(limit.into());
     let sql = format!(
-        "SELECT {} FROM authorizations a WHERE a.{column} = $1 AND a.status = 'granted' \
-         AND a.keep_until > $2 {further}ORDER BY a.granted_at DESC, a.authorization_id LIMIT ${}",
+        "SELECT {} {STANDING} AND a.{column} = $1 {further}ORDER BY a.granted_at DESC, a.authorization_id LIMIT ${}",
         columns(&TABLE, "a"),
         parameters.len()
     );

@@ -55,6 +55,6 @@ pub(crate) fn expire(
         InstallationEvent::HorizonAdvanced { horizon, .. } => {
             ops.push(RowOp::Expire { table, before: horizon.timestamp_millis() });
         }
-        InstallationEvent::ConfigurationChanged { .. } => {}
+        InstallationEvent::ConfigurationChanged { .. } | InstallationEvent::RootSecretBound { .. } => {}
     }
 }

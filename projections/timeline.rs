@@ -1,7 +1,7 @@
 //! What happened to this thing, in order?
 //!
 //! Events: all. Table `timeline`: one row an event and thing that the event is about. It says where the
-//! event stands; what it says is read from the log and put into words by [`sentence`].
+//! event stands; what it says is read from the log and put into words by [`sentence()`].
 
 mod about;
 mod sentence;

@@ -99,10 +99,16 @@ pub async fn find_token(read: &dyn Read, token_id: &str) -> Result<Option<Token>
     read.find(&TABLE, token_id).await?.map(|row| Token::from_row(&row)).transpose()
 }
 
-/// A token counts when it stands and its authorization, if it has one, was not taken back.
+/// A token counts when it stands and its authorization, its application and its user let it be: the
+/// same conditions as in [`crate::validity`].
 const COUNT_LIVE: &str = "SELECT count(*) FROM tokens t \
+     JOIN applications c ON c.client_id = t.client_id \
      LEFT JOIN authorizations a ON a.authorization_id = t.authorization_id \
-     WHERE t.revoked_at IS NULL AND (t.authorization_id IS NULL OR a.status = 'granted')";
+     LEFT JOIN users u ON u.subject = t.subject \
+     WHERE t.revoked_at IS NULL AND (t.authorization_id IS NULL OR a.status = 'granted') \
+     AND c.disabled = 0 AND c.deleted = 0 AND (t.subject IS NULL OR u.locked = 0) \
+     AND coalesce(a.granted_at, t.issued_at) > coalesce(c.grants_valid_from, 0) \
+     AND coalesce(a.granted_at, t.issued_at) > coalesce(u.grants_valid_from, 0)";
 
 /// How many live tokens an application has.
 pub async fn count_live_tokens_of_client(

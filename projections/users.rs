@@ -31,6 +31,7 @@ pub static TABLE: Table = Table {
         int("locked"),
         int("sessions_valid_from"),
         text("kept_session"),
+        int("grants_valid_from"),
         int("registered_at"),
     ],
     keep_until: None,
@@ -63,11 +64,19 @@ pub struct User {
     pub sessions_valid_from: Option<DateTime<Utc>>,
     /// The session in which the password was changed.
     pub kept_session: Option<String>,
+    /// What they granted before is dead: a lock ends it for good, and they were let in again then.
+    pub grants_valid_from: Option<DateTime<Utc>>,
     /// When they registered.
     pub registered_at: DateTime<Utc>,
 }
 
 impl User {
+    /// Whether what this user granted at this instant may still be used.
+    #[must_use]
+    pub fn admits_grant_of(&self, granted_at: DateTime<Utc>) -> bool {
+        !self.locked && self.grants_valid_from.is_none_or(|from| granted_at > from)
+    }
+
     pub(crate) fn from_row(row: &Row) -> Result<Self, ReadError> {
         let mut cells = Cells::new(&TABLE, row);
         Ok(Self {
@@ -81,6 +90,7 @@ impl User {
             locked: cells.truth()?,
             sessions_valid_from: cells.optional_time()?,
             kept_session: cells.optional_text()?,
+            grants_valid_from: cells.optional_time()?,
             registered_at: cells.time()?,
         })
     }
@@ -158,6 +168,7 @@ fn user(subject: &str, event: &UserEvent) -> RowOp {
                 false.into(),
                 Value::Null,
                 Value::Null,
+                Value::Null,
                 (*at).into(),
             ];
             return RowOp::Insert { table: &TABLE, row };
@@ -169,7 +180,13 @@ fn user(subject: &str, event: &UserEvent) -> RowOp {
             ("kept_session", keep_session.as_deref().into()),
         ],
         UserEvent::UserLocked { at: _ } => vec![("locked", true.into())],
-        UserEvent::UserUnlocked { at: _ } => vec![("locked", false.into())],
+        // What the lock ended stays dead: whoever was told so must not be proved wrong later.
+        UserEvent::UserUnlocked { at } => vec![
+            ("locked", false.into()),
+            ("sessions_valid_from", (*at).into()),
+            ("kept_session", Value::Null),
+            ("grants_valid_from", (*at).into()),
+        ],
         UserEvent::RoleGranted { role: Role::Superuser, at: _ } => vec![("superuser", true.into())],
         UserEvent::RoleRevoked { role: Role::Superuser, at: _ } => vec![("superuser", false.into())],
     };

@@ -26,8 +26,8 @@ pub struct LiveToken {
     pub user: Option<User>,
 }
 
-/// The token with this id if it may be used at this instant: it stands, its application may be used,
-/// its authorization was not taken back and its user is not locked.
+/// The token with this id if it may be used at this instant: it stands, its authorization was not taken
+/// back, and neither its application nor its user has been shut out since.
 pub async fn find_live_token(
     read: &dyn Read,
     token_id: &str,
@@ -36,30 +36,49 @@ pub async fn find_live_token(
     let Some(token) = find_token(read, token_id).await?.filter(|token| token.stands(now)) else {
         return Ok(None);
     };
-    let application = find_application(read, &token.client_id).await?.filter(Application::is_usable);
-    let Some(application) = application else { return Ok(None) };
-    if !is_authorized(read, &token).await? {
+    let Some(granted_at) = granted_at(read, &token).await? else { return Ok(None) };
+    let application = find_application(read, &token.client_id).await?;
+    let Some(application) = application.filter(|application| application.admits_grant_of(granted_at)) else {
         return Ok(None);
-    }
+    };
     let user = match &token.subject {
         None => None,
-        Some(subject) => match find_user(read, subject).await?.filter(|user| !user.locked) {
-            Some(user) => Some(user),
-            None => return Ok(None),
-        },
+        Some(subject) => {
+            let user = find_user(read, subject).await?;
+            match user.filter(|user| user.admits_grant_of(granted_at)) {
+                Some(user) => Some(user),
+                None => return Ok(None),
+            }
+        }
     };
     Ok(Some(LiveToken { token, application, user }))
 }
 
-async fn is_authorized(read: &dyn Read, token: &Token) -> Result<bool, ReadError> {
-    match &token.authorization_id {
-        None => Ok(true),
-        Some(id) => Ok(find_authorization(read, id).await?.as_ref().is_some_and(Authorization::is_granted)),
-    }
+/// When somebody said that this token may be: with its authorization, if that still stands, or, for a
+/// client's own, when it was issued.
+async fn granted_at(read: &dyn Read, token: &Token) -> Result<Option<DateTime<Utc>>, ReadError> {
+    let Some(id) = &token.authorization_id else { return Ok(Some(token.issued_at)) };
+    let authorization = find_authorization(read, id).await?.filter(Authorization::is_granted);
+    Ok(authorization.map(|authorization| authorization.granted_at))
+}
+
+/// Whether something that this authorization gave may still be used at this instant: the same conditions
+/// as of its tokens, without theirs.
+pub async fn authorization_stands(
+    read: &dyn Read,
+    authorization: &Authorization,
+    now: DateTime<Utc>,
+) -> Result<bool, ReadError> {
+    let granted_at = authorization.granted_at;
+    let application = find_application(read, &authorization.client_id).await?;
+    let user = find_user(read, &authorization.subject).await?;
+    Ok(authorization.stands(now)
+        && application.is_some_and(|application| application.admits_grant_of(granted_at))
+        && user.is_some_and(|user| user.admits_grant_of(granted_at)))
 }
 
 /// The session with this id and its user if it may be used at this instant: it stands, its user is not
-/// locked and has not changed the password since, unless in this session.
+/// locked, was not locked since, and has not changed the password since, unless in this session.
 pub async fn find_live_session(
     read: &dyn Read,
     session_id: &str,
@@ -77,6 +96,6 @@ pub async fn find_live_session(
 #[must_use]
 pub fn admits(user: &User, session: &Session) -> bool {
     let is_kept = user.kept_session.as_deref() == Some(session.session_id.as_str());
-    let is_recent = user.sessions_valid_from.is_none_or(|from| session.auth_time >= from);
+    let is_recent = user.sessions_valid_from.is_none_or(|from| session.auth_time > from);
     !user.locked && (is_kept || is_recent)
 }

@@ -116,27 +116,27 @@ pub enum Command {
     /// Lock a user out
     #[command(
         long_about = "Lock a user out: logging in is refused, and the user's sessions and the tokens given in \
-            the user's name do not work as long as the lock lasts.",
+            the user's name are dead at once, also after `unlockuser`.",
         after_long_help = "Example:\n  chancery lockuser ada"
     )]
     Lockuser(UserName),
     /// Let a locked user in again
     #[command(
-        long_about = "Let a locked user log in again. Sessions and tokens that have not ended meanwhile work \
-            again; `changepassword` ends the sessions.",
+        long_about = "Let a locked user log in again. Sessions and tokens from before stay dead.",
         after_long_help = "Example:\n  chancery unlockuser ada"
     )]
     Unlockuser(UserName),
     /// Disable an application and its tokens
     #[command(
-        long_about = "Disable an application: it can ask for nothing any more, and its tokens are inactive as \
-            long as it is disabled.",
+        long_about = "Disable an application: it can ask for nothing any more, and its tokens are dead at \
+            once, also after `enableapplication`.",
         after_long_help = "Example:\n  chancery disableapplication 4fXbq0Yl"
     )]
     Disableapplication(ApplicationName),
     /// Enable a disabled application
     #[command(
-        long_about = "Enable a disabled application again.",
+        long_about = "Let a disabled application ask for tokens again. Tokens from before stay dead; people \
+            whose consent is remembered are not asked again.",
         after_long_help = "Example:\n  chancery enableapplication 4fXbq0Yl"
     )]
     Enableapplication(ApplicationName),

@@ -5,8 +5,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aggregates::installation::{Installation, InstallationCommand, InstallationError};
+
 use crate::clock::SharedClock;
-use crate::commands::Commands;
+use crate::commands::{Actor, CommandError, Commands, Origin, Stream};
 use crate::config::{Config, Database, RootSecretSource};
 use crate::journal::postgres::PostgresEngine;
 use crate::journal::sqlite::SqliteEngine;
@@ -17,6 +19,9 @@ use crate::personal::PersonalData;
 use crate::sealing::SealedBox;
 use crate::state::AppState;
 use crate::templates::{TemplateError, Templates};
+
+/// The stream of the installation; there is one.
+pub(crate) const INSTALLATION: &str = "installation";
 
 /// Why a process could not come to its state.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +37,12 @@ pub enum OpenError {
     /// The root secret cannot be read or made.
     #[error(transparent)]
     RootSecret(#[from] RootSecretError),
+    /// The database was made with another root secret.
+    #[error("the root secret is not the one this database was made with")]
+    OtherRootSecret,
+    /// The root secret could not be held against the log.
+    #[error("the root secret could not be held against the log: {0}")]
+    Bind(String),
     /// The server's keys cannot be derived.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -59,7 +70,7 @@ impl OpenError {
             OpenError::DataDirectory { .. } => {
                 "Choose a directory this user can write with --data-dir, or change its permissions."
             }
-            OpenError::RootSecret(_) => {
+            OpenError::RootSecret(_) | OpenError::OtherRootSecret => {
                 "Without the root secret of this installation no token can be checked: restore its file, or name \
                  it with --root-secret-file."
             }
@@ -67,7 +78,7 @@ impl OpenError {
             OpenError::Database { error: EngineError::Damaged(_), .. } => {
                 "Run `chancery verify` to find the damage, and restore from a backup."
             }
-            OpenError::Database { .. } => {
+            OpenError::Database { .. } | OpenError::Bind(_) => {
                 "See whether the database is running and can be reached by this user, then start again."
             }
             OpenError::MigrationsPending(_) => "Run `chancery migrate`, then start again.",
@@ -79,21 +90,20 @@ impl OpenError {
 
 /// Opens everything a command or the server needs.
 pub async fn open(config: Arc<Config>, clock: SharedClock) -> Result<AppState, OpenError> {
-    let root = root_secret(&config)?;
-    let keys = Arc::new(Keys::derive(&root)?);
     let engine = open_engine(&config)?;
-    migrate(&config, engine.as_ref()).await?;
-    let capacity = Capacity { rows: config.limits.row_cache, aggregates: config.limits.aggregate_cache };
     let name = engine.name();
-    let journal = Journal::open(engine, Arc::clone(&clock), capacity)
-        .await
-        .map_err(|error| OpenError::Database { engine: name, error })?;
+    let database = |error| OpenError::Database { engine: name, error };
+    migrate(&config, engine.as_ref()).await?;
+    let has_history = engine.head().await.map_err(database)?.position > 0;
+    let keys = Arc::new(Keys::derive(&root_secret(&config, has_history)?)?);
+    let capacity = Capacity { rows: config.limits.row_cache, aggregates: config.limits.aggregate_cache };
+    let journal = Journal::open(engine, Arc::clone(&clock), capacity).await.map_err(database)?;
     let personal = PersonalData::new(journal.clone(), Arc::clone(&keys));
     let commands =
         Commands::new(journal.clone(), personal.clone(), Arc::clone(&clock), config.limits.admission_queue);
     let workers = NonZeroUsize::new(config.limits.argon2_concurrency).unwrap_or(NonZeroUsize::MIN);
     let passwords = PasswordPool::new(workers, workers.get() * ARGON2_WAITING);
-    Ok(AppState {
+    let state = AppState {
         client_secrets: Arc::new(ClientSecretVerifier::new(Arc::clone(&keys), passwords.clone())),
         sealed: SealedBox::new(Arc::clone(&keys)),
         templates: Arc::new(Templates::new()?),
@@ -106,7 +116,22 @@ pub async fn open(config: Arc<Config>, clock: SharedClock) -> Result<AppState, O
         commands,
         personal,
         passwords,
-    })
+    };
+    bind_root_secret(&state).await?;
+    Ok(state)
+}
+
+/// The first process writes down which root secret this log belongs to; every later one must have it.
+async fn bind_root_secret(state: &AppState) -> Result<(), OpenError> {
+    let fingerprint = state.keys.fingerprint().to_owned();
+    let command = InstallationCommand::BindRootSecret { fingerprint, at: state.clock.now() };
+    let origin = Origin::internal(Actor::Server, &state.clock);
+    let stream = Stream::Existing(INSTALLATION.to_owned());
+    match state.commands.execute::<Installation>(stream, command, &origin).await {
+        Ok(_) => Ok(()),
+        Err(CommandError::Refused(InstallationError::OtherRootSecret)) => Err(OpenError::OtherRootSecret),
+        Err(error) => Err(OpenError::Bind(error.to_string())),
+    }
 }
 
 /// Opens the database without looking at its tables.
@@ -141,8 +166,11 @@ async fn migrate(config: &Config, engine: &dyn Engine) -> Result<(), OpenError> 
     }
 }
 
-fn root_secret(config: &Config) -> Result<RootSecret, OpenError> {
+/// A new one is made only for a new log: beside an old one it could read nothing, and would look like
+/// the one that was lost.
+fn root_secret(config: &Config, has_history: bool) -> Result<RootSecret, OpenError> {
     match &config.root_secret {
+        RootSecretSource::File(path) if has_history => Ok(RootSecret::load(path)?),
         RootSecretSource::File(path) => {
             make_private_directory(path.parent().unwrap_or(Path::new(".")))?;
             Ok(RootSecret::load_or_create(path)?)

@@ -23,12 +23,10 @@ pub use self::error::StartError;
 use crate::clock::SharedClock;
 use crate::commands::{Actor, Origin, Stream};
 use crate::config::Config;
-use crate::open;
+use crate::open::{self, INSTALLATION};
 use crate::router::router;
 use crate::state::AppState;
 
-/// The stream of the installation; there is one.
-const INSTALLATION: &str = "installation";
 /// How long requests in progress may take to finish when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Settings of a machine and not of the installation: nodes differ in them, and a change of them

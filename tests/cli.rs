@@ -23,7 +23,7 @@ fn users_are_created_from_the_environment_standard_input_or_not_at_all() {
     let said = cli.clone().password(PASSWORD).run(&with(&["--noinput", "--json"])).succeeded().json();
     assert_eq!((said["username"].as_str(), said["superuser"].as_bool()), (Some("eve"), Some(false)));
 
-    cli.clone().password(PASSWORD).run(&with(&["--noinput"])).failed_about("exists");
+    cli.clone().password(PASSWORD).run(&with(&["--noinput"])).failed_about("taken");
     let piped = ["createsuperuser", "--username", "mallory", "--email", "", "--password-stdin"];
     cli.clone().stdin(&format!("{PASSWORD}\n")).run(&piped).succeeded();
     for (name, email, password, about) in [

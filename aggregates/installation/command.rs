@@ -14,6 +14,13 @@ pub enum InstallationCommand {
         /// When the server started with it.
         at: DateTime<Utc>,
     },
+    /// Ties the log to the root secret its events are sealed under; nothing happens when it is so already.
+    BindRootSecret {
+        /// What tells one root secret from another, and nothing about it.
+        fingerprint: String,
+        /// When it was first used.
+        at: DateTime<Utc>,
+    },
     /// Rows that ended before the horizon leave the read models; their events stay for ever.
     AdvanceHorizon {
         /// Rows whose last use lies before this instant are removed.

@@ -3,6 +3,9 @@
 /// Reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InstallationError {
+    /// Nothing that was sealed, claimed or issued before could be read with another one.
+    #[error("the log belongs to another root secret")]
+    OtherRootSecret,
     /// Rows that were removed do not come back by moving the horizon.
     #[error("the horizon only moves forward")]
     HorizonOnlyForward,

@@ -20,6 +20,14 @@ pub enum InstallationEvent {
         /// When the server started with it.
         at: DateTime<Utc>,
     },
+    /// From here on what is sealed, claimed and issued comes from this root secret.
+    #[serde(rename = "installation.root_secret_bound")]
+    RootSecretBound {
+        /// What tells one root secret from another, and nothing about it.
+        fingerprint: String,
+        /// When.
+        at: DateTime<Utc>,
+    },
     /// Rows that ended before `horizon` left the read models.
     #[serde(rename = "installation.horizon_advanced")]
     HorizonAdvanced {
@@ -30,4 +38,8 @@ pub enum InstallationEvent {
     },
 }
 
-stored_events!(InstallationEvent: "installation.configuration_changed", "installation.horizon_advanced");
+stored_events!(
+    InstallationEvent: "installation.configuration_changed",
+    "installation.root_secret_bound",
+    "installation.horizon_advanced"
+);

@@ -23,6 +23,8 @@ use crate::stored::{Decide, aggregate};
 pub struct Installation {
     revision: u32,
     settings: BTreeMap<String, String>,
+    #[serde(default)]
+    root_secret: Option<String>,
     horizon: Option<DateTime<Utc>>,
 }
 
@@ -34,6 +36,7 @@ impl Decide for Installation {
             InstallationCommand::RecordConfiguration { settings, at } => {
                 Ok(self.record_configuration(settings, at))
             }
+            InstallationCommand::BindRootSecret { fingerprint, at } => self.bind_root_secret(fingerprint, at),
             InstallationCommand::AdvanceHorizon { horizon, at } => self.advance_horizon(horizon, at),
         }
     }
@@ -50,6 +53,18 @@ impl Installation {
         }
         let revision = self.revision.saturating_add(1);
         vec![InstallationEvent::ConfigurationChanged { revision, settings, at }]
+    }
+
+    fn bind_root_secret(
+        &self,
+        fingerprint: String,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<InstallationEvent>, InstallationError> {
+        match &self.root_secret {
+            None => Ok(vec![InstallationEvent::RootSecretBound { fingerprint, at }]),
+            Some(own) if *own == fingerprint => Ok(Vec::new()),
+            Some(_) => Err(InstallationError::OtherRootSecret),
+        }
     }
 
     fn advance_horizon(
@@ -70,6 +85,7 @@ impl Installation {
                 self.revision = revision;
                 self.settings = settings;
             }
+            InstallationEvent::RootSecretBound { fingerprint, at: _ } => self.root_secret = Some(fingerprint),
             InstallationEvent::HorizonAdvanced { horizon, at: _ } => self.horizon = Some(horizon),
         }
     }

@@ -41,6 +41,20 @@ fn an_empty_configuration_is_recorded_too() {
 }
 
 #[test]
+fn a_log_belongs_to_one_root_secret() {
+    let bind = |fingerprint: &str| InstallationCommand::BindRootSecret {
+        fingerprint: fingerprint.to_owned(),
+        at: at(0),
+    };
+    let bound = InstallationEvent::RootSecretBound { fingerprint: "first".to_owned(), at: at(0) };
+    given::<Installation>(vec![]).when(bind("first")).then_expect_events(vec![bound.clone()]);
+    given::<Installation>(vec![bound.clone()]).when(bind("first")).then_expect_events(vec![]);
+    given::<Installation>(vec![bound])
+        .when(bind("second"))
+        .then_expect_error(InstallationError::OtherRootSecret);
+}
+
+#[test]
 fn the_horizon_only_moves_forward() {
     given::<Installation>(vec![]).when(advance(10)).then_expect_events(vec![advanced(10)]);
     given::<Installation>(vec![advanced(10)]).when(advance(20)).then_expect_events(vec![advanced(20)]);

@@ -14,6 +14,7 @@ CREATE TABLE applications (
     provenance    text COLLATE "C" NOT NULL,
     disabled      bigint NOT NULL,
     deleted       bigint NOT NULL,
+    grants_valid_from bigint,
     registered_at bigint NOT NULL,
     updated_at    bigint NOT NULL,
     PRIMARY KEY (client_id)
@@ -33,6 +34,7 @@ CREATE TABLE users (
     locked              bigint NOT NULL,
     sessions_valid_from bigint,
     kept_session        text COLLATE "C",
+    grants_valid_from   bigint,
     registered_at       bigint NOT NULL,
     PRIMARY KEY (subject)
 );

@@ -14,6 +14,7 @@ CREATE TABLE applications (
     provenance    TEXT NOT NULL,
     disabled      INTEGER NOT NULL,
     deleted       INTEGER NOT NULL,
+    grants_valid_from INTEGER,
     registered_at INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL,
     PRIMARY KEY (client_id)
@@ -33,6 +34,7 @@ CREATE TABLE users (
     locked              INTEGER NOT NULL,
     sessions_valid_from INTEGER,
     kept_session        TEXT,
+    grants_valid_from   INTEGER,
     registered_at       INTEGER NOT NULL,
     PRIMARY KEY (subject)
 ) STRICT, WITHOUT ROWID;

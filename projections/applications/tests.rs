@@ -24,6 +24,7 @@ async fn registered() {
         provenance: Provenance::CommandLine,
         disabled: false,
         deleted: false,
+        grants_valid_from: None,
         registered_at: at(0),
         updated_at: at(0),
     };

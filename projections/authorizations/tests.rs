@@ -1,9 +1,13 @@
 //! Given these events, what does the server know of an authorization?
 
+use aggregates::application::ApplicationEvent;
 use aggregates::authorization::Reused;
+use aggregates::user::UserEvent;
 
 use super::*;
-use crate::given::{Given, at, granted, request, revoked, scope, token_issued, token_refreshed};
+use crate::given::{
+    Given, application, at, granted, request, revoked, scope, token_issued, token_refreshed, user,
+};
 
 fn given() -> Given {
     Given::nothing().then("grant", granted("grant", "client", "alice", 0))
@@ -88,6 +92,10 @@ async fn what_concerns_one_token_only_leaves_it_alone() {
 
 fn several() -> Given {
     Given::nothing()
+        .then("client", application("client", None, 0))
+        .then("other", application("other", None, 0))
+        .then("alice", user("alice"))
+        .then("bob", user("bob"))
         .then("a", granted("a", "client", "alice", 0))
         .then("b", granted("b", "client", "alice", 1))
         .then("c", granted("c", "other", "alice", 1))
@@ -120,4 +128,22 @@ async fn standing_ones_of_an_application_page_by_page() {
     };
     assert_eq!(listed(None, 10).await, "dba");
     assert_eq!(listed(Some("d"), 1).await, "b");
+}
+
+#[tokio::test]
+async fn those_from_before_a_lock_or_a_disabling_do_not_stand() {
+    let given = several()
+        .then("client", ApplicationEvent::ApplicationDisabled { at: at(1) })
+        .then("client", ApplicationEvent::ApplicationEnabled { at: at(2) })
+        .then("f", granted("f", "client", "alice", 3));
+    let listed =
+        async |given: &Given| ids(list_authorizations(given, "alice", at(5), None, 10).await.unwrap());
+    assert_eq!(listed(&given).await, "fc");
+    assert_eq!(count_authorizations_of_client(&given, "client", at(5)).await.unwrap(), 1);
+    let given = given
+        .then("alice", UserEvent::UserLocked { at: at(4) })
+        .then("alice", UserEvent::UserUnlocked { at: at(4) });
+    assert_eq!(listed(&given).await, "");
+    let ended = list_ended_authorizations(&given, "alice", at(5), 10).await.unwrap();
+    assert_eq!(ids(ended), "efbca", "whatever ended, the latest end first");
 }

@@ -165,13 +165,17 @@ pub fn revoked(seconds: i64) -> AnyEvent {
 }
 
 pub fn client_token(client_id: &str, token_id: &str, expires: i64) -> AnyEvent {
+    client_token_at(client_id, token_id, 0, expires)
+}
+
+pub fn client_token_at(client_id: &str, token_id: &str, seconds: i64, expires: i64) -> AnyEvent {
     ClientTokenEvent::TokenIssued {
         client_id: client_id.to_owned(),
         token: NewToken { id: token_id.to_owned(), expires_at: at(expires), confirmation: None },
         grant_type: GrantType::ClientCredentials,
         scope: scope("read"),
         resource: Vec::new(),
-        at: at(0),
+        at: at(seconds),
     }
     .into()
 }

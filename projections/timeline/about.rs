@@ -169,6 +169,7 @@ pub(super) fn time(event: &AnyEvent) -> DateTime<Utc> {
         | AnyEvent::Refusal(RefusalEvent::RefusalRecorded { at, .. })
         | AnyEvent::Installation(
             InstallationEvent::ConfigurationChanged { at, .. }
+            | InstallationEvent::RootSecretBound { at, .. }
             | InstallationEvent::HorizonAdvanced { at, .. },
         ) => *at,
         AnyEvent::Authorization(event) => authorization_time(event),

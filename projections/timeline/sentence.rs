@@ -65,6 +65,10 @@ fn installation(event: &InstallationEvent) -> Sentence {
             sentence.details.extend(settings.map(|setting| ("setting", setting)));
             sentence
         }
+        InstallationEvent::RootSecretBound { fingerprint, at: _ } => {
+            Sentence::new(SealKind::Neutral, "The log was begun with its root secret.")
+                .with("fingerprint", fingerprint.as_str())
+        }
         InstallationEvent::HorizonAdvanced { horizon, at: _ } => Sentence::new(
             SealKind::Expired,
             "What had ended left the read models; its events stay on the roll.",

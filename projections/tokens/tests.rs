@@ -4,7 +4,9 @@ use aggregates::authorization::RevocationReason;
 use chrono::TimeDelta;
 
 use super::*;
-use crate::given::{Given, at, client_token, granted, revoked, scope, token_issued, token_refreshed};
+use crate::given::{
+    Given, application, at, client_token, granted, revoked, scope, token_issued, token_refreshed, user,
+};
 
 async fn found(given: &Given, token_id: &str) -> Token {
     find_token(given, token_id).await.unwrap().unwrap()
@@ -12,6 +14,8 @@ async fn found(given: &Given, token_id: &str) -> Token {
 
 fn given() -> Given {
     Given::nothing()
+        .then("client", application("client", None, 0))
+        .then("alice", user("alice"))
         .then("grant", granted("grant", "client", "alice", 0))
         .then("grant", token_issued("token-1", 5, 105, Some((1, 900))))
 }

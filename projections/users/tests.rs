@@ -40,6 +40,7 @@ async fn registered() {
         locked: false,
         sessions_valid_from: None,
         kept_session: None,
+        grants_valid_from: None,
         registered_at: at(7),
     };
     assert_eq!(find_user(&given, "carol").await.unwrap(), Some(expected));

@@ -6,8 +6,8 @@ use aggregates::user::UserEvent;
 
 use super::*;
 use crate::given::{
-    Given, application, at, client_token, granted, horizon, password_changed, revoked, session,
-    session_ended, token_issued, user,
+    Given, application, at, client_token, client_token_at, granted, horizon, password_changed, revoked,
+    session, session_ended, token_issued, user,
 };
 
 fn given() -> Given {
@@ -55,7 +55,12 @@ async fn a_live_token_comes_with_whom_it_concerns() {
 #[tokio::test]
 async fn an_application_ends_its_tokens() {
     let disabled = ApplicationEvent::ApplicationDisabled { at: at(30) };
-    assert_eq!(after("client", disabled).await, [false, false, true, true]);
+    assert_eq!(after("client", disabled.clone()).await, [false, false, true, true]);
+    let again =
+        given().then("client", disabled).then("client", ApplicationEvent::ApplicationEnabled { at: at(31) });
+    assert_eq!(live(&again, at(50)).await, [false, false, true, true], "what died with it stays dead");
+    let since = again.then("token-3", client_token_at("client", "token-3", 32, 100));
+    assert!(find_live_token(&since, "token-3", at(50)).await.unwrap().is_some());
     let deleted = ApplicationEvent::ApplicationDeleted { retired: None, at: at(30) };
     assert_eq!(after("client", deleted).await, [false, false, true, true]);
 }
@@ -72,14 +77,22 @@ async fn a_locked_user_ends_what_is_theirs() {
     let again = given()
         .then("alice", UserEvent::UserLocked { at: at(30) })
         .then("alice", UserEvent::UserUnlocked { at: at(31) });
-    assert_eq!(live(&again, at(50)).await, [true, true, true, true]);
+    assert_eq!(live(&again, at(50)).await, [false, true, false, false], "what the lock ended stays dead");
+    let since = again
+        .then("new grant", granted("new grant", "client", "alice", 32))
+        .then("new grant", token_issued("token-3", 33, 100, None))
+        .then("session-3", session("session-3", "alice", 32));
+    assert!(find_live_token(&since, "token-3", at(50)).await.unwrap().is_some());
+    assert!(find_live_session(&since, "session-3", at(50)).await.unwrap().is_some());
 }
 
 #[tokio::test]
 async fn a_change_of_password_ends_older_sessions_but_its_own() {
     assert_eq!(after("alice", password_changed(None, 30)).await, [true, true, false, false]);
     assert_eq!(after("alice", password_changed(Some("session-1"), 30)).await, [true, true, true, false]);
-    assert_eq!(after("alice", password_changed(None, 20)).await, [true, true, false, true]);
+    assert_eq!(after("alice", password_changed(None, 19)).await, [true, true, false, true]);
+    let at_once = after("alice", password_changed(None, 20)).await;
+    assert_eq!(at_once, [true, true, false, false], "the same millisecond is no proof of the new password");
 }
 
 #[tokio::test]

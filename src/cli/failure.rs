@@ -175,9 +175,10 @@ fn open_advice(error: &OpenError, config: &Config) -> String {
             "Run `chmod 600 {0}`. If others may have read it, replace it: every token and session then ends.",
             path.display()
         ),
-        OpenError::RootSecret(_) => {
+        OpenError::RootSecret(_) | OpenError::OtherRootSecret => {
             "The database is only readable with the root secret it was made with: restore the file from the backup, or correct --root-secret-file or CHANCERY_ROOT_SECRET.".to_owned()
         }
+        OpenError::Bind(_) => LATER.to_owned(),
         OpenError::Database { error, .. } => database_advice(error, config),
         OpenError::MigrationsPending(_) => {
             "Run `chancery migrate` after a backup, or start without --no-migrate.".to_owned()

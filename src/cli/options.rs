@@ -54,9 +54,9 @@ fn argument(setting: &'static Setting, flag: &'static str) -> Arg {
         .hide_short_help(!setting.is_everyday());
     match setting.kind {
         Kind::Switch => argument.action(ArgAction::SetTrue),
-        Kind::List(name) => argument.action(ArgAction::Append).value_name(name),
+        Kind::List(name) => argument.action(ArgAction::Append).allow_hyphen_values(true).value_name(name),
         Kind::Text(_) | Kind::Duration | Kind::Count | Kind::Size | Kind::Tables => {
-            argument.action(ArgAction::Set).value_name(setting.kind.placeholder())
+            argument.action(ArgAction::Set).allow_hyphen_values(true).value_name(setting.kind.placeholder())
         }
     }
 }

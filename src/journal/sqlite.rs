@@ -297,7 +297,8 @@ impl Engine for SqliteEngine {
     }
 
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {
-        let (sql, parameters) = (sql.to_owned(), parameters.to_vec());
+        // `$2` is a name to SQLite, numbered by where it first stands; `?2` is the second parameter.
+        let (sql, parameters) = (sql.replace('$', "?"), parameters.to_vec());
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(&sql)?;
             let count = statement.column_count();

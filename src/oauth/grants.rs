@@ -54,19 +54,24 @@ fn forged(description: &'static str) -> Refused {
     Refused::by(Rule::RequestForged, OAuthError::invalid_grant(description))
 }
 
-/// What a locked user granted gives nothing. Whether the authorization is the caller's at all is the
-/// aggregate's to say.
-async fn check_resource_owner(exchange: &Exchange, authorization_id: &str) -> Result<(), Refused> {
+/// What was granted before its user was locked or its application disabled gives nothing, also after
+/// they were let in again. Whether the authorization is the caller's at all is the aggregate's to say.
+async fn check_admitted(exchange: &Exchange, authorization_id: &str) -> Result<(), Refused> {
     let journal = &exchange.state.journal;
     let authorization = find_authorization(journal, authorization_id).await?;
     let own = authorization.filter(|authorization| authorization.client_id == exchange.caller.client_id());
     let Some(authorization) = own else { return Ok(()) };
+    let granted_at = authorization.granted_at;
     let user = find_user(journal, &authorization.subject).await?;
-    if user.is_some_and(|user| !user.locked) {
+    let rule = if !user.is_some_and(|user| user.admits_grant_of(granted_at)) {
+        Rule::UserLocked
+    } else if !exchange.caller.application.admits_grant_of(granted_at) {
+        Rule::ApplicationDisabled
+    } else {
         return Ok(());
-    }
+    };
     let error = OAuthError::invalid_grant("The code or refresh token is invalid, expired, revoked or used.");
-    let refused = Refused::by(Rule::UserLocked, error).of_user(&authorization.subject);
+    let refused = Refused::by(rule, error).of_user(&authorization.subject);
     Err(refused.of_authorization(authorization_id))
 }
 
@@ -78,7 +83,7 @@ async fn redeem_at(
     command: AuthorizationCommand,
     reused: Reused,
 ) -> Result<TokenAnswer, Refused> {
-    check_resource_owner(exchange, authorization_id).await?;
+    check_admitted(exchange, authorization_id).await?;
     let Exchange { state, context, .. } = exchange;
     let stream = Stream::Existing(authorization_id.to_owned());
     let executed = state.commands.execute::<Authorization>(stream, command, &exchange.origin()).await;

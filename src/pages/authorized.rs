@@ -12,9 +12,12 @@ use aggregates::values::Scope;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use projections::applications::find_application;
-use projections::authorizations::{Authorization, Status, find_authorization, list_authorizations};
+use projections::authorizations::{
+    Authorization, Status, find_authorization, list_authorizations, list_ended_authorizations,
+};
 use projections::consents::consent_id;
 use projections::tokens::{Token, count_live_tokens_of_authorization, list_tokens_of_authorization};
+use projections::validity::authorization_stands;
 
 use super::page_error::PageError;
 use super::roll::{Reader, Wanted, read_roll};
@@ -32,6 +35,7 @@ use crate::templates::confirm::Confirm;
 use crate::templates::paths;
 
 const PAGE: u32 = 20;
+const ENDED: u32 = 10;
 const TOKENS: u32 = 20;
 
 /// `GET /o/authorized_tokens/`: what stands, newest first.
@@ -51,12 +55,18 @@ pub async fn list(
     for one in &found {
         rows.push(row(&state, &context, one).await?);
     }
+    let mut ended = Vec::new();
+    if after.is_none() {
+        for one in &list_ended_authorizations(&state.journal, me.subject(), context.now, ENDED).await? {
+            ended.push(row(&state, &context, one).await?);
+        }
+    }
     let newer = after.map(|_| paths::AUTHORIZATIONS.to_owned());
     let mut chrome = chrome(&state, &context, Some(&me));
     if pairs.get("done")? == Some("revoked") {
         chrome.notice = Some("Revoked. What it gave does not work any more.".to_owned());
     }
-    render(&state, &chrome, &AuthorizationList { rows, paging: Paging { newer, older } })
+    render(&state, &chrome, &AuthorizationList { rows, ended, paging: Paging { newer, older } })
 }
 
 /// `GET /o/authorized_tokens/<id>/`: one of them with its roll.
@@ -74,12 +84,13 @@ pub async fn detail(
     let path = paths::authorization(&id);
     let wanted = Wanted { about: &about, before: before(&context)?, path: &path };
     let reader = Reader { subject: me.subject(), is_superuser: me.is_superuser() };
+    let row = row(&state, &context, &own).await?;
     let page = AuthorizationDetail {
-        row: row(&state, &context, &own).await?,
+        tokens: tokens(&state, &context, &own, row.seal).await?,
+        row,
         resource_owner: (name != ERASED).then_some(name),
         redirect_uri: own.redirect_uri.clone(),
         resources: own.resource.iter().map(|one| one.as_str().to_owned()).collect(),
-        tokens: tokens(&state, &context, &own).await?,
         may_open_application: application.is_some() && (me.is_superuser() || owner == Some(me.subject())),
         roll: read_roll(&state, wanted, reader).await?,
     };
@@ -141,15 +152,21 @@ async fn row(
         id: own.authorization_id.clone(),
         application: name.unwrap_or_else(|| own.client_id.clone()),
         client_id: own.client_id.clone(),
-        seal: match own.status {
-            Status::Granted if own.stands(context.now) => Seal::Live,
-            Status::Granted => Seal::Expired,
-            Status::Denied => Seal::Refused,
-            Status::Revoked => Seal::Revoked,
-        },
+        seal: seal(state, context, own).await?,
         scopes: scope_lines(state, &own.scope),
         granted_at: own.granted_at,
         live_tokens: u64::try_from(live).unwrap_or_default(),
+    })
+}
+
+async fn seal(state: &AppState, context: &RequestContext, own: &Authorization) -> Result<Seal, PageError> {
+    Ok(match own.status {
+        Status::Granted if authorization_stands(&state.journal, own, context.now).await? => Seal::Live,
+        // Its application or its user was shut out.
+        Status::Granted if own.stands(context.now) => Seal::Revoked,
+        Status::Granted => Seal::Expired,
+        Status::Denied => Seal::Refused,
+        Status::Revoked => Seal::Revoked,
     })
 }
 
@@ -168,6 +185,7 @@ async fn tokens(
     state: &AppState,
     context: &RequestContext,
     own: &Authorization,
+    of: Seal,
 ) -> Result<Vec<TokenLine>, PageError> {
     let id = &own.authorization_id;
     let mut lines = Vec::new();
@@ -175,22 +193,18 @@ async fn tokens(
         lines.push(TokenLine {
             id: id.clone(),
             kind: format!("Refresh token {generation} of"),
-            seal: match own.status {
-                Status::Granted if own.stands(context.now) => Seal::Live,
-                Status::Granted => Seal::Expired,
-                Status::Denied | Status::Revoked => Seal::Revoked,
-            },
+            seal: of,
             issued_at: own.refreshed_at.or(own.redeemed_at).unwrap_or(own.granted_at),
             expires_at: None,
         });
     }
     let issued = list_tokens_of_authorization(&state.journal, id, TOKENS).await?;
-    lines.extend(issued.iter().map(|token| line(context, own, token)));
+    lines.extend(issued.iter().map(|token| line(context, of, token)));
     Ok(lines)
 }
 
-fn line(context: &RequestContext, own: &Authorization, token: &Token) -> TokenLine {
-    let seal = if token.revoked_at.is_some() || !own.is_granted() {
+fn line(context: &RequestContext, of: Seal, token: &Token) -> TokenLine {
+    let seal = if token.revoked_at.is_some() || of == Seal::Revoked {
         Seal::Revoked
     } else if token.stands(context.now) {
         Seal::Live

@@ -29,7 +29,8 @@ pub fn login_path(next: &str, again: bool) -> String {
     if again {
         query.append_pair("switch", "1");
     }
-    format!("{}?{}", paths::LOGIN, query.append_pair("next", next).finish())
+    // A slash is allowed in a query (RFC 3986 §3.4), and people read this address.
+    format!("{}?{}", paths::LOGIN, query.append_pair("next", next).finish().replace("%2F", "/"))
 }
 
 #[cfg(test)]
@@ -74,7 +75,8 @@ mod tests {
     #[test]
     fn the_way_back_is_one_parameter() {
         let path = login_path("/o/authorize/?client_id=a&state=b", false);
-        assert_eq!(path, "/admin/login/?next=%2Fo%2Fauthorize%2F%3Fclient_id%3Da%26state%3Db");
-        assert_eq!(login_path("/", true), "/admin/login/?switch=1&next=%2F");
+        assert_eq!(path, "/admin/login/?next=/o/authorize/%3Fclient_id%3Da%26state%3Db");
+        assert_eq!(login_path("/?next=%2F", false), "/admin/login/?next=/%3Fnext%3D%252F");
+        assert_eq!(login_path("/", true), "/admin/login/?switch=1&next=/");
     }
 }

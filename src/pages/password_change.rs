@@ -58,12 +58,10 @@ pub async fn post(State(state): State<AppState>, form: SessionForm) -> Result<Re
         keep(&state, &form, Rule::WrongPassword).await;
         return again(&state, &form, one("old_password", "This is not your current password."));
     }
+    account.forget_attempts(&state, &form.context, &origin).await;
     let keep_session = Some(form.session.session.session_id.clone());
     match change_password(&state, &form.session.user, new, keep_session, &origin).await {
-        Ok(()) => {
-            account.forget_attempts(&state, &form.context, &origin).await;
-            see_other(&format!("{}?done=changed", paths::PASSWORD_CHANGE))
-        }
+        Ok(()) => see_other(&format!("{}?done=changed", paths::PASSWORD_CHANGE)),
         Err(AccountError::Password(reason)) => {
             again(&state, &form, one("new_password1", &reason.to_string()))
         }

@@ -13,6 +13,8 @@ use super::{Page, paths};
 pub struct AuthorizationList {
     /// This page of the list.
     pub rows: Vec<AuthorizationRow>,
+    /// What has ended lately, on the first page.
+    pub ended: Vec<AuthorizationRow>,
     /// Neighbouring pages.
     pub paging: Paging,
 }
@@ -73,12 +75,12 @@ impl Page for AuthorizationList {
             ..sample_row()
         };
         let paging = Paging { newer: Some(paths::AUTHORIZATIONS.into()), older: None };
-        let empty = Self { rows: Vec::new(), paging: Paging::default() };
+        let empty = Self { rows: Vec::new(), ended: Vec::new(), paging: Paging::default() };
         vec![
             Sample::user(
                 "authorization_list",
                 paths::AUTHORIZATIONS,
-                Self { rows: vec![sample_row(), spent], paging },
+                Self { rows: vec![sample_row()], ended: vec![spent], paging },
             ),
             Sample::user("authorization_list_empty", paths::AUTHORIZATIONS, empty),
         ]

@@ -58,7 +58,7 @@ impl Confirm {
         Self {
             heading: format!("Disable {called}?"),
             sentences: vec![
-                "It gets no new tokens, and those it has stop working at once. You can enable it again later; tokens that have not ended by then work again.".into(),
+                "It gets no new tokens, and those it has stop working at once. You can enable it again later; it then asks for new ones, and people whose consent is remembered are not asked again.".into(),
             ],
             button: match radius.live_tokens {
                 0 => "Disable the application".into(),
@@ -76,7 +76,7 @@ impl Confirm {
         Self {
             heading: format!("Enable {called}?"),
             sentences: vec![
-                "It may ask for tokens again, and those it has that have not ended work again.".into(),
+                "It may ask for tokens again. Those it had before it was disabled stay dead.".into(),
             ],
             button: "Enable the application".into(),
             ..Self::of_application(client_id, ApplicationAction::Enable)

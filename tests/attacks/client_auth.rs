@@ -70,8 +70,8 @@ async fn adv_64_basic_decoder() {
         expect_basic_401(&send(trimmed).await);
     }
     // The url-safe alphabet is another one; `>` and `?` make the difference visible.
-    let other = ada.register(&Registration::machine().set("client_secret", "?>?>?>?>?>?>?>")).await;
-    let plain = format!("{}:?>?>?>?>?>?>?>", other.client_id);
+    let other = ada.register(&Registration::machine().set("client_secret", "?>?>?>?>?>?>?>?>")).await;
+    let plain = format!("{}:?>?>?>?>?>?>?>?>", other.client_id);
     let request = other.client_credentials().without("client_id").without("client_secret");
     let standard = request.clone().header("authorization", &format!("Basic {}", STANDARD.encode(&plain)));
     standard.send().await.is(200);

@@ -21,9 +21,15 @@ async fn adv_48_disabled_matrix() {
         expect_basic_401(&app.introspect(&tokens.access).send().await);
         expect_dead(&asker.introspect(&tokens.access).send().await);
         expect_bearer_401(&server.resource(&tokens.access).await);
-        expect_error_page(&ada.authorize(&app.query()).await, "invalid_request");
+        expect_error_page(&ada.authorize(&app.query()).await, "unauthorized_client");
+        server.advance(1);
         ada.confirm(&app, "enable").await.is(303);
+        // What died with it stays dead: nobody is told `active` after `inactive`.
+        expect_dead(&app.introspect(&tokens.access).send().await);
+        expect_token_error(&app.refresh(&tokens.refresh).send().await, "invalid_grant");
+        expect_token_error(&app.redeem(&code).send().await, "invalid_grant");
 
+        server.advance(1);
         let tokens = ada.tokens(&app).await;
         let code = ada.code(&app).await;
         server.run(&["lockuser", "ada"]).await.succeeded();
@@ -36,6 +42,8 @@ async fn adv_48_disabled_matrix() {
 
         server.run(&["unlockuser", "ada"]).await.succeeded();
         expect_dead(&app.introspect(&tokens.access).send().await);
+        expect_token_error(&app.refresh(&tokens.refresh).send().await, "invalid_grant");
+        server.advance(1);
         server.user("ada").await.tokens(&app).await;
     })
     .await;
@@ -75,6 +83,7 @@ async fn adv_50_deactivated_by_other_path() {
         expect_token_error(&other.refresh(&held.refresh).send().await, "invalid_grant");
         server.run(&["unlockuser", "ada"]).await.succeeded();
         assert!(!ada.is_logged_in().await, "what ended stays ended");
+        server.advance(1);
         server.user("ada").await.code(&app).await;
     })
     .await;
@@ -92,7 +101,7 @@ async fn adv_52_ids_never_reused() {
         answer.is(200).shows("Application with this Client ID already exists.");
         let again = server.cli().password(PASSWORD);
         let taken = ["createuser", "--noinput", "--username", "ADA", "--email", "x@example.com"];
-        server.run_with(again, &taken).await.failed_about("exists");
+        server.run_with(again, &taken).await.failed_about("taken");
         assert!(app.sees_active(&tokens.access).await);
     })
     .await;

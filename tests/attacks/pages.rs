@@ -3,6 +3,8 @@
 
 use crate::harness::{App, Browser, PASSWORD, Registration, Server, expect_redirect};
 
+/// What no name may have in it: a right-to-left override, a line break.
+const INVISIBLE: [&str; 2] = ["\u{202e}gnp.exe", "x\r\nSet-Cookie: a=b"];
 const PAYLOADS: [&str; 8] = [
     "<script>alert(1)</script>",
     "\"><img src=x onerror=alert(1)>",
@@ -19,7 +21,13 @@ async fn adv_83_reflected_text() {
     let server = Server::sqlite().await;
     let ada = server.user("ada").await;
     for payload in PAYLOADS {
-        let app = ada.register(&Registration::confidential().set("name", payload)).await;
+        let named = Registration::confidential().set("name", payload);
+        let app = if INVISIBLE.contains(&payload) {
+            ada.try_register(&named).await.0.is(200).shows("Use visible characters only.");
+            ada.register(&Registration::confidential()).await
+        } else {
+            ada.register(&named).await
+        };
         let mut pages = Vec::new();
         for path in [
             "/",

@@ -98,7 +98,7 @@ impl Chromium {
 
     /// How many pixels the page is wider than the window.
     pub async fn overflow(&self) -> i64 {
-        let script = "return document.documentElement.scrollWidth - window.innerWidth";
+        let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
         self.client.execute(script, Vec::new()).await.unwrap().as_i64().unwrap()
     }
 }

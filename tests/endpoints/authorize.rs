@@ -215,6 +215,6 @@ async fn an_application_trusted_by_a_superuser_asks_nobody() {
     server.user("bob").await.authorize(&app.query()).await.is(302).code();
     // The switch is not an ordinary user's to set.
     let ada = server.user("ada").await;
-    let own = ada.register(&Registration::confidential().tick("skip_authorization")).await;
-    ada.authorize(&own.query()).await.is(200);
+    let (refused, _) = ada.try_register(&Registration::confidential().tick("skip_authorization")).await;
+    refused.is(200).shows("Only a superuser may switch this on.");
 }

@@ -54,9 +54,10 @@ impl Cluster {
     fn kill(&self) {
         let pid_file = format!("{}/postmaster.pid", self.data());
         let postmaster = std::fs::read_to_string(pid_file).unwrap().lines().next().unwrap().to_owned();
+        // A killed process whose new parent has not asked for its end is a zombie: gone enough.
         let script = format!(
-            "kill -9 {postmaster} $(pgrep -P {postmaster}) 2>/dev/null; while pgrep -f -- '-D {}' >/dev/null; do sleep 0.02; done",
-            self.data()
+            "pids=$(echo {postmaster} $(pgrep -P {postmaster}) | tr ' ' ,); kill -9 $(echo $pids | tr , ' ');\
+             while ps -o stat= -p $pids | grep -qv '^Z'; do sleep 0.02; done"
         );
         Command::new("sh").args(["-c", &script]).status().unwrap();
     }

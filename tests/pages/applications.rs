@@ -177,7 +177,7 @@ async fn a_deletion_says_what_dies_and_kills_it() {
         let page = ada.get(&path).await.is(200).shows("Are you sure to delete the application Reports?");
         page.clone().shows("live tokens");
         assert!(asker.sees_active(&one.access).await, "asking is not deleting");
-        assert_eq!(ada.submit(&page.form(&path)).await.is(303).location(), "/o/applications/");
+        assert_eq!(ada.submit(&page.form(&path)).await.is(303).location(), "/o/applications/?done=deleted");
         for Tokens { access, .. } in [one, two] {
             expect_dead(&asker.introspect(&access).send().await);
         }

@@ -9,6 +9,7 @@ use super::{Finding, Severity, open_existing};
 use crate::cli::failure::Failure;
 use crate::cli::run::Context;
 use crate::clock::Clock;
+use crate::config::Database;
 use crate::journal::{Engine, EngineError};
 
 /// Clocks further apart than this make lifetimes wrong on one of two nodes, in milliseconds.
@@ -26,18 +27,22 @@ pub(super) async fn check(context: &Context) -> Vec<Finding> {
                 "Start the server, or create a superuser first: both make it.",
             )];
         }
-        Err(failure) => return vec![unreachable_database(&failure.to_string())],
+        Err(failure) => return vec![unreachable_database(context, &failure.to_string())],
     };
     match findings(context, engine.as_ref()).await {
         Ok(findings) => findings,
-        Err(error) => vec![unreachable_database(&error.to_string())],
+        Err(error) => vec![unreachable_database(context, &error.to_string())],
     }
 }
 
-fn unreachable_database(reason: &str) -> Finding {
+fn unreachable_database(context: &Context, reason: &str) -> Finding {
+    let database = match &context.config.database {
+        Database::Embedded(path) => path.display().to_string(),
+        Database::Postgres(url) => url.to_string(),
+    };
     Finding::new(
         Severity::Error,
-        format!("The database cannot be asked: {reason}."),
+        format!("The database {database} cannot be asked: {reason}."),
         "Start the database, or correct --database-url or --data-dir; `chancery config` shows what is in force.",
     )
 }

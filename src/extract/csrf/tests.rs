@@ -1,3 +1,5 @@
+//! Which posted forms are ours, and which are refused?
+
 use axum::http::HeaderValue;
 
 use super::*;

@@ -42,6 +42,7 @@ fn application(settings: ApplicationSettings) -> Application {
         provenance: Provenance::Form,
         disabled: false,
         deleted: false,
+        grants_valid_from: None,
         registered_at: now,
         updated_at: now,
     }
