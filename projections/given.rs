@@ -101,7 +101,9 @@ impl Read for Given {
 }
 
 fn select(database: &Connection, sql: &str, parameters: &[Value]) -> Vec<Row> {
-    let mut statement = database.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    // As in the engine: `$2` is a name to SQLite, `?2` the second parameter.
+    let mut statement =
+        database.prepare(&sql.replace('$', "?")).unwrap_or_else(|error| panic!("{sql}: {error}"));
     let width = statement.column_count();
     let read = |row: &rusqlite::Row<'_>| (0..width).map(|index| Ok(value(row.get(index)?))).collect();
     let rows = statement.query_map(rusqlite::params_from_iter(parameters.iter().map(cell)), read);

@@ -167,8 +167,10 @@ fn aggregates_do_no_input_or_output() {
 fn only_the_engines_name_a_database() {
     for file in rust_files("src").into_iter().chain(rust_files("projections")) {
         let path = file.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-        let may =
-            ["src/journal/postgres", "src/journal/sqlite"].iter().any(|engine| path.starts_with(engine));
+        // `projections/given*` is what that crate's tests start from: tables in memory.
+        let may = ["src/journal/postgres", "src/journal/sqlite", "projections/given"]
+            .iter()
+            .any(|engine| path.starts_with(engine));
         let text = fs::read_to_string(&file).unwrap();
         for driver in ["rusqlite", "sqlx", "postgres_es"] {
             let uses = text

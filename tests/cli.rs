@@ -30,8 +30,8 @@ fn users_are_created_from_the_environment_standard_input_or_not_at_all() {
         ("trudy", "trudy@example.com", "short", "8 characters"),
         ("trudy", "trudy@example.com", "password1", "attackers"),
         ("trudy", "not an address", PASSWORD, "mail"),
-        ("", "trudy@example.com", PASSWORD, "name"),
-        ("a\nb", "trudy@example.com", PASSWORD, "name"),
+        ("", "trudy@example.com", PASSWORD, "username"),
+        ("a\nb", "trudy@example.com", PASSWORD, "username"),
     ] {
         let arguments = ["createuser", "--noinput", "--username", name, "--email", email];
         cli.clone().password(password).run(&arguments).failed_about(about);
@@ -71,6 +71,9 @@ async fn users_are_locked_and_unlocked() {
         let said = server.run(&["lockuser", "ada", "--json"]).await.succeeded().json();
         assert_eq!(said["changed"], false, "twice is once");
         server.run(&["unlockuser", "ada"]).await.succeeded();
+        assert!(!ada.is_logged_in().await, "what the lock ended stays ended");
+        // The command line has the system's clock, which the test's stands behind.
+        server.advance(60);
         server.user("ada").await;
         server.run(&["lockuser", "nobody"]).await.failed_about("nobody");
     })

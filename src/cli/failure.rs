@@ -46,7 +46,7 @@ pub(super) enum Failure {
     #[error("there is no application with the client id {0}")]
     UnknownApplication(String),
     /// An account cannot be made or changed.
-    #[error(transparent)]
+    #[error("{}", of_field(.0))]
     Account(#[from] AccountError),
     /// Fields of an application are wrong; each is said.
     #[error("Please correct the following errors:{}", listed(.0))]
@@ -204,6 +204,14 @@ fn database_advice(error: &EngineError, config: &Config) -> String {
         Database::Postgres(url) => format!(
             "Check that PostgreSQL runs and that {url} names the right host, database and user (DATABASE_URL or --database-url)."
         ),
+    }
+}
+
+/// Forms show an error beside its field; here the field must be named.
+fn of_field(error: &AccountError) -> String {
+    match error.blame() {
+        Blame::Field(field) => format!("{field}: {error}"),
+        Blame::Nobody | Blame::Server => error.to_string(),
     }
 }
 

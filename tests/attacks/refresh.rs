@@ -103,6 +103,7 @@ async fn adv_31_refresh_after_change() {
         ada.confirm(&app, "disable").await.is(303);
         expect_basic_401(&app.refresh(&tokens.refresh).send().await);
         ada.confirm(&app, "enable").await.is(303);
+        server.advance(1);
         // (b) the person locked
         let tokens = ada.tokens(&app).await;
         server.run(&["lockuser", "ada"]).await.succeeded();
@@ -260,6 +261,7 @@ async fn adv_37_storage_error_is_no_success() {
     assert!(app.sees_active(&tokens.access).await, "as before");
     ada.submit(&disable).await.is(303);
     ada.confirm(&app, "enable").await.is(303);
+    server.advance(1);
     let tokens = ada.tokens(&app).await;
     app.revoke(&tokens.access).send().await.is(200);
     ada.submit(&logout).await.is(303);

@@ -1,3 +1,5 @@
+//! Which authorization requests are valid, and which are refused where?
+
 use aggregates::application::{ApplicationType, Provenance};
 use aggregates::values::{ClientType, RedirectUri};
 
