@@ -70,9 +70,21 @@ impl Chromium {
         self.find(&format!("select[name={name}]")).await.select_by_value(value).await.unwrap();
     }
 
-    /// Presses the button of the page's own form.
+    /// Presses the button of the page's own form, and waits for the page it leads to: a click only
+    /// promises that the browser has set out.
     pub async fn press(&self, css: &str) {
+        self.client.execute("window.left = false", Vec::new()).await.unwrap();
         self.find(css).await.click().await.unwrap();
+        let arrived = "return window.left === undefined && document.readyState === 'complete'";
+        for _ in 0..500 {
+            // Between two pages there is nothing to ask.
+            let answer = self.client.execute(arrived, Vec::new()).await;
+            if answer.is_ok_and(|answer| answer.as_bool() == Some(true)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{css} led nowhere");
     }
 
     pub async fn path(&self) -> String {
