@@ -1,7 +1,7 @@
 //! F4: kill -9 of PostgreSQL under load. The cluster is this test's own.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +47,16 @@ impl Cluster {
     fn up(&self) {
         let options = format!("-p {} -c listen_addresses=127.0.0.1 -k {}", self.port, self.directory.text());
         let log = format!("{}/log", self.directory.text());
-        Self::run("pg_ctl", &["start", "-w", "-D", &self.data(), "-l", &log, "-o", &options]);
+        let start = ["start", "-w", "-D", &self.data(), "-l", &log, "-o", &options];
+        // A backend that was just being made notices the loss of its parent a moment later, and until
+        // then no successor may start.
+        for _ in 0..100 {
+            if Self::attempt("pg_ctl", &start).status.success() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("PostgreSQL does not start again: {}", std::fs::read_to_string(log).unwrap_or_default());
     }
 
     /// Kills the postmaster and every backend at once, as a power cut would.
@@ -63,6 +72,11 @@ impl Cluster {
     }
 
     fn run(program: &str, arguments: &[&str]) {
+        let output = Self::attempt(program, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn attempt(program: &str, arguments: &[&str]) -> Output {
         let program: PathBuf = environment::postgres_programs().join(program);
         let mut command = if environment::is_root() {
             let mut command = Command::new("runuser");
@@ -71,8 +85,7 @@ impl Cluster {
         } else {
             Command::new(program)
         };
-        let output = command.args(arguments).current_dir("/").output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        command.args(arguments).current_dir("/").output().unwrap()
     }
 }
 
