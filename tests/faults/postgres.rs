@@ -19,7 +19,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start() -> Self {
+    async fn start() -> Self {
         let cluster = Self { directory: Directory::new(), port: free_port() };
         let owner = format!("{}:", environment::postgres_user());
         let given = Command::new("chown").args([&owner, cluster.directory.text()]).status().unwrap();
@@ -28,7 +28,7 @@ impl Cluster {
             "initdb",
             &["--auth=trust", "--username=chancery", "--encoding=UTF8", "-D", &cluster.data()],
         );
-        cluster.up();
+        cluster.up().await;
         Self::run(
             "createdb",
             &["-h", "127.0.0.1", "-p", &cluster.port.to_string(), "-U", "chancery", "chancery"],
@@ -44,7 +44,7 @@ impl Cluster {
         format!("postgres://chancery@127.0.0.1:{}/chancery", self.port)
     }
 
-    fn up(&self) {
+    async fn up(&self) {
         let options = format!("-p {} -c listen_addresses=127.0.0.1 -k {}", self.port, self.directory.text());
         let log = format!("{}/log", self.directory.text());
         let start = ["start", "-w", "-D", &self.data(), "-l", &log, "-o", &options];
@@ -54,7 +54,7 @@ impl Cluster {
             if Self::attempt("pg_ctl", &start).status.success() {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(100));
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("PostgreSQL does not start again: {}", std::fs::read_to_string(log).unwrap_or_default());
     }
@@ -97,7 +97,7 @@ impl Drop for Cluster {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f4_invariant_01_five_kills_of_postgresql_lose_nothing_acknowledged() {
-    let (cluster, home) = (Cluster::start(), Directory::new());
+    let (cluster, home) = (Cluster::start().await, Directory::new());
     let cli = Cli::at(home.path(), Some(cluster.url()));
     let port = free_port();
     let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
@@ -108,7 +108,7 @@ async fn f4_invariant_01_five_kills_of_postgresql_lose_nothing_acknowledged() {
         tokio::time::sleep(Duration::from_millis(700 + kill * 137)).await;
         cluster.kill();
         tokio::time::sleep(Duration::from_millis(300)).await;
-        cluster.up();
+        cluster.up().await;
     }
     tokio::time::sleep(Duration::from_millis(1500)).await;
     load.stop().await;
