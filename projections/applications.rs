@@ -163,9 +163,9 @@ fn apply(recorded: &Recorded<'_>, ops: &mut Vec<RowOp>) {
 fn application(client_id: &str, event: &ApplicationEvent) -> RowOp {
     match event {
         ApplicationEvent::ApplicationRegistered { client_id, owner, settings, secret, provenance, at } => {
-            RowOp::Insert {
-                table: &TABLE,
-                row: vec![
+            RowOp::insert(
+                &TABLE,
+                vec![
                     client_id.as_str().into(),
                     owner.as_deref().into(),
                     settings.name.as_str().into(),
@@ -180,7 +180,7 @@ fn application(client_id: &str, event: &ApplicationEvent) -> RowOp {
                     (*at).into(),
                     (*at).into(),
                 ],
-            }
+            )
         }
         ApplicationEvent::ApplicationUpdated { settings, at } => update(client_id, *at, changed(settings)),
         ApplicationEvent::SecretRotated { secret, retired: _, at } => {

@@ -267,9 +267,9 @@ fn decided(
     at: DateTime<Utc>,
     keep_until: DateTime<Utc>,
 ) -> RowOp {
-    RowOp::Insert {
-        table: &TABLE,
-        row: vec![
+    RowOp::insert(
+        &TABLE,
+        vec![
             authorization_id.into(),
             request.client_id.as_str().into(),
             request.subject.as_str().into(),
@@ -286,7 +286,7 @@ fn decided(
             Value::Null,
             keep_until.into(),
         ],
-    }
+    )
 }
 
 /// What it gave moves its end: to the last end of the access token and the refresh tokens, which a

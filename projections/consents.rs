@@ -100,16 +100,16 @@ fn apply(recorded: &Recorded<'_>, ops: &mut Vec<RowOp>) {
 /// nobody ever sees it missing in between.
 fn consent(id: &str, sequence: i64, event: &ConsentEvent) -> RowOp {
     match event {
-        ConsentEvent::ConsentRemembered { subject, client_id, scope, at } if sequence <= 1 => RowOp::Insert {
-            table: &TABLE,
-            row: vec![
+        ConsentEvent::ConsentRemembered { subject, client_id, scope, at } if sequence <= 1 => RowOp::insert(
+            &TABLE,
+            vec![
                 id.into(),
                 subject.as_str().into(),
                 client_id.as_str().into(),
                 scope.to_string().into(),
                 (*at).into(),
             ],
-        },
+        ),
         ConsentEvent::ConsentRemembered { subject: _, client_id: _, scope, at } => RowOp::update(
             &TABLE,
             id,

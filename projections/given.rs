@@ -121,7 +121,7 @@ fn statement(op: &RowOp) -> (String, Vec<Value>) {
     match op {
         RowOp::Insert { table, row } => {
             let places = vec!["?"; row.len()].join(", ");
-            (format!("INSERT INTO {} VALUES ({places})", table.name), row.clone())
+            (format!("INSERT INTO {} VALUES ({places})", table.name), Row::clone(row))
         }
         RowOp::Update { table, key, set } => {
             let cells: Vec<String> =

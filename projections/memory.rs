@@ -210,7 +210,7 @@ impl Remembered {
         }
         self.as_of = position;
         match op {
-            RowOp::Insert { row, .. } => self.row = Some(Arc::new(row.clone())),
+            RowOp::Insert { row, .. } => self.row = Some(Arc::clone(row)),
             RowOp::Update { set, .. } => {
                 if let Some(row) = &mut self.row {
                     update(Arc::make_mut(row), set);

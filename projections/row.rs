@@ -6,6 +6,8 @@ mod cells;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 pub use cells::Cells;
@@ -138,8 +140,8 @@ pub enum RowOp {
     Insert {
         /// Where.
         table: &'static Table,
-        /// All cells.
-        row: Row,
+        /// All cells; the database writes them and memory keeps them.
+        row: Arc<Row>,
     },
     /// Changes cells of the row with this key; nothing happens when it has left.
     Update {
@@ -176,6 +178,12 @@ impl RowOp {
             | RowOp::Delete { table, .. }
             | RowOp::Expire { table, .. } => table,
         }
+    }
+
+    /// A new row.
+    #[must_use]
+    pub fn insert(table: &'static Table, row: Row) -> Self {
+        RowOp::Insert { table, row: Arc::new(row) }
     }
 
     /// An update by column names. A name that does not exist changes nothing, so a program in which

@@ -122,9 +122,9 @@ fn session(session_id: &str, event: &SessionEvent) -> RowOp {
             expires_at,
             idle_expires_at,
             at,
-        } => RowOp::Insert {
-            table: &TABLE,
-            row: vec![
+        } => RowOp::insert(
+            &TABLE,
+            vec![
                 session_id.as_str().into(),
                 subject.as_str().into(),
                 json(methods),
@@ -134,7 +134,7 @@ fn session(session_id: &str, event: &SessionEvent) -> RowOp {
                 Value::Null,
                 (*expires_at).into(),
             ],
-        },
+        ),
         SessionEvent::SessionRenewed { idle_expires_at, at: _ } => {
             RowOp::update(&TABLE, session_id, vec![("idle_expires_at", (*idle_expires_at).into())])
         }

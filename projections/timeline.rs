@@ -86,9 +86,9 @@ fn apply(recorded: &Recorded<'_>, ops: &mut Vec<RowOp>) {
     let Some(position) = recorded.position else { return };
     let at = about::time(recorded.event);
     for about in subjects(recorded.aggregate_id, recorded.event) {
-        ops.push(RowOp::Insert {
-            table: &TABLE,
-            row: vec![
+        ops.push(RowOp::insert(
+            &TABLE,
+            vec![
                 about.into(),
                 position.into(),
                 recorded.aggregate_type.into(),
@@ -96,6 +96,6 @@ fn apply(recorded: &Recorded<'_>, ops: &mut Vec<RowOp>) {
                 recorded.sequence.into(),
                 at.into(),
             ],
-        });
+        ));
     }
 }

@@ -189,9 +189,9 @@ fn authorization(authorization_id: &str, event: &AuthorizationEvent, ops: &mut V
 fn client_token(token_id: &str, event: &ClientTokenEvent, ops: &mut Vec<RowOp>) {
     match event {
         ClientTokenEvent::TokenIssued { client_id, token, grant_type, scope, resource, at } => {
-            ops.push(RowOp::Insert {
-                table: &TABLE,
-                row: vec![
+            ops.push(RowOp::insert(
+                &TABLE,
+                vec![
                     token.id.as_str().into(),
                     Value::Null,
                     client_id.as_str().into(),
@@ -204,16 +204,16 @@ fn client_token(token_id: &str, event: &ClientTokenEvent, ops: &mut Vec<RowOp>) 
                     token.expires_at.into(),
                     Value::Null,
                 ],
-            });
+            ));
         }
         ClientTokenEvent::TokenRevoked { at, .. } => ops.push(revoke(token_id, *at)),
     }
 }
 
 fn insert_issued(authorization_id: &str, issued: &IssuedToken, at: DateTime<Utc>) -> RowOp {
-    RowOp::Insert {
-        table: &TABLE,
-        row: vec![
+    RowOp::insert(
+        &TABLE,
+        vec![
             issued.token.id.as_str().into(),
             authorization_id.into(),
             issued.client_id.as_str().into(),
@@ -226,7 +226,7 @@ fn insert_issued(authorization_id: &str, issued: &IssuedToken, at: DateTime<Utc>
             issued.token.expires_at.into(),
             Value::Null,
         ],
-    }
+    )
 }
 
 fn revoke(token_id: &str, at: DateTime<Utc>) -> RowOp {

@@ -171,7 +171,7 @@ fn user(subject: &str, event: &UserEvent) -> RowOp {
                 Value::Null,
                 (*at).into(),
             ];
-            return RowOp::Insert { table: &TABLE, row };
+            return RowOp::insert(&TABLE, row);
         }
         UserEvent::PasswordChanged { password, retired: _, keep_session, at } => vec![
             ("secret_id", password.id.as_str().into()),

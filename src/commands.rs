@@ -1,7 +1,7 @@
 //! How is a command executed? One cqrs-es framework a command over the journal's store, in a task of
 //! its own, with bounded retry: a client that disconnects cannot cut it in half.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use cqrs_es::{AggregateError, CqrsFramework};
 use tokio::sync::Semaphore;
 
 use crate::clock::SharedClock;
-use crate::journal::store::{JournalStore, Remembered, StoreError};
+use crate::journal::store::{JournalStore, Metadata, Remembered, StoreError};
 use crate::journal::{Journal, SecretOp, SubjectKeyRow};
 use crate::personal::PersonalData;
 use crate::secret::new_id;
@@ -180,7 +180,7 @@ impl Commands {
         A::Error: Send + Sync + 'static,
     {
         let permit = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| CommandError::Busy)?;
-        let metadata = self.metadata(origin).await.map_err(CommandError::Unavailable)?;
+        let metadata = Arc::new(self.metadata(origin).await.map_err(CommandError::Unavailable)?);
         let journal = self.journal.clone();
         let task = tokio::spawn(async move {
             let _permit = permit;
@@ -192,7 +192,7 @@ impl Commands {
         }
     }
 
-    async fn metadata(&self, origin: &Origin) -> Result<BTreeMap<String, String>, String> {
+    async fn metadata(&self, origin: &Origin) -> Result<Metadata, String> {
         let mut metadata = BTreeMap::new();
         let mut put = |name: &str, value: Option<String>| {
             if let Some(value) = value {
@@ -210,7 +210,7 @@ impl Commands {
         put("command_id", Some(new_id(self.clock.now())));
         put("node", Some(self.node.to_string()));
         put("configuration", Some(self.journal.configuration_revision().to_string()));
-        Ok(metadata)
+        Metadata::new(metadata).map_err(|error| error.to_string())
     }
 }
 
@@ -218,7 +218,7 @@ async fn attempt<A>(
     journal: &Journal,
     stream: &Stream,
     command: &A::Command,
-    metadata: &BTreeMap<String, String>,
+    metadata: &Arc<Metadata>,
     beside: &Beside,
 ) -> Result<Executed<A>, CommandError<A::Error>>
 where
@@ -232,11 +232,10 @@ where
     };
     let mut fresh = matches!(stream, Stream::Fresh(_));
     for _ in 0..ATTEMPTS {
-        let store = JournalStore::<A>::new(journal.clone(), fresh, beside.clone());
+        let store = JournalStore::<A>::new(journal.clone(), fresh, Arc::clone(metadata), beside.clone());
         let outcome = store.outcome();
         let framework = CqrsFramework::new(store, Vec::new(), ());
-        let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
-        match framework.execute_with_metadata(stream.id(), command.clone(), metadata).await {
+        match framework.execute(stream.id(), command.clone()).await {
             Ok(()) => return outcome.take().ok_or_else(|| CommandError::Damaged("no outcome".to_owned())),
             Err(AggregateError::AggregateConflict) => fresh = false,
             Err(error) => return Err(command_error(error)),

@@ -72,6 +72,7 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
     };
     let state = open::open(Arc::new(config), clock).await?;
     record_configuration(&state).await?;
+    state.journal.start_projecting();
     let (stopping, stopped) = watch::channel(false);
     let shared = accept::Shared::new(router(state.clone()), tls, state.config.limits.connections);
     let mut tasks = JoinSet::new();

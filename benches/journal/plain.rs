@@ -1,36 +1,112 @@
-//! The limit: the same rows, prepared beforehand, inserted in batches as large as there are tasks. No
-//! decision, no chain, no position, no memory.
+//! The limit: the rows of the same commands, prepared beforehand, written by plain statements in batches
+//! as large as there are tasks. No decision, no conflict, no chain, no position, no memory.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
+use aggregates::authorization::Authorization;
+use aggregates::client_token::ClientToken;
 use aggregates::stored::Decide;
 use aggregates::{AnyEvent, StoredEvent};
 use chancery::clock::{SharedClock, SystemClock};
 use chancery::secret::new_id;
+use cqrs_es::Aggregate;
 use projections::TRANSACTIONAL;
 use projections::projection::{Recorded, row_ops};
-use projections::row::{RowOp, Value};
+use projections::row::{ColumnKind, RowOp, Table, Value};
 use sqlx::{Connection, Executor};
 
-use super::{Kind, Measured, RUN, cpu, issue_command, token};
+use super::{
+    Kind, Measured, RUN, STREAMS, cpu, grant_command, issue_command, redeem_command, refresh_command, token,
+};
 
-/// An event row and its token row, as text.
+/// What one command writes: an event row, and what follows from it in the read models.
 struct Prepared {
     event: [String; 6],
     sequence: i64,
-    token: Vec<Value>,
-    replaced: String,
+    ops: Vec<RowOp>,
 }
 
-fn prepare(clock: &SharedClock, kind: Kind) -> Prepared {
-    let token = token(clock);
-    let id = token.id.clone();
-    let command = issue_command(token, clock);
-    let event = aggregates::client_token::ClientToken::default().decide(command).unwrap().remove(0);
+/// Decides the commands of a run, in memory.
+struct Source {
+    clock: SharedClock,
+    streams: Vec<Stream>,
+    next: usize,
+}
+
+struct Stream {
+    id: String,
+    aggregate: Authorization,
+    sequence: i64,
+    generation: u32,
+}
+
+impl Source {
+    /// With what the streams hold before the run, if it goes to streams with a history.
+    fn new(kind: Kind) -> (Self, Vec<Prepared>) {
+        let mut source = Self { clock: SystemClock::shared(), streams: Vec::new(), next: 0 };
+        let mut before = Vec::new();
+        if kind == Kind::Loaded {
+            for _ in 0..STREAMS {
+                let id = new_id(source.clock.now());
+                let commands = [grant_command(&id, &source.clock), redeem_command(&source.clock)];
+                let mut stream = Stream { id, aggregate: Authorization::default(), sequence: 0, generation: 1 };
+                for command in commands {
+                    before.extend(stream.decide(command, &source.clock));
+                }
+                source.streams.push(stream);
+            }
+        }
+        (source, before)
+    }
+
+    fn next(&mut self) -> Prepared {
+        if self.streams.is_empty() {
+            let token = token(&self.clock);
+            let id = token.id.clone();
+            let events = ClientToken::default().decide(issue_command(token, &self.clock)).unwrap();
+            return prepared(&id, 1, events.into_iter().next().unwrap(), &self.clock);
+        }
+        self.next += 1;
+        let stream = &mut self.streams[self.next % STREAMS];
+        let command = refresh_command(stream.generation, &self.clock);
+        stream.generation += 1;
+        stream.decide(command, &self.clock).into_iter().next().unwrap()
+    }
+
+    fn batches(&mut self, tasks: usize) -> Vec<Vec<Prepared>> {
+        (0..(2048 / tasks).min(512)).map(|_| (0..tasks).map(|_| self.next()).collect()).collect()
+    }
+}
+
+impl Stream {
+    fn decide(
+        &mut self,
+        command: aggregates::authorization::AuthorizationCommand,
+        clock: &SharedClock,
+    ) -> Vec<Prepared> {
+        let events = self.aggregate.decide(command).unwrap();
+        events
+            .into_iter()
+            .map(|event| {
+                self.sequence += 1;
+                self.aggregate.apply(event.clone());
+                prepared(&self.id, self.sequence, event, clock)
+            })
+            .collect()
+    }
+}
+
+fn prepared<E: StoredEvent + Into<AnyEvent>>(
+    id: &str,
+    sequence: i64,
+    event: E,
+    clock: &SharedClock,
+) -> Prepared {
     let encoded = event.encode().unwrap();
     let any: AnyEvent = event.into();
-    let metadata = std::collections::BTreeMap::from([
+    let metadata = BTreeMap::from([
         ("actor".to_owned(), "operator".to_owned()),
         ("command_id".to_owned(), new_id(clock.now())),
         ("configuration".to_owned(), "0".to_owned()),
@@ -40,56 +116,55 @@ fn prepare(clock: &SharedClock, kind: Kind) -> Prepared {
     ]);
     let recorded = Recorded {
         position: None,
-        aggregate_type: "client_token",
-        aggregate_id: &id,
-        sequence: 1,
+        aggregate_type: any.aggregate_type(),
+        aggregate_id: id,
+        sequence,
         event: &any,
         metadata: &metadata,
     };
-    let token = row_ops(TRANSACTIONAL, &recorded).into_iter().find_map(|op| match op {
-        RowOp::Insert { row, .. } => Some(row),
-        RowOp::Update { .. } | RowOp::Delete { .. } | RowOp::Expire { .. } => None,
-    });
-    let aggregate = if kind == Kind::Fresh { "client_token" } else { "authorization" };
     Prepared {
+        ops: row_ops(TRANSACTIONAL, &recorded),
         event: [
-            format!("plain_{aggregate}"),
-            id.clone(),
+            // Beside the rows of the journal in the same tables.
+            format!("plain_{}", any.aggregate_type()),
+            id.to_owned(),
             encoded.event_type,
             encoded.event_version,
             encoded.payload,
             serde_json::to_string(&metadata).unwrap(),
         ],
-        sequence: 1,
-        token: token.unwrap(),
-        replaced: id,
+        sequence,
     }
 }
 
-/// PostgreSQL, with the same tables.
+/// A batch id that no other batch has.
+fn batch_id(clock: &SharedClock, number: usize) -> i64 {
+    (clock.now().timestamp_millis() << 16) + number as i64
+}
+
+/// PostgreSQL, in the same tables.
 pub async fn postgres(url: &str, kind: Kind, tasks: usize) -> Measured {
-    let clock = SystemClock::shared();
     let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+    let (mut source, before) = Source::new(kind);
+    if !before.is_empty() {
+        postgres_batch(&mut connection, &before, batch_id(&source.clock, 1 << 15)).await;
+    }
     let (mut done, mut spent, mut cpu_spent) = (0_usize, 0.0, 0.0);
     while spent < RUN.as_secs_f64() {
-        // Prepared beforehand, so that only inserting is counted.
-        let batches: Vec<Vec<Prepared>> = (0..(2048 / tasks).min(512))
-            .map(|_| (0..tasks).map(|_| prepare(&clock, kind)).collect())
-            .collect();
+        let batches = source.batches(tasks);
         let (started, before) = (Instant::now(), cpu());
         for (number, rows) in batches.iter().enumerate() {
-            insert(&mut connection, rows, kind, (clock.now().timestamp_millis() << 16) + number as i64).await;
+            postgres_batch(&mut connection, rows, batch_id(&source.clock, number)).await;
             done += rows.len();
         }
         spent += started.elapsed().as_secs_f64();
         cpu_spent += cpu() - before;
     }
-    let (per_second, cpu_micros) = (done as f64 / spent, cpu_spent * 1e6 / done as f64);
-    Measured { engine: "PostgreSQL", system: "limit", kind, tasks, per_second, cpu_micros }
+    measured("PostgreSQL", kind, tasks, done, spent, cpu_spent)
 }
 
-async fn insert(connection: &mut sqlx::PgConnection, rows: &[Prepared], kind: Kind, batch: i64) {
-    let column = |index: usize| rows.iter().map(|row| row.event[index].clone()).collect::<Vec<_>>();
+async fn postgres_batch(connection: &mut sqlx::PgConnection, rows: &[Prepared], batch: i64) {
+    let column = |index: usize| rows.iter().map(|row| row.event[index].as_str()).collect::<Vec<_>>();
     connection.execute("BEGIN").await.unwrap();
     sqlx::query(
         "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
@@ -109,49 +184,80 @@ async fn insert(connection: &mut sqlx::PgConnection, rows: &[Prepared], kind: Ki
     .execute(&mut *connection)
     .await
     .unwrap();
-    insert_tokens(connection, rows).await;
-    if kind == Kind::Loaded {
-        sqlx::query(
-            "UPDATE tokens t SET revoked_at = 1 FROM UNNEST($1::text[]) AS v(id) WHERE t.token_id = v.id",
-        )
-        .bind(rows.iter().map(|row| row.replaced.clone()).collect::<Vec<_>>())
-        .execute(&mut *connection)
-        .await
-        .unwrap();
+    let mut statements: BTreeMap<(&str, Vec<usize>), Vec<&RowOp>> = BTreeMap::new();
+    for op in rows.iter().flat_map(|row| &row.ops) {
+        statements.entry(shape(op)).or_default().push(op);
+    }
+    for ops in statements.into_values() {
+        postgres_rows(connection, &ops).await;
     }
     connection.execute("COMMIT").await.unwrap();
 }
 
-async fn insert_tokens(connection: &mut sqlx::PgConnection, rows: &[Prepared]) {
-    let table = &projections::tokens::TABLE;
-    let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-    let arrays: Vec<String> = table
-        .columns
-        .iter()
-        .zip(1..)
-        .map(|(column, place)| match column.kind {
-            projections::row::ColumnKind::Text => format!("${place}::text[]"),
-            projections::row::ColumnKind::Int => format!("${place}::bigint[]"),
-        })
-        .collect();
-    let sql =
-        format!("INSERT INTO tokens ({}) SELECT * FROM UNNEST({})", names.join(", "), arrays.join(", "));
+/// Table, and for an update its columns.
+fn shape(op: &RowOp) -> (&'static str, Vec<usize>) {
+    match op {
+        RowOp::Insert { table, .. } => (table.name, Vec::new()),
+        RowOp::Update { table, set, .. } => (table.name, set.iter().map(|(column, _)| *column).collect()),
+        RowOp::Delete { .. } | RowOp::Expire { .. } => unreachable!("these commands delete nothing"),
+    }
+}
+
+/// The cells of an operation, an update's new ones before its key, as its statement takes them.
+fn cells(op: &RowOp) -> Vec<&Value> {
+    match op {
+        RowOp::Insert { row, .. } => row.iter().collect(),
+        RowOp::Update { key, set, .. } => set.iter().map(|(_, value)| value).chain(key).collect(),
+        RowOp::Delete { .. } | RowOp::Expire { .. } => Vec::new(),
+    }
+}
+
+fn columns(table: &'static Table, set: &[usize]) -> Vec<usize> {
+    if set.is_empty() { (0..table.columns.len()).collect() } else { set.iter().copied().chain([0]).collect() }
+}
+
+async fn postgres_rows(connection: &mut sqlx::PgConnection, ops: &[&RowOp]) {
+    let (table, (_, set)) = (ops[0].table(), shape(ops[0]));
+    let columns = columns(table, &set);
+    let (mut arrays, mut names) = (Vec::new(), Vec::new());
+    for (index, place) in columns.iter().zip(1..) {
+        let kind = match table.columns[*index].kind {
+            ColumnKind::Text => "text",
+            ColumnKind::Int => "bigint",
+        };
+        arrays.push(format!("${place}::{kind}[]"));
+        names.push(table.columns[*index].name);
+    }
+    let (arrays, list) = (arrays.join(", "), names.join(", "));
+    let sql = if set.is_empty() {
+        format!("INSERT INTO {} ({list}) SELECT * FROM UNNEST({arrays})", table.name)
+    } else {
+        let changes: Vec<String> =
+            names.iter().take(set.len()).map(|name| format!("{name} = v.{name}")).collect();
+        format!(
+            "UPDATE {} t SET {} FROM UNNEST({arrays}) AS v({list}) WHERE t.{2} = v.{2}",
+            table.name,
+            changes.join(", "),
+            table.columns[0].name
+        )
+    };
+    let rows: Vec<Vec<&Value>> = ops.iter().map(|op| cells(op)).collect();
     let mut query = sqlx::query(&sql);
-    for (index, column) in table.columns.iter().enumerate() {
-        let cells = rows.iter().map(|row| row.token[index].clone());
-        query = match column.kind {
-            projections::row::ColumnKind::Text => query.bind(
-                cells
+    for (place, index) in columns.iter().enumerate() {
+        let column = rows.iter().map(|row| row[place]);
+        query = match table.columns[*index].kind {
+            ColumnKind::Text => query.bind(
+                column
                     .map(|cell| match cell {
-                        Value::Text(text) => Some(text),
+                        Value::Text(text) => Some(text.as_str()),
                         Value::Null | Value::Int(_) => None,
                     })
                     .collect::<Vec<_>>(),
             ),
-            projections::row::ColumnKind::Int => query.bind(
-                cells
+            ColumnKind::Int => query.bind(
+                column
                     .map(|cell| match cell {
-                        Value::Int(number) => Some(number),
+                        Value::Int(number) => Some(*number),
                         Value::Null | Value::Text(_) => None,
                     })
                     .collect::<Vec<_>>(),
@@ -163,11 +269,10 @@ async fn insert_tokens(connection: &mut sqlx::PgConnection, rows: &[Prepared]) {
 
 /// SQLite, with the same tables and durability.
 pub fn sqlite(path: &Path, kind: Kind, tasks: usize) -> Measured {
-    let clock = SystemClock::shared();
     let connection = rusqlite::Connection::open(path).unwrap();
     connection.pragma_update(None, "journal_mode", "WAL").unwrap();
     connection.pragma_update(None, "synchronous", "FULL").unwrap();
-    connection.set_prepared_statement_cache_capacity(16);
+    connection.set_prepared_statement_cache_capacity(64);
     for sql in [
         include_str!("../../migrations/sqlite/0001_journal.sql"),
         include_str!("../../migrations/sqlite/0002_read_models.sql"),
@@ -175,33 +280,29 @@ pub fn sqlite(path: &Path, kind: Kind, tasks: usize) -> Measured {
         // The second round finds the tables there.
         let _ = connection.execute_batch(sql);
     }
+    let (mut source, before) = Source::new(kind);
+    let mut statements = BTreeMap::new();
+    sqlite_batch(&connection, &mut statements, &before, batch_id(&source.clock, 1 << 15));
     let (mut done, mut spent, mut cpu_spent) = (0_usize, 0.0, 0.0);
     while spent < RUN.as_secs_f64() {
-        let batches: Vec<Vec<Prepared>> =
-            (0..(2048 / tasks)).map(|_| (0..tasks).map(|_| prepare(&clock, kind)).collect()).collect();
+        let batches = source.batches(tasks);
         let (started, before) = (Instant::now(), cpu());
         for (number, rows) in batches.iter().enumerate() {
-            sqlite_batch(&connection, rows, kind, (clock.now().timestamp_millis() << 16) + number as i64);
+            sqlite_batch(&connection, &mut statements, rows, batch_id(&source.clock, number));
             done += rows.len();
         }
         spent += started.elapsed().as_secs_f64();
         cpu_spent += cpu() - before;
     }
-    let per_second = done as f64 / spent;
-    Measured {
-        engine: "SQLite",
-        system: "limit",
-        kind,
-        tasks,
-        per_second,
-        cpu_micros: cpu_spent * 1e6 / done as f64,
-    }
+    measured("SQLite", kind, tasks, done, spent, cpu_spent)
 }
 
-fn sqlite_batch(connection: &rusqlite::Connection, rows: &[Prepared], kind: Kind, batch: i64) {
-    let places: Vec<String> =
-        (1..=projections::tokens::TABLE.columns.len()).map(|place| format!("?{place}")).collect();
-    let tokens = format!("INSERT INTO tokens VALUES ({})", places.join(", "));
+fn sqlite_batch(
+    connection: &rusqlite::Connection,
+    statements: &mut BTreeMap<(&'static str, Vec<usize>), String>,
+    rows: &[Prepared],
+    batch: i64,
+) {
     connection.execute_batch("BEGIN IMMEDIATE").unwrap();
     for (index, row) in rows.iter().enumerate() {
         let [aggregate, id, event_type, version, payload, metadata] = &row.event;
@@ -220,19 +321,44 @@ fn sqlite_batch(connection: &rusqlite::Connection, rows: &[Prepared], kind: Kind
                 index as i64
             ])
             .unwrap();
-        let cells = row.token.iter().map(|cell| match cell {
-            Value::Null => rusqlite::types::Value::Null,
-            Value::Int(number) => rusqlite::types::Value::Integer(*number),
-            Value::Text(text) => rusqlite::types::Value::Text(text.clone()),
-        });
-        connection.prepare_cached(&tokens).unwrap().execute(rusqlite::params_from_iter(cells)).unwrap();
-        if kind == Kind::Loaded {
-            connection
-                .prepare_cached("UPDATE tokens SET revoked_at = 1 WHERE token_id = ?1")
-                .unwrap()
-                .execute([&row.replaced])
-                .unwrap();
+        for op in &row.ops {
+            let sql = statements.entry(shape(op)).or_insert_with(|| sqlite_statement(op));
+            let cells = cells(op).into_iter().map(|cell| match cell {
+                Value::Null => rusqlite::types::ToSqlOutput::from(rusqlite::types::Null),
+                Value::Int(number) => rusqlite::types::ToSqlOutput::from(*number),
+                Value::Text(text) => rusqlite::types::ToSqlOutput::from(text.as_str()),
+            });
+            connection.prepare_cached(sql).unwrap().execute(rusqlite::params_from_iter(cells)).unwrap();
         }
     }
     connection.execute_batch("COMMIT").unwrap();
+}
+
+fn sqlite_statement(op: &RowOp) -> String {
+    let (table, (_, set)) = (op.table(), shape(op));
+    if set.is_empty() {
+        let places: Vec<String> = (1..=table.columns.len()).map(|place| format!("?{place}")).collect();
+        return format!("INSERT INTO {} VALUES ({})", table.name, places.join(", "));
+    }
+    let changes: Vec<String> =
+        set.iter().zip(1..).map(|(index, place)| format!("{} = ?{place}", table.columns[*index].name)).collect();
+    format!(
+        "UPDATE {} SET {} WHERE {} = ?{}",
+        table.name,
+        changes.join(", "),
+        table.columns[0].name,
+        set.len() + 1
+    )
+}
+
+fn measured(
+    engine: &'static str,
+    kind: Kind,
+    tasks: usize,
+    done: usize,
+    spent: f64,
+    cpu_spent: f64,
+) -> Measured {
+    let (per_second, cpu_micros) = (done as f64 / spent, cpu_spent * 1e6 / done as f64);
+    Measured { engine, system: "limit", kind, tasks, per_second, cpu_micros }
 }

@@ -15,7 +15,7 @@ impl Tables {
         check(op);
         match op {
             RowOp::Insert { table, row } => {
-                let former = self.0.insert((table.name, row[..table.key].to_vec()), row.clone());
+                let former = self.0.insert((table.name, row[..table.key].to_vec()), Row::clone(row));
                 assert_eq!(former, None, "table {} has a row with this key", table.name);
             }
             RowOp::Update { table, key, set } => {

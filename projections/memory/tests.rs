@@ -34,7 +34,7 @@ fn row(key: &str, until: i64, state: &str) -> Row {
 }
 
 fn insert(table: &'static Table, key: &str, until: i64) -> RowOp {
-    RowOp::Insert { table, row: row(key, until, "new") }
+    RowOp::insert(table, row(key, until, "new"))
 }
 
 fn update(table: &'static Table, key: &str, state: &str) -> RowOp {
@@ -165,7 +165,7 @@ fn only_so_many_rows_are_held() {
 #[test]
 fn tables_that_are_not_held_are_left_alone() {
     let memory = memory(100);
-    memory.apply(1, &RowOp::Insert { table: &STORED, row: vec!["a".into()] });
+    memory.apply(1, &RowOp::insert(&STORED, vec!["a".into()]));
     assert!(memory.snapshot(&STORED).is_empty());
     assert_eq!(*memory.loaded(&STORED, "a", Some(vec!["a".into()]), 1).unwrap(), vec!["a".into()]);
 }

@@ -61,9 +61,29 @@ impl Inner {
 pub(super) async fn write(inner: Weak<Inner>, mut queue: mpsc::Receiver<Submission>) {
     let mut waiting = Vec::with_capacity(LARGEST);
     while queue.recv_many(&mut waiting, LARGEST).await > 0 {
+        gather(&mut queue, &mut waiting).await;
         let Some(inner) = inner.upgrade() else { return };
         let batch = std::mem::take(&mut waiting);
+        if std::env::var("SOLO").is_ok() {
+        }
         commit(&inner, batch).await;
+    }
+}
+
+/// Lets whoever can submit at once do so, for as long as that makes the batch larger. The answers to the
+/// last batch have just woken its submitters: without this their next commands would miss this one.
+async fn gather(queue: &mut mpsc::Receiver<Submission>, waiting: &mut Vec<Submission>) {
+    while waiting.len() < LARGEST {
+        let before = waiting.len();
+        tokio::task::yield_now().await;
+        while waiting.len() < LARGEST
+            && let Ok(submission) = queue.try_recv()
+        {
+            waiting.push(submission);
+        }
+        if waiting.len() == before {
+            return;
+        }
     }
 }
 

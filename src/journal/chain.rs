@@ -62,7 +62,7 @@ mod tests {
             event_type: "t".to_owned(),
             event_version: "1".to_owned(),
             payload: payload.to_owned(),
-            metadata: metadata.to_owned(),
+            metadata: metadata.into(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! What must a database do for the journal? One trait, two engines ([`super::postgres`],
 //! [`super::sqlite`]), and the plain data that goes between.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use projections::projection::Projection;
 use projections::read::ReadError;
@@ -18,8 +20,8 @@ pub struct NewEvent {
     pub event_version: String,
     /// JSON text, hashed as it stands.
     pub payload: String,
-    /// JSON text of string values, hashed as it stands.
-    pub metadata: String,
+    /// JSON text of string values, hashed as it stands; the events of one command share it.
+    pub metadata: Arc<str>,
 }
 
 /// An event as it is stored, with its place in the log.

@@ -15,6 +15,8 @@ use super::engine::{EngineError, StoredBatch, StoredRow};
 
 /// How often the head is looked at. Other processes are seen within 250 ms, twice over.
 const POLL: Duration = Duration::from_millis(100);
+/// How far the eventual projections may lag when nobody waits for them.
+const GATHERED_FOR: Duration = Duration::from_millis(200);
 /// Batches read at a time.
 const PAGE: i64 = 256;
 
@@ -130,18 +132,21 @@ pub(super) fn stored_ops(projections: &[&Projection], row: &StoredRow) -> Result
 }
 
 /// Keeps the eventual projections going: woken by every batch, and by the poll for other processes'.
+/// Batches are gathered for a moment, for a transaction of its own each would cost as much as the batch.
 pub(super) async fn project(inner: Weak<Inner>) {
     let Some(mut applied) = inner.upgrade().map(|inner| inner.applied.subscribe()) else { return };
-    let mut first_round = true;
+    let mut is_behind = true;
     loop {
-        if !first_round && applied.changed().await.is_err() {
+        if !is_behind && applied.changed().await.is_err() {
             return;
         }
-        first_round = false;
+        is_behind = false;
         let Some(inner) = inner.upgrade() else { return };
+        let _hurried = tokio::time::timeout(GATHERED_FOR, inner.hurry.notified()).await;
         for projection in EVENTUAL {
             if let Err(error) = project_all(&inner, projection).await {
                 tracing::error!(%error, projection = projection.name, "an eventual projection stands still");
+                is_behind = true;
             }
         }
     }

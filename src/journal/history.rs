@@ -67,7 +67,8 @@ fn stored(row: Vec<Value>) -> Result<StoredRow, EngineError> {
     let (aggregate_type, aggregate_id, sequence) = (text()?, text()?, text()?);
     let sequence =
         sequence.parse().map_err(|_| EngineError::Damaged("a sequence is no number".to_owned()))?;
-    let event = NewEvent { event_type: text()?, event_version: text()?, payload: text()?, metadata: text()? };
+    let event =
+        NewEvent { event_type: text()?, event_version: text()?, payload: text()?, metadata: text()?.into() };
     Ok(StoredRow { position: 0, aggregate_type, aggregate_id, sequence, event })
 }
 

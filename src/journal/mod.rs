@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hashlink::LruCache;
 use projections::memory::Memory;
 use projections::row::Residency;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, mpsc, watch};
 
 pub use engine::{Engine, EngineError, Head, SecretOp, SubjectKeyRow};
 
@@ -74,6 +74,7 @@ struct Inner {
     memory: Memory,
     applied: watch::Sender<i64>,
     applying: AsyncMutex<()>,
+    hurry: Notify,
     writer: mpsc::Sender<batch::Submission>,
     aggregates: Mutex<LruCache<StreamName, AnyAggregate>>,
     secrets: Mutex<LruCache<String, Arc<str>>>,
@@ -85,7 +86,7 @@ struct Inner {
 
 impl Journal {
     /// Opens the log on an engine whose tables exist: loads resident read models, catches up, and
-    /// starts the writer and the feed. Both stop when the last clone is dropped.
+    /// starts the writer and the feed. They stop when the last clone is dropped.
     pub async fn open(
         engine: Arc<dyn Engine>,
         clock: SharedClock,
@@ -97,6 +98,7 @@ impl Journal {
             memory: Memory::new(projections::transactional_tables(), capacity.rows),
             applied: watch::Sender::new(head.position),
             applying: AsyncMutex::new(()),
+            hurry: Notify::new(),
             writer,
             aggregates: Mutex::new(LruCache::new(capacity.aggregates)),
             secrets: Mutex::new(LruCache::new(capacity.rows)),
@@ -111,8 +113,17 @@ impl Journal {
         journal.load_resident().await?;
         tokio::spawn(batch::write(Arc::downgrade(&journal.inner), queue));
         tokio::spawn(feed::follow(Arc::downgrade(&journal.inner)));
-        tokio::spawn(feed::project(Arc::downgrade(&journal.inner)));
         Ok(journal)
+    }
+
+    /// Starts keeping the eventual projections, as a server does for every process on its database.
+    pub fn start_projecting(&self) {
+        tokio::spawn(feed::project(Arc::downgrade(&self.inner)));
+    }
+
+    /// Somebody waits for an eventual projection: it goes on at once.
+    pub fn hurry_projections(&self) {
+        self.inner.hurry.notify_one();
     }
 
     /// The database under it.

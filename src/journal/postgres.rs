@@ -415,7 +415,7 @@ fn push_row(batches: &mut Vec<StoredBatch>, row: &PgRow) -> Result<(), sqlx::Err
                 event_type: row.try_get(7)?,
                 event_version: row.try_get(8)?,
                 payload: row.try_get_unchecked(9)?,
-                metadata: row.try_get_unchecked(10)?,
+                metadata: row.try_get_unchecked::<&str, _>(10)?.into(),
             },
         });
     }

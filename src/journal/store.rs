@@ -52,10 +52,24 @@ impl<A: Aggregate> OutcomeSlot<A> {
     }
 }
 
+/// What every event of a command says of where it comes from, also as the text that is stored and hashed.
+pub struct Metadata {
+    values: BTreeMap<String, String>,
+    text: Arc<str>,
+}
+
+impl Metadata {
+    /// Fails only if strings could not be written as JSON.
+    pub fn new(values: BTreeMap<String, String>) -> Result<Self, serde_json::Error> {
+        Ok(Self { text: serde_json::to_string(&values)?.into(), values })
+    }
+}
+
 /// The event store of one command.
 pub struct JournalStore<A: Aggregate> {
     journal: Journal,
     fresh: bool,
+    metadata: Arc<Metadata>,
     beside: Beside,
     outcome: Arc<Mutex<Option<Executed<A>>>>,
 }
@@ -77,8 +91,8 @@ impl<A: Aggregate> AggregateContext<A> for Loaded<A> {
 impl<A: Remembered> JournalStore<A> {
     /// A store for one command. A fresh stream is not loaded: its id was minted for the command.
     #[must_use]
-    pub fn new(journal: Journal, fresh: bool, beside: Beside) -> Self {
-        Self { journal, fresh, beside, outcome: Arc::default() }
+    pub fn new(journal: Journal, fresh: bool, metadata: Arc<Metadata>, beside: Beside) -> Self {
+        Self { journal, fresh, metadata, beside, outcome: Arc::default() }
     }
 
     /// Where the command's result will be.
@@ -103,14 +117,8 @@ impl<A: Remembered> JournalStore<A> {
         Ok(loaded)
     }
 
-    fn append_of(
-        &self,
-        events: &[A::Event],
-        loaded: &Loaded<A>,
-        metadata: &BTreeMap<String, String>,
-    ) -> Result<Append, AggregateError<A::Error>> {
+    fn append_of(&self, events: &[A::Event], loaded: &Loaded<A>) -> Result<Append, AggregateError<A::Error>> {
         let length = i64::try_from(events.len()).unwrap_or(i64::MAX);
-        let metadata_text = serde_json::to_string(metadata).map_err(damaged)?;
         let mut append = Append {
             aggregate_type: A::TYPE,
             aggregate_id: loaded.aggregate_id.clone(),
@@ -131,7 +139,7 @@ impl<A: Remembered> JournalStore<A> {
                 aggregate_id: &loaded.aggregate_id,
                 sequence,
                 event: &any,
-                metadata,
+                metadata: &self.metadata.values,
             };
             append.rows.push(row_ops(TRANSACTIONAL, &recorded));
             append.claims.extend(claims(&any));
@@ -140,7 +148,7 @@ impl<A: Remembered> JournalStore<A> {
                 event_type: encoded.event_type,
                 event_version: encoded.event_version,
                 payload: encoded.payload,
-                metadata: metadata_text.clone(),
+                metadata: Arc::clone(&self.metadata.text),
             });
         }
         Ok(append)
@@ -173,20 +181,20 @@ impl<A: Remembered> EventStore<A> for JournalStore<A> {
         self.load(aggregate_id).await
     }
 
-    /// `context` has the events applied already: the sink did so as `handle` wrote them.
+    /// `context` has the events applied already: the sink did so as `handle` wrote them. The metadata came
+    /// with the store, once for all attempts.
     async fn commit(
         &self,
         events: Vec<A::Event>,
         mut context: Loaded<A>,
-        metadata: HashMap<String, String>,
+        _: HashMap<String, String>,
     ) -> Result<Vec<EventEnvelope<A>>, AggregateError<A::Error>> {
         if events.is_empty() {
             self.journal.remember(context.clone());
             self.finish(context.aggregate, events);
             return Ok(Vec::new());
         }
-        let metadata: BTreeMap<String, String> = metadata.into_iter().collect();
-        let append = self.append_of(&events, &context, &metadata)?;
+        let append = self.append_of(&events, &context)?;
         match self.journal.inner.append(append).await {
             Ok(_first) => {}
             Err(error) => {
@@ -260,7 +268,7 @@ pub fn from_serialized(event: SerializedEvent) -> StoredRow {
             event_type: event.event_type,
             event_version: event.event_version,
             payload: event.payload.to_string(),
-            metadata: event.metadata.to_string(),
+            metadata: event.metadata.to_string().into(),
         },
     }
 }

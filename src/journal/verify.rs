@@ -3,6 +3,7 @@
 //! thing that does not fit.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use projections::memory::{ended, update};
 use projections::row::{Row, RowOp, Table, Value};
@@ -173,7 +174,7 @@ impl Walk {
         let rows = self.tables.entry(op.table().name).or_default();
         match op {
             RowOp::Insert { table, row } => {
-                rows.insert(row.iter().take(table.key).cloned().collect(), row);
+                rows.insert(row.iter().take(table.key).cloned().collect(), Arc::unwrap_or_clone(row));
             }
             RowOp::Update { key, set, .. } => {
                 if let Some(row) = rows.get_mut(&key) {

@@ -103,6 +103,7 @@ async fn wait_for_timeline(state: &AppState) -> Result<Option<u64>, EngineError>
         if reached >= wanted {
             return Ok(None);
         }
+        state.journal.hurry_projections();
         if tokio::time::Instant::now() + pause > deadline {
             return Ok(Some(unsigned(reached)));
         }

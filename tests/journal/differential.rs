@@ -91,7 +91,7 @@ fn written(id: &str, expected: i64, events: &[aggregates::client_token::ClientTo
             event_type: encoded.event_type,
             event_version: encoded.event_version,
             payload: encoded.payload,
-            metadata: serde_json::to_string(&metadata).unwrap(),
+            metadata: serde_json::to_string(&metadata).unwrap().into(),
         });
     }
     append

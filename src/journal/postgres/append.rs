@@ -5,11 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use projections::row::RowOp;
-use sqlx::{Executor, PgConnection};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{Executor, PgConnection, Row as _};
 
 use super::{PostgresEngine, engine_error, is_refusal, rows};
 use crate::journal::chain::leaf;
 use crate::journal::engine::{Append, EngineError, LANE, Lost, Outcome, SecretOp};
+
+/// How a batch goes about its losers: hoping that there are none, or looking for them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Hopeful,
+    Careful,
+}
 
 /// What stopped a batch before its commit.
 enum Stop {
@@ -30,37 +40,65 @@ pub(super) async fn append(
     epoch: i64,
     appends: &[Append],
 ) -> Result<Outcome, EngineError> {
+    match attempt(engine, batch, epoch, appends, Mode::Hopeful).await? {
+        Some(outcome) => Ok(outcome),
+        None => {
+            let careful = attempt(engine, batch, epoch, appends, Mode::Careful).await?;
+            careful.ok_or_else(|| EngineError::Refused("a unique key is taken".to_owned()))
+        }
+    }
+}
+
+/// Tries to write the batch; nothing when the hopeful way met a key that is taken.
+async fn attempt(
+    engine: &PostgresEngine,
+    batch: i64,
+    epoch: i64,
+    appends: &[Append],
+    mode: Mode,
+) -> Result<Option<Outcome>, EngineError> {
+    let mut connection = begin(engine).await?;
+    let committing = AtomicBool::new(false);
+    let work = transaction(&mut connection, batch, epoch, appends, mode, &committing);
+    let result = tokio::time::timeout(engine.deadline, work).await;
+    if let Ok(Ok(first)) = result {
+        return Ok(Some(Outcome::Committed { first }));
+    }
+    let committing = committing.load(Ordering::Relaxed);
+    let met_a_key = matches!(&result, Ok(Err(Stop::Sql(error))) if !committing && is_unique_violation(error));
+    // Closing ends the transaction for certain, unless its COMMIT was on the way.
+    let is_usable = met_a_key || matches!(result, Ok(Err(Stop::Lost(_))));
+    let rolled_back = is_usable && engine.in_time(connection.execute("ROLLBACK")).await.is_ok();
+    if !rolled_back {
+        drop(connection.detach());
+    }
+    match result {
+        Ok(Ok(first)) => Ok(Some(Outcome::Committed { first })),
+        Ok(Err(_)) if met_a_key && mode == Mode::Hopeful => Ok(None),
+        Ok(Err(stop)) => stopped(stop, committing).map(Some),
+        Err(_) if committing => Err(EngineError::Unknown("no answer to COMMIT in time".to_owned())),
+        Err(_) => Err(EngineError::Unavailable("no answer in time".to_owned())),
+    }
+}
+
+/// A connection in a transaction. One that is already broken shows here, before anything depends on it.
+async fn begin(engine: &PostgresEngine) -> Result<PoolConnection<sqlx::Postgres>, EngineError> {
     let mut last = EngineError::Unavailable("no connection".to_owned());
     for _ in 0..super::CONNECTIONS_TRIED {
         let mut connection = engine.in_time(engine.writing.acquire()).await?;
-        // A connection that is already broken shows here, before anything depends on it.
-        if let Err(error) = engine.in_time(connection.execute("BEGIN")).await {
-            drop(connection.detach());
-            last = error;
-            continue;
-        }
-        let committing = AtomicBool::new(false);
-        let work = transaction(&mut connection, batch, epoch, appends, &committing);
-        let result = tokio::time::timeout(engine.deadline, work).await;
-        if let Ok(Ok(first)) = result {
-            return Ok(Outcome::Committed { first });
-        }
-        // Closing ends the transaction for certain, unless its COMMIT was on the way.
-        let has_losers = matches!(result, Ok(Err(Stop::Lost(_))));
-        let rolled_back = has_losers && engine.in_time(connection.execute("ROLLBACK")).await.is_ok();
-        if !rolled_back {
-            drop(connection.detach());
-        }
-        return match result {
-            Ok(Ok(first)) => Ok(Outcome::Committed { first }),
-            Ok(Err(stop)) => stopped(stop, committing.load(Ordering::Relaxed)),
-            Err(_) if committing.load(Ordering::Relaxed) => {
-                Err(EngineError::Unknown("no answer to COMMIT in time".to_owned()))
+        match engine.in_time(connection.execute("BEGIN")).await {
+            Ok(_) => return Ok(connection),
+            Err(error) => {
+                drop(connection.detach());
+                last = error;
             }
-            Err(_) => Err(EngineError::Unavailable("no answer in time".to_owned())),
-        };
+        }
     }
     Err(last)
+}
+
+fn is_unique_violation(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 fn stopped(stop: Stop, committing: bool) -> Result<Outcome, EngineError> {
@@ -83,9 +121,10 @@ async fn transaction(
     batch: i64,
     epoch: i64,
     appends: &[Append],
+    mode: Mode,
     committing: &AtomicBool,
 ) -> Result<i64, Stop> {
-    let mut lost = insert_events(connection, batch, appends).await?;
+    let mut lost = insert_events(connection, batch, appends, mode).await?;
     lost.extend(insert_claims(connection, appends).await?);
     if !lost.is_empty() {
         return Err(Stop::Lost(lost));
@@ -101,61 +140,85 @@ async fn transaction(
 }
 
 #[derive(Default)]
-struct EventColumns {
-    aggregate_type: Vec<String>,
-    aggregate_id: Vec<String>,
+struct EventColumns<'a> {
+    aggregate_type: Vec<&'static str>,
+    aggregate_id: Vec<&'a str>,
     sequence: Vec<i64>,
-    event_type: Vec<String>,
-    event_version: Vec<String>,
-    payload: Vec<String>,
-    metadata: Vec<String>,
+    event_type: Vec<&'a str>,
+    event_version: Vec<&'a str>,
+    payload: Vec<&'a str>,
+    metadata: Vec<&'a str>,
     index: Vec<i64>,
 }
 
-/// Inserts all events; whoever's rows are not all there lost its stream to somebody else.
+impl<'a> EventColumns<'a> {
+    fn of(appends: &'a [Append]) -> Self {
+        let mut columns = Self::default();
+        let mut index = 0;
+        for append in appends {
+            for (sequence, event) in (append.expected + 1..).zip(&append.events) {
+                columns.aggregate_type.push(append.aggregate_type);
+                columns.aggregate_id.push(&append.aggregate_id);
+                columns.sequence.push(sequence);
+                columns.event_type.push(&event.event_type);
+                columns.event_version.push(&event.event_version);
+                columns.payload.push(&event.payload);
+                columns.metadata.push(&event.metadata);
+                columns.index.push(index);
+                index += 1;
+            }
+        }
+        columns
+    }
+
+    fn bind(self, sql: &'a str, batch: i64) -> Query<'a, sqlx::Postgres, PgArguments> {
+        sqlx::query(sql)
+            .bind(self.aggregate_type)
+            .bind(self.aggregate_id)
+            .bind(self.sequence)
+            .bind(self.event_type)
+            .bind(self.event_version)
+            .bind(self.payload)
+            .bind(self.metadata)
+            .bind(self.index)
+            .bind(LANE)
+            .bind(batch)
+    }
+}
+
+const INSERT_EVENTS: &str = "\
+    INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
+                        lane, batch, batch_index) \
+    SELECT e.t, e.i, e.s, e.et, e.ev, e.p::json, e.m::json, $9, $10, e.n \
+    FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], \
+                $8::bigint[]) AS e(t, i, s, et, ev, p, m, n) ORDER BY e.t, e.i, e.s, e.n";
+const UNLESS_THERE: &str =
+    "ON CONFLICT (aggregate_type, aggregate_id, sequence) DO NOTHING RETURNING batch_index";
+
+/// Inserts all events. Hopefully, the unique key refuses the whole statement when somebody extended a
+/// stream first, which is rare and costs nothing to know; carefully, whoever's rows are not all there
+/// lost its stream.
 async fn insert_events(
     connection: &mut PgConnection,
     batch: i64,
     appends: &[Append],
+    mode: Mode,
 ) -> Result<Vec<(usize, Lost)>, sqlx::Error> {
-    let mut columns = EventColumns::default();
-    let mut owner = Vec::new();
-    for (command, append) in appends.iter().enumerate() {
-        for (sequence, event) in (append.expected + 1..).zip(&append.events) {
-            columns.aggregate_type.push(append.aggregate_type.to_owned());
-            columns.aggregate_id.push(append.aggregate_id.clone());
-            columns.sequence.push(sequence);
-            columns.event_type.push(event.event_type.clone());
-            columns.event_version.push(event.event_version.clone());
-            columns.payload.push(event.payload.clone());
-            columns.metadata.push(event.metadata.clone());
-            columns.index.push(i64::try_from(owner.len()).unwrap_or(i64::MAX));
-            owner.push(command);
-        }
+    let columns = EventColumns::of(appends);
+    if mode == Mode::Hopeful {
+        columns.bind(INSERT_EVENTS, batch).execute(connection).await?;
+        return Ok(Vec::new());
     }
-    let inserted: Vec<i64> = sqlx::query_scalar(
-        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
-         metadata, lane, batch, batch_index) \
-         SELECT e.t, e.i, e.s, e.et, e.ev, e.p::json, e.m::json, $9, $10, e.n \
-         FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], \
-         $8::bigint[]) AS e(t, i, s, et, ev, p, m, n) ORDER BY e.t, e.i, e.s, e.n \
-         ON CONFLICT (aggregate_type, aggregate_id, sequence) DO NOTHING RETURNING batch_index",
-    )
-    .bind(columns.aggregate_type)
-    .bind(columns.aggregate_id)
-    .bind(columns.sequence)
-    .bind(columns.event_type)
-    .bind(columns.event_version)
-    .bind(columns.payload)
-    .bind(columns.metadata)
-    .bind(columns.index)
-    .bind(LANE)
-    .bind(batch)
-    .fetch_all(connection)
-    .await?;
-    let inserted: BTreeSet<i64> = inserted.into_iter().collect();
-    let losers: BTreeSet<usize> =
-        (0..).zip(owner).filter(|(index, _)| !inserted.contains(index)).map(|(_, command)| command).collect();
+    let sql = format!("{INSERT_EVENTS} {UNLESS_THERE}");
+    let rows = columns.bind(&sql, batch).fetch_all(connection).await?;
+    let inserted = rows.iter().map(|row| row.try_get(0)).collect::<Result<BTreeSet<i64>, _>>()?;
+    let owners =
+        appends.iter().enumerate().flat_map(|(command, append)| append.events.iter().map(move |_| command));
+    let losers: BTreeSet<usize> = (0..)
+        .zip(owners)
+        .filter(|(index, _)| !inserted.contains(index))
+        .map(|(_, command)| command)
+        .collect();
     Ok(losers.into_iter().map(|command| (command, Lost::Conflict)).collect())
 }
 

@@ -1,6 +1,7 @@
 //! How do row operations become few statements? All operations on one row are folded into one, and
 //! rows of one shape go together: a batch costs a statement per table and shape, not per event.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use projections::memory::update;
@@ -11,13 +12,15 @@ use sqlx::query::Query;
 
 /// What is to happen to one row in the end.
 #[derive(Default)]
-struct Change {
+struct Change<'a> {
     delete: bool,
-    insert: Option<Row>,
-    set: BTreeMap<usize, Value>,
+    insert: Option<Cow<'a, Row>>,
+    set: BTreeMap<usize, &'a Value>,
 }
 
-type Changes = BTreeMap<(&'static str, Vec<Value>), (&'static Table, Change)>;
+/// By table and key: statements touch rows in one order on every node, so none waits for another in a
+/// circle.
+type Changes<'a> = BTreeMap<(&'static str, &'a [Value]), (&'static Table, Change<'a>)>;
 
 /// Executes operations in effect order.
 pub(super) async fn execute(connection: &mut PgConnection, ops: &[&RowOp]) -> Result<(), sqlx::Error> {
@@ -25,30 +28,34 @@ pub(super) async fn execute(connection: &mut PgConnection, ops: &[&RowOp]) -> Re
     for op in ops {
         match op {
             RowOp::Insert { table, row } => {
-                let key = row.iter().take(table.key).cloned().collect();
-                change(&mut changes, table, key).insert = Some(row.clone());
+                let key = row.get(..table.key).unwrap_or_default();
+                change(&mut changes, table, key).insert = Some(Cow::Borrowed(row));
             }
             RowOp::Update { table, key, set } => {
-                let change = change(&mut changes, table, key.clone());
+                let change = change(&mut changes, table, key);
                 match &mut change.insert {
-                    Some(row) => update(row, set),
+                    Some(row) => update(row.to_mut(), set),
                     None if change.delete => {}
-                    None => change.set.extend(set.iter().cloned()),
+                    None => change.set.extend(set.iter().map(|(column, value)| (*column, value))),
                 }
             }
             RowOp::Delete { table, key } => {
-                *change(&mut changes, table, key.clone()) = Change { delete: true, ..Change::default() };
+                *change(&mut changes, table, key) = Change { delete: true, ..Change::default() };
             }
             RowOp::Expire { table, before } => {
-                flush(connection, std::mem::take(&mut changes)).await?;
+                flush(connection, &std::mem::take(&mut changes)).await?;
                 expire(connection, table, *before).await?;
             }
         }
     }
-    flush(connection, changes).await
+    flush(connection, &changes).await
 }
 
-fn change<'a>(changes: &'a mut Changes, table: &'static Table, key: Vec<Value>) -> &'a mut Change {
+fn change<'a, 'b>(
+    changes: &'b mut Changes<'a>,
+    table: &'static Table,
+    key: &'a [Value],
+) -> &'b mut Change<'a> {
     &mut changes.entry((table.name, key)).or_insert_with(|| (table, Change::default())).1
 }
 
@@ -60,24 +67,25 @@ enum Shape {
     Update(Vec<usize>),
 }
 
-async fn flush(connection: &mut PgConnection, changes: Changes) -> Result<(), sqlx::Error> {
-    let mut statements: BTreeMap<(&'static str, Shape), (&'static Table, Vec<Row>)> = BTreeMap::new();
+async fn flush<'a>(connection: &mut PgConnection, changes: &'a Changes<'a>) -> Result<(), sqlx::Error> {
+    let mut statements: BTreeMap<(&'static str, Shape), (&'static Table, Vec<Vec<&'a Value>>)> =
+        BTreeMap::new();
     for ((name, key), (table, change)) in changes {
-        let mut add = |shape: Shape, row: Row| {
-            statements.entry((name, shape)).or_insert_with(|| (table, Vec::new())).1.push(row);
+        let mut add = |shape: Shape, row: Vec<&'a Value>| {
+            statements.entry((*name, shape)).or_insert_with(|| (*table, Vec::new())).1.push(row);
         };
         if change.delete {
-            add(Shape::Delete, key.clone());
+            add(Shape::Delete, key.iter().collect());
         }
-        if let Some(row) = change.insert {
-            add(Shape::Insert, row);
+        if let Some(row) = &change.insert {
+            add(Shape::Insert, row.iter().collect());
         } else if !change.set.is_empty() {
-            let (columns, values): (Vec<usize>, Vec<Value>) = change.set.into_iter().unzip();
-            add(Shape::Update(columns), key.into_iter().chain(values).collect());
+            let columns = change.set.keys().copied().collect();
+            add(Shape::Update(columns), key.iter().chain(change.set.values().copied()).collect());
         }
     }
-    for ((_, shape), (table, rows)) in statements {
-        run(connection, table, &shape, rows).await?;
+    for ((_, shape), (table, rows)) in &statements {
+        run(connection, table, shape, rows).await?;
     }
     Ok(())
 }
@@ -86,7 +94,7 @@ async fn run(
     connection: &mut PgConnection,
     table: &'static Table,
     shape: &Shape,
-    rows: Vec<Row>,
+    rows: &[Vec<&Value>],
 ) -> Result<(), sqlx::Error> {
     let keys: Vec<Column> = table.columns.iter().take(table.key).copied().collect();
     let columns: Vec<Column> = match shape {
@@ -133,28 +141,27 @@ fn parameters(columns: &[Column]) -> String {
 fn bind<'q>(
     mut query: Query<'q, sqlx::Postgres, PgArguments>,
     columns: &[Column],
-    rows: Vec<Row>,
+    rows: &'q [Vec<&'q Value>],
 ) -> Query<'q, sqlx::Postgres, PgArguments> {
-    let mut cells: Vec<std::vec::IntoIter<Value>> = rows.into_iter().map(Vec::into_iter).collect();
-    for column in columns {
-        let values = cells.iter_mut().map(|row| row.next().unwrap_or(Value::Null));
+    for (index, column) in columns.iter().enumerate() {
+        let cells = rows.iter().map(|row| row.get(index).copied());
         query = match column.kind {
-            ColumnKind::Text => query.bind(values.map(text).collect::<Vec<_>>()),
-            ColumnKind::Int => query.bind(values.map(|value| int(&value)).collect::<Vec<_>>()),
+            ColumnKind::Text => query.bind(cells.map(text).collect::<Vec<Option<&str>>>()),
+            ColumnKind::Int => query.bind(cells.map(int).collect::<Vec<Option<i64>>>()),
         };
     }
     query
 }
 
-fn text(value: Value) -> Option<String> {
-    match value {
+fn text(value: Option<&Value>) -> Option<&str> {
+    match value? {
         Value::Text(text) => Some(text),
         Value::Null | Value::Int(_) => None,
     }
 }
 
-fn int(value: &Value) -> Option<i64> {
-    match value {
+fn int(value: Option<&Value>) -> Option<i64> {
+    match value? {
         Value::Int(number) => Some(*number),
         Value::Null | Value::Text(_) => None,
     }

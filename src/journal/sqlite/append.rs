@@ -1,6 +1,9 @@
 //! How does a batch become one SQLite transaction? Row by row through prepared statements: in one
 //! process that is faster than sets, and the head is known before the first row.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use projections::row::{RowOp, Table, Value};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params, params_from_iter};
 
@@ -40,12 +43,13 @@ fn write(
     epoch: i64,
     appends: &[Append],
 ) -> Result<Written, rusqlite::Error> {
-    let (head, mut chain, stored_epoch): (i64, Vec<u8>, i64) = transaction
+    let (head, mut chain, stored_epoch): (i64, [u8; 32], i64) = transaction
         .prepare_cached("SELECT head, chain, projection_epoch FROM lanes WHERE lane = ?1")?
         .query_row([LANE], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     if stored_epoch != epoch {
         return Ok(Written::EpochMoved);
     }
+    let mut texts = Texts::default();
     let mut lost = Vec::new();
     let mut index = 0;
     for (command, append) in appends.iter().enumerate() {
@@ -59,11 +63,11 @@ fn write(
     for append in appends {
         for (sequence, event) in (append.expected + 1..).zip(&append.events) {
             let leaf = leaf(append.aggregate_type, &append.aggregate_id, sequence, event);
-            chain = fold(&chain, &leaf).to_vec();
+            chain = fold(&chain, &leaf);
         }
         write_beside(transaction, append)?;
         for op in append.rows.iter().flatten() {
-            execute(transaction, op)?;
+            execute(transaction, op, &mut texts)?;
         }
     }
     transaction
@@ -164,8 +168,9 @@ pub(super) fn advance(
     if reached.unwrap_or(0) != from {
         return Ok(false);
     }
+    let mut texts = Texts::default();
     for op in ops {
-        execute(&transaction, op)?;
+        execute(&transaction, op, &mut texts)?;
     }
     transaction.execute(
         "INSERT INTO checkpoints (projection, lane, position) VALUES (?1, ?2, ?3) \
@@ -176,18 +181,45 @@ pub(super) fn advance(
     Ok(true)
 }
 
-fn execute(transaction: &Transaction<'_>, op: &RowOp) -> Result<(), rusqlite::Error> {
-    let (sql, values): (String, Vec<&Value>) = match op {
-        RowOp::Insert { table, row } => (insert_sql(table), row.iter().collect()),
+/// The statements of a batch by what they do to which table: most rows of a batch have the same one.
+#[derive(Default)]
+struct Texts(HashMap<(&'static str, Vec<usize>), String>);
+
+impl Texts {
+    fn get(
+        &mut self,
+        table: &'static Table,
+        columns: Vec<usize>,
+        make: impl FnOnce(&[usize]) -> String,
+    ) -> &str {
+        match self.0.entry((table.name, columns)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let text = make(&new.key().1);
+                new.insert(text)
+            }
+        }
+    }
+}
+
+fn execute(transaction: &Transaction<'_>, op: &RowOp, texts: &mut Texts) -> Result<(), rusqlite::Error> {
+    let (sql, values): (&str, Vec<&Value>) = match op {
+        RowOp::Insert { table, row } => {
+            (texts.get(table, Vec::new(), |_| insert_sql(table)), row.iter().collect())
+        }
         RowOp::Update { table, key, set } => {
-            (update_sql(table, set), set.iter().map(|(_, value)| value).chain(key).collect())
+            let columns = set.iter().map(|(column, _)| *column).collect();
+            let sql = texts.get(table, columns, |columns| update_sql(table, columns));
+            (sql, set.iter().map(|(_, value)| value).chain(key).collect())
         }
         RowOp::Delete { table, key } => {
-            (format!("DELETE FROM {} WHERE {}", table.name, on_key(table, 1)), key.iter().collect())
+            let sql = format!("DELETE FROM {} WHERE {}", table.name, on_key(table, 1));
+            transaction.prepare_cached(&sql)?.execute(params_from_iter(key.iter().map(Cell)))?;
+            return Ok(());
         }
         RowOp::Expire { table, before } => return expire(transaction, table, *before),
     };
-    transaction.prepare_cached(&sql)?.execute(params_from_iter(values.into_iter().map(Cell)))?;
+    transaction.prepare_cached(sql)?.execute(params_from_iter(values.into_iter().map(Cell)))?;
     Ok(())
 }
 
@@ -197,8 +229,8 @@ fn insert_sql(table: &Table) -> String {
     format!("INSERT INTO {} ({}) VALUES ({})", table.name, names.join(", "), places.join(", "))
 }
 
-fn update_sql(table: &Table, set: &[(usize, Value)]) -> String {
-    let columns = set.iter().filter_map(|(index, _)| table.columns.get(*index));
+fn update_sql(table: &Table, set: &[usize]) -> String {
+    let columns = set.iter().filter_map(|index| table.columns.get(*index));
     let assignments: Vec<String> =
         columns.zip(1..).map(|(column, place)| format!("{} = ?{place}", column.name)).collect();
     format!("UPDATE {} SET {} WHERE {}", table.name, assignments.join(", "), on_key(table, set.len() + 1))
