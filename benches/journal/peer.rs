@@ -14,8 +14,8 @@ use sqlx::Executor;
 use tokio::sync::Mutex;
 
 use super::{
-    Kind, Measured, STREAMS, futures_in_order, grant_command, issue_command, redeem_command, refresh_command,
-    run, token,
+    Kind, Measured, STREAMS, futures_in_order, grant_command, issue_command, metadata, redeem_command,
+    refresh_command, run, token,
 };
 
 const TABLES: &str = "\
@@ -72,11 +72,13 @@ pub async fn postgres(url: &str, kind: Kind, tasks: usize) -> Measured {
                 None => {
                     let token = token(&clock);
                     let id = token.id.clone();
-                    tokens.execute(&id, issue_command(token, &clock)).await.unwrap();
+                    let command = issue_command(token, &clock);
+                    tokens.execute_with_metadata(&id, command, metadata(&clock)).await.unwrap();
                 }
                 Some(stream) => {
                     let mut stream = stream.lock().await;
-                    authorizations.execute(&stream.0, refresh_command(stream.1, &clock)).await.unwrap();
+                    let command = refresh_command(stream.1, &clock);
+                    authorizations.execute_with_metadata(&stream.0, command, metadata(&clock)).await.unwrap();
                     stream.1 += 1;
                 }
             }

@@ -18,7 +18,8 @@ use projections::row::{ColumnKind, RowOp, Table, Value};
 use sqlx::{Connection, Executor};
 
 use super::{
-    Kind, Measured, RUN, STREAMS, cpu, grant_command, issue_command, redeem_command, refresh_command, token,
+    Kind, Measured, RUN, STREAMS, cpu, grant_command, issue_command, metadata, redeem_command,
+    refresh_command, token,
 };
 
 /// What one command writes: an event row, and what follows from it in the read models.
@@ -51,7 +52,8 @@ impl Source {
             for _ in 0..STREAMS {
                 let id = new_id(source.clock.now());
                 let commands = [grant_command(&id, &source.clock), redeem_command(&source.clock)];
-                let mut stream = Stream { id, aggregate: Authorization::default(), sequence: 0, generation: 1 };
+                let mut stream =
+                    Stream { id, aggregate: Authorization::default(), sequence: 0, generation: 1 };
                 for command in commands {
                     before.extend(stream.decide(command, &source.clock));
                 }
@@ -106,14 +108,7 @@ fn prepared<E: StoredEvent + Into<AnyEvent>>(
 ) -> Prepared {
     let encoded = event.encode().unwrap();
     let any: AnyEvent = event.into();
-    let metadata = BTreeMap::from([
-        ("actor".to_owned(), "operator".to_owned()),
-        ("command_id".to_owned(), new_id(clock.now())),
-        ("configuration".to_owned(), "0".to_owned()),
-        ("correlation_id".to_owned(), new_id(clock.now())),
-        ("node".to_owned(), new_id(clock.now())),
-        ("request_id".to_owned(), new_id(clock.now())),
-    ]);
+    let metadata = metadata(clock);
     let recorded = Recorded {
         position: None,
         aggregate_type: any.aggregate_type(),
@@ -340,8 +335,11 @@ fn sqlite_statement(op: &RowOp) -> String {
         let places: Vec<String> = (1..=table.columns.len()).map(|place| format!("?{place}")).collect();
         return format!("INSERT INTO {} VALUES ({})", table.name, places.join(", "));
     }
-    let changes: Vec<String> =
-        set.iter().zip(1..).map(|(index, place)| format!("{} = ?{place}", table.columns[*index].name)).collect();
+    let changes: Vec<String> = set
+        .iter()
+        .zip(1..)
+        .map(|(index, place)| format!("{} = ?{place}", table.columns[*index].name))
+        .collect();
     format!(
         "UPDATE {} SET {} WHERE {} = ?{}",
         table.name,

@@ -64,8 +64,6 @@ pub(super) async fn write(inner: Weak<Inner>, mut queue: mpsc::Receiver<Submissi
         gather(&mut queue, &mut waiting).await;
         let Some(inner) = inner.upgrade() else { return };
         let batch = std::mem::take(&mut waiting);
-        if std::env::var("SOLO").is_ok() {
-        }
         commit(&inner, batch).await;
     }
 }

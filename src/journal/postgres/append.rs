@@ -40,13 +40,11 @@ pub(super) async fn append(
     epoch: i64,
     appends: &[Append],
 ) -> Result<Outcome, EngineError> {
-    match attempt(engine, batch, epoch, appends, Mode::Hopeful).await? {
-        Some(outcome) => Ok(outcome),
-        None => {
-            let careful = attempt(engine, batch, epoch, appends, Mode::Careful).await?;
-            careful.ok_or_else(|| EngineError::Refused("a unique key is taken".to_owned()))
-        }
+    if let Some(outcome) = attempt(engine, batch, epoch, appends, Mode::Hopeful).await? {
+        return Ok(outcome);
     }
+    let careful = attempt(engine, batch, epoch, appends, Mode::Careful).await?;
+    careful.ok_or_else(|| EngineError::Refused("a unique key is taken".to_owned()))
 }
 
 /// Tries to write the batch; nothing when the hopeful way met a key that is taken.

@@ -59,6 +59,9 @@ fn change<'a, 'b>(
     &mut changes.entry((table.name, key)).or_insert_with(|| (table, Change::default())).1
 }
 
+/// The cells of the rows of one statement, row by row.
+type Cells<'a> = Vec<Vec<&'a Value>>;
+
 /// The rows of one statement: a table, what is done, and for updates which columns.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Shape {
@@ -68,8 +71,7 @@ enum Shape {
 }
 
 async fn flush<'a>(connection: &mut PgConnection, changes: &'a Changes<'a>) -> Result<(), sqlx::Error> {
-    let mut statements: BTreeMap<(&'static str, Shape), (&'static Table, Vec<Vec<&'a Value>>)> =
-        BTreeMap::new();
+    let mut statements: BTreeMap<(&'static str, Shape), (&'static Table, Cells<'a>)> = BTreeMap::new();
     for ((name, key), (table, change)) in changes {
         let mut add = |shape: Shape, row: Vec<&'a Value>| {
             statements.entry((*name, shape)).or_insert_with(|| (*table, Vec::new())).1.push(row);
