@@ -55,7 +55,7 @@ impl Authorization {
 }
 
 impl Granted {
-    /// RFC 6749 §4.1.3: "ensure that the `redirect_uri` parameter is present if [it] was included in
+    /// RFC 6749 §4.1.3: "ensure that the `redirect_uri` parameter is present if \[it\] was included in
     /// the initial authorization request", and identical.
     fn check_redirect_uri(&self, sent: Option<&str>) -> Result<(), AuthorizationError> {
         match sent {

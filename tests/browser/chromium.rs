@@ -40,8 +40,14 @@ impl Chromium {
         if dark {
             arguments.push("--blink-settings=preferredColorScheme=0".to_owned());
         }
+        let mut options = json!({ "binary": environment::chromium(), "args": arguments });
+        // A window has a least width that phones are narrower than.
+        if width < 500 {
+            options["mobileEmulation"] =
+                json!({ "deviceMetrics": { "width": width, "height": 780, "pixelRatio": 1.0, "mobile": true } });
+        }
         let capabilities = json!({
-            "goog:chromeOptions": { "binary": environment::chromium(), "args": arguments },
+            "goog:chromeOptions": options,
             "goog:loggingPrefs": { "browser": "ALL" },
         });
         let client = connect(port, &capabilities).await;

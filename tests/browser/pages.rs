@@ -7,7 +7,7 @@ use crate::harness::Server;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_fits_and_keeps_the_content_security_policy() {
     let server = Server::sqlite().await;
-    for (width, dark) in [(1280, false), (500, true)] {
+    for (width, dark) in [(1280, false), (360, true)] {
         let browser = Chromium::start(width, dark).await;
         let app = register(&browser, &server, &format!("{}/noexist/callback", server.base)).await;
         let application = format!("/o/applications/{}/", app.client_id);

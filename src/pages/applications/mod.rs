@@ -11,7 +11,7 @@
 //! | `…/<client_id>/delete/` | [`delete`] |
 //!
 //! An application of somebody else is answered like one that does not exist: who may see it is decided
-//! here, once ([`find_visible`]). Its owner never changes, so looking first and writing then is no
+//! here, once (`find_visible`). Its owner never changes, so looking first and writing then is no
 //! race; everything else is decided in the one command that writes.
 
 pub mod delete;
