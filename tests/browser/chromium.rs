@@ -43,8 +43,7 @@ impl Chromium {
         let mut options = json!({ "binary": environment::chromium(), "args": arguments });
         // A window has a least width that phones are narrower than.
         if width < 500 {
-            options["mobileEmulation"] =
-                json!({ "deviceMetrics": { "width": width, "height": 780, "pixelRatio": 1.0, "mobile": true } });
+            options["mobileEmulation"] = json!({ "deviceMetrics": { "width": width, "height": 780, "pixelRatio": 1.0, "mobile": true } });
         }
         let capabilities = json!({
             "goog:chromeOptions": options,

@@ -1,0 +1,102 @@
+//! F23: one code and one refresh token, presented sixteen times at once to two processes.
+
+use serde_json::Value;
+
+use crate::harness::browser::plain_client;
+use crate::harness::postgres::Database;
+use crate::harness::process::free_port;
+use crate::harness::{App, Browser, Cli, Directory, Process, Request, Tokens, prepared};
+
+/// On each engine: together a thousand races of codes, and a thousand of refresh tokens.
+const ROUNDS: usize = 500;
+const RACERS: usize = 16;
+
+/// Two server processes on one database, and an application that nobody is asked about.
+struct Pair {
+    servers: [Process; 2],
+    apps: [App; 2],
+    ada: Browser,
+    cli: Cli,
+    // Gone after the processes that use it.
+    _database: Option<Database>,
+}
+
+impl Pair {
+    async fn start(home: &Directory, database: Option<Database>) -> Self {
+        let cli = Cli::at(home.path(), database.as_ref().map(Database::url));
+        let callback = "https://app.example/cb";
+        let register = [
+            "createapplication",
+            "confidential",
+            "authorization-code",
+            "--skip-authorization",
+            "--redirect-uris",
+            callback,
+            "--json",
+        ];
+        let registered = cli.run(&register).succeeded().json();
+        let (one, two) = (free_port(), free_port());
+        let issuer = format!("http://127.0.0.1:{one}");
+        let servers = [
+            Process::start_with(&cli, home, one, &["--issuer", &issuer]).await,
+            Process::start_with(&cli, home, two, &["--issuer", &issuer]).await,
+        ];
+        let member = |name: &str| registered[name].as_str().unwrap().to_owned();
+        let app = |server: &Process| App {
+            client: plain_client(),
+            base: server.base.clone(),
+            client_id: member("client_id"),
+            secret: member("client_secret"),
+            redirect_uri: callback.to_owned(),
+        };
+        let apps = [app(&servers[0]), app(&servers[1])];
+        let ada = servers[0].browser();
+        ada.login("ada").await;
+        Self { servers, apps, ada, cli, _database: database }
+    }
+
+    async fn code(&self) -> String {
+        self.ada.authorize(&self.apps[0].query()).await.is(302).code()
+    }
+
+    /// How many of the racers won; whoever did not must hear `invalid_grant`.
+    async fn race(&self, request: impl Fn(&App) -> Request) -> usize {
+        let mut racers = tokio::task::JoinSet::new();
+        for racer in 0..RACERS {
+            racers.spawn(request(&self.apps[racer % 2]).send());
+        }
+        let mut winners = 0;
+        while let Some(answer) = racers.join_next().await {
+            let answer = answer.unwrap();
+            let body: Value = answer.json();
+            match answer.status {
+                200 => winners += 1,
+                400 => assert_eq!(body["error"], "invalid_grant", "{answer:#?}"),
+                _ => panic!("a racer wins or loses: {answer:#?}"),
+            }
+        }
+        winners
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f23_invariant_04_sixteen_racers_on_two_processes_have_one_winner() {
+    let sqlite = Directory::copy_of(prepared::sqlite());
+    let (postgres, database) = prepared::postgres();
+    let (postgres, database) = (Directory::copy_of(postgres), Database::copy_of(database));
+    for (engine, home, database) in [("SQLite", &sqlite, None), ("PostgreSQL", &postgres, Some(database))] {
+        let pair = Pair::start(home, database).await;
+        for round in 0..ROUNDS {
+            let code = pair.code().await;
+            assert_eq!(pair.race(|app| app.redeem(&code)).await, 1, "a code, round {round} on {engine}");
+            let code = pair.code().await;
+            let tokens = Tokens::of(&pair.apps[round % 2].redeem(&code).send().await);
+            let winners = pair.race(|app| app.refresh(&tokens.refresh)).await;
+            assert_eq!(winners, 1, "a refresh token, round {round} on {engine}");
+        }
+        println!("{engine}: {ROUNDS} races of a code and {ROUNDS} of a refresh token, one winner each");
+        let Pair { servers, cli, _database, .. } = pair;
+        drop(servers);
+        cli.run(&["verify"]).succeeded();
+    }
+}
