@@ -1,5 +1,5 @@
-//! How does a batch become one PostgreSQL transaction? Events and claims decide the winners, rows and
-//! verifiers follow, and the lane row, which every node must have, comes last and is held shortest.
+//! How does a batch become one PostgreSQL transaction? Keys that are taken decide the losers; the lane
+//! row, which every node must have, comes last and is held shortest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,8 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{Executor, PgConnection, Row as _};
 
-use super::{PostgresEngine, engine_error, is_refusal, rows};
+use super::rows::{self, Folded};
+use super::{PostgresEngine, engine_error, is_refusal};
 use crate::journal::chain::leaf;
 use crate::journal::engine::{Append, EngineError, LANE, Lost, Outcome, SecretOp};
 
@@ -122,16 +123,17 @@ async fn transaction(
     mode: Mode,
     committing: &AtomicBool,
 ) -> Result<i64, Stop> {
-    let mut lost = insert_events(connection, batch, appends, mode).await?;
+    let mut lost = match mode {
+        Mode::Hopeful => Vec::new(),
+        Mode::Careful => insert_events_unless_there(connection, batch, appends).await?,
+    };
     lost.extend(insert_claims(connection, appends).await?);
     if !lost.is_empty() {
         return Err(Stop::Lost(lost));
     }
-    let ops: Vec<&RowOp> = appends.iter().flat_map(|append| append.rows.iter().flatten()).collect();
-    rows::execute(connection, &ops).await?;
     write_security_rows(connection, appends).await?;
     write_states(connection, appends).await?;
-    let first = move_lane(connection, batch, epoch, appends).await?.ok_or(Stop::EpochMoved)?;
+    let first = extend_log(connection, batch, epoch, appends, mode).await?.ok_or(Stop::EpochMoved)?;
     committing.store(true, Ordering::Relaxed);
     connection.execute("COMMIT").await?;
     Ok(first)
@@ -169,8 +171,8 @@ impl<'a> EventColumns<'a> {
         columns
     }
 
-    fn bind(self, sql: &'a str, batch: i64) -> Query<'a, sqlx::Postgres, PgArguments> {
-        sqlx::query(sql)
+    fn bind(self, query: Query<'a, sqlx::Postgres, PgArguments>) -> Query<'a, sqlx::Postgres, PgArguments> {
+        query
             .bind(self.aggregate_type)
             .bind(self.aggregate_id)
             .bind(self.sequence)
@@ -179,36 +181,38 @@ impl<'a> EventColumns<'a> {
             .bind(self.payload)
             .bind(self.metadata)
             .bind(self.index)
-            .bind(LANE)
-            .bind(batch)
+    }
+
+    /// Parameters of [`Self::bind`].
+    const WIDTH: usize = 8;
+
+    /// Takes the lane as $1, the batch as $2, and the columns from `first` on.
+    fn sql(first: usize) -> String {
+        let types = ["text", "text", "bigint", "text", "text", "text", "text", "bigint"];
+        let arrays: Vec<String> =
+            types.iter().zip(first..).map(|(kind, number)| format!("${number}::{kind}[]")).collect();
+        format!(
+            "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
+             metadata, lane, batch, batch_index) \
+             SELECT e.t, e.i, e.s, e.et, e.ev, e.p::json, e.m::json, $1, $2, e.n \
+             FROM UNNEST({}) AS e(t, i, s, et, ev, p, m, n) ORDER BY e.t, e.i, e.s, e.n",
+            arrays.join(", ")
+        )
     }
 }
 
-const INSERT_EVENTS: &str = "\
-    INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
-                        lane, batch, batch_index) \
-    SELECT e.t, e.i, e.s, e.et, e.ev, e.p::json, e.m::json, $9, $10, e.n \
-    FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], \
-                $8::bigint[]) AS e(t, i, s, et, ev, p, m, n) ORDER BY e.t, e.i, e.s, e.n";
-const UNLESS_THERE: &str =
-    "ON CONFLICT (aggregate_type, aggregate_id, sequence) DO NOTHING RETURNING batch_index";
-
-/// Inserts all events. Hopefully, the unique key refuses the whole statement when somebody extended a
-/// stream first, which is rare and costs nothing to know; carefully, whoever's rows are not all there
-/// lost its stream.
-async fn insert_events(
+/// Inserts all events; whoever's rows are not all there lost its stream to somebody else.
+async fn insert_events_unless_there(
     connection: &mut PgConnection,
     batch: i64,
     appends: &[Append],
-    mode: Mode,
 ) -> Result<Vec<(usize, Lost)>, sqlx::Error> {
-    let columns = EventColumns::of(appends);
-    if mode == Mode::Hopeful {
-        columns.bind(INSERT_EVENTS, batch).execute(connection).await?;
-        return Ok(Vec::new());
-    }
-    let sql = format!("{INSERT_EVENTS} {UNLESS_THERE}");
-    let rows = columns.bind(&sql, batch).fetch_all(connection).await?;
+    let sql = format!(
+        "{} ON CONFLICT (aggregate_type, aggregate_id, sequence) DO NOTHING RETURNING batch_index",
+        EventColumns::sql(3)
+    );
+    let query = EventColumns::of(appends).bind(sqlx::query(&sql).bind(LANE).bind(batch));
+    let rows = query.fetch_all(connection).await?;
     let inserted = rows.iter().map(|row| row.try_get(0)).collect::<Result<BTreeSet<i64>, _>>()?;
     let owners =
         appends.iter().enumerate().flat_map(|(command, append)| append.events.iter().map(move |_| command));
@@ -302,31 +306,79 @@ async fn write_states(connection: &mut PgConnection, appends: &[Append]) -> Resu
     Ok(())
 }
 
-/// Moves the head, folds the chain and writes the batch row in one statement. No row moved: the
-/// projection epoch is another one.
-async fn move_lane(
+/// One statement for nearly everything, because every round trip is a wait: events, unless they are
+/// there already; rows of read models; the head, the chain, and the batch row. The head, which every node
+/// must have, waits for the others and is held shortest. Nothing comes back when the projection epoch is
+/// another one.
+///
+/// Without a look at conflicts the unique key refuses the whole statement when somebody extended one of
+/// the streams first, which is rare.
+async fn extend_log(
     connection: &mut PgConnection,
     batch: i64,
     epoch: i64,
     appends: &[Append],
+    mode: Mode,
 ) -> Result<Option<i64>, sqlx::Error> {
-    let mut leaves: Vec<Vec<u8>> = Vec::new();
-    for append in appends {
-        for (sequence, event) in (append.expected + 1..).zip(&append.events) {
-            leaves.push(leaf(append.aggregate_type, &append.aggregate_id, sequence, event).to_vec());
-        }
+    let ops: Vec<&RowOp> = appends.iter().flat_map(|append| append.rows.iter().flatten()).collect();
+    let expires = ops.iter().any(|op| matches!(op, RowOp::Expire { .. }));
+    if expires {
+        rows::execute(connection, &ops).await?;
     }
-    sqlx::query_scalar(
-        "WITH moved AS (UPDATE lanes SET head = head + $2, chain = chain_fold(chain, $3) \
-                        WHERE lane = $4 AND projection_epoch = $5 RETURNING head, chain) \
-         INSERT INTO batches (lane, first_position, batch, event_count, chain) \
-         SELECT $4, moved.head - $2 + 1, $1, $2, moved.chain FROM moved RETURNING first_position",
-    )
-    .bind(batch)
-    .bind(i64::try_from(leaves.len()).unwrap_or(i64::MAX))
-    .bind(leaves)
-    .bind(LANE)
-    .bind(epoch)
-    .fetch_optional(connection)
-    .await
+    let folded = if expires { Folded::default() } else { Folded::new(ops) };
+    let statements = folded.statements();
+    let leaves = leaves(appends);
+
+    let mut number = 6;
+    let mut clauses = Vec::with_capacity(statements.len() + 1);
+    if mode == Mode::Hopeful {
+        clauses.push(EventColumns::sql(number));
+        number += EventColumns::WIDTH;
+    }
+    for statement in &statements {
+        clauses.push(statement.sql(number));
+        number += statement.width();
+    }
+    let sql = log_sql(&clauses);
+    let mut query = sqlx::query(&sql)
+        .bind(LANE)
+        .bind(batch)
+        .bind(i64::try_from(leaves.len()).unwrap_or(i64::MAX))
+        .bind(leaves)
+        .bind(epoch);
+    if mode == Mode::Hopeful {
+        query = EventColumns::of(appends).bind(query);
+    }
+    for statement in &statements {
+        query = statement.bind(query);
+    }
+    query.fetch_optional(connection).await?.map(|row| row.try_get(0)).transpose()
+}
+
+fn leaves(appends: &[Append]) -> Vec<Vec<u8>> {
+    let of_append = |append: &Append| {
+        let events = (append.expected + 1..).zip(&append.events);
+        let leaf =
+            |(sequence, event)| leaf(append.aggregate_type, &append.aggregate_id, sequence, event).to_vec();
+        events.map(leaf).collect::<Vec<_>>()
+    };
+    appends.iter().flat_map(of_append).collect()
+}
+
+/// Takes lane, batch, number of events, leaves and epoch as $1 to $5. Clauses of one statement run in no
+/// particular order unless one asks for what another returns.
+fn log_sql(clauses: &[String]) -> String {
+    let numbered = || clauses.iter().zip(1..);
+    let named: Vec<String> =
+        numbered().map(|(clause, number)| format!("c{number} AS ({clause} RETURNING 1), ")).collect();
+    let done: Vec<String> =
+        numbered().map(|(_, number)| format!(" AND (SELECT count(*) FROM c{number}) >= 0")).collect();
+    "WITH ".to_owned()
+        + &named.concat()
+        + "moved AS (UPDATE lanes SET head = head + $3, chain = chain_fold(chain, $4) \
+                      WHERE lane = $1 AND projection_epoch = $5"
+        + &done.concat()
+        + " RETURNING head, chain) \
+           INSERT INTO batches (lane, first_position, batch, event_count, chain) \
+           SELECT $1, moved.head - $3 + 1, $2, $3, moved.chain FROM moved RETURNING first_position"
 }

@@ -1,5 +1,5 @@
 //! How do row operations become few statements? All operations on one row are folded into one, and
-//! rows of one shape go together: a batch costs a statement per table and shape, not per event.
+//! rows of one shape go together: a batch costs a clause per table and shape, not per event.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -22,17 +22,28 @@ struct Change<'a> {
 /// circle.
 type Changes<'a> = BTreeMap<(&'static str, &'a [Value]), (&'static Table, Change<'a>)>;
 
-/// Executes operations in effect order.
-pub(super) async fn execute(connection: &mut PgConnection, ops: &[&RowOp]) -> Result<(), sqlx::Error> {
-    let mut changes = Changes::new();
-    for op in ops {
+/// What a transaction does to the rows of read models in the end.
+#[derive(Default)]
+pub(super) struct Folded<'a>(Changes<'a>);
+
+impl<'a> Folded<'a> {
+    /// Folds operations. `Expire` speaks of rows nobody has seen: see [`execute`].
+    pub(super) fn new(ops: impl IntoIterator<Item = &'a RowOp>) -> Self {
+        let mut folded = Self::default();
+        for op in ops {
+            folded.add(op);
+        }
+        folded
+    }
+
+    fn add(&mut self, op: &'a RowOp) {
         match op {
             RowOp::Insert { table, row } => {
                 let key = row.get(..table.key).unwrap_or_default();
-                change(&mut changes, table, key).insert = Some(Cow::Borrowed(row));
+                self.change(table, key).insert = Some(Cow::Borrowed(row));
             }
             RowOp::Update { table, key, set } => {
-                let change = change(&mut changes, table, key);
+                let change = self.change(table, key);
                 match &mut change.insert {
                     Some(row) => update(row.to_mut(), set),
                     None if change.delete => {}
@@ -40,119 +51,133 @@ pub(super) async fn execute(connection: &mut PgConnection, ops: &[&RowOp]) -> Re
                 }
             }
             RowOp::Delete { table, key } => {
-                *change(&mut changes, table, key) = Change { delete: true, ..Change::default() };
+                *self.change(table, key) = Change { delete: true, ..Change::default() };
             }
-            RowOp::Expire { table, before } => {
-                flush(connection, &std::mem::take(&mut changes)).await?;
-                expire(connection, table, *before).await?;
-            }
+            RowOp::Expire { .. } => {}
         }
     }
-    flush(connection, &changes).await
+
+    fn change(&mut self, table: &'static Table, key: &'a [Value]) -> &mut Change<'a> {
+        &mut self.0.entry((table.name, key)).or_insert_with(|| (table, Change::default())).1
+    }
+
+    /// The statements that do it: one for each table and shape.
+    pub(super) fn statements(&self) -> Vec<Statement<'_>> {
+        let mut statements: BTreeMap<(&'static str, Shape), Statement<'_>> = BTreeMap::new();
+        for ((name, key), (table, change)) in &self.0 {
+            let mut add = |shape: Shape, row| {
+                let new = |shape: &(&'static str, Shape)| Statement::new(table, shape.1.clone());
+                statements.entry((*name, shape)).or_insert_with_key(new).rows.push(row);
+            };
+            if change.delete {
+                add(Shape::Delete, key.iter().collect());
+            }
+            if let Some(row) = &change.insert {
+                add(Shape::Insert, row.iter().collect());
+            } else if !change.set.is_empty() {
+                let columns = change.set.keys().copied().collect();
+                add(Shape::Update(columns), key.iter().chain(change.set.values().copied()).collect());
+            }
+        }
+        statements.into_values().collect()
+    }
 }
 
-fn change<'a, 'b>(
-    changes: &'b mut Changes<'a>,
-    table: &'static Table,
-    key: &'a [Value],
-) -> &'b mut Change<'a> {
-    &mut changes.entry((table.name, key)).or_insert_with(|| (table, Change::default())).1
-}
-
-/// The cells of the rows of one statement, row by row.
-type Cells<'a> = Vec<Vec<&'a Value>>;
-
-/// The rows of one statement: a table, what is done, and for updates which columns.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+/// What is done to rows, and for updates to which columns.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Shape {
     Delete,
     Insert,
     Update(Vec<usize>),
 }
 
-async fn flush<'a>(connection: &mut PgConnection, changes: &'a Changes<'a>) -> Result<(), sqlx::Error> {
-    let mut statements: BTreeMap<(&'static str, Shape), (&'static Table, Cells<'a>)> = BTreeMap::new();
-    for ((name, key), (table, change)) in changes {
-        let mut add = |shape: Shape, row: Vec<&'a Value>| {
-            statements.entry((*name, shape)).or_insert_with(|| (*table, Vec::new())).1.push(row);
-        };
-        if change.delete {
-            add(Shape::Delete, key.iter().collect());
-        }
-        if let Some(row) = &change.insert {
-            add(Shape::Insert, row.iter().collect());
-        } else if !change.set.is_empty() {
-            let columns = change.set.keys().copied().collect();
-            add(Shape::Update(columns), key.iter().chain(change.set.values().copied()).collect());
-        }
-    }
-    for ((_, shape), (table, rows)) in &statements {
-        run(connection, table, shape, rows).await?;
-    }
-    Ok(())
-}
-
-async fn run(
-    connection: &mut PgConnection,
+/// Rows of one table to which the same is done.
+pub(super) struct Statement<'a> {
     table: &'static Table,
-    shape: &Shape,
-    rows: &[Vec<&Value>],
-) -> Result<(), sqlx::Error> {
-    let keys: Vec<Column> = table.columns.iter().take(table.key).copied().collect();
-    let columns: Vec<Column> = match shape {
-        Shape::Insert => table.columns.to_vec(),
-        Shape::Delete => keys.clone(),
-        Shape::Update(set) => keys
-            .iter()
-            .copied()
-            .chain(set.iter().filter_map(|index| table.columns.get(*index).copied()))
-            .collect(),
-    };
-    let names = |columns: &[Column], prefix: &str| {
-        columns.iter().map(|column| format!("{prefix}{}", column.name)).collect::<Vec<_>>().join(", ")
-    };
-    let source = format!("UNNEST({})", parameters(&columns));
-    let on_key = keys.iter().map(|key| format!("t.{0} = v.{0}", key.name)).collect::<Vec<_>>().join(" AND ");
-    let all = names(&columns, "");
-    let sql = match shape {
-        Shape::Insert => format!("INSERT INTO {} ({all}) SELECT * FROM {source}", table.name),
-        Shape::Delete => format!("DELETE FROM {} t USING {source} AS v({all}) WHERE {on_key}", table.name),
-        Shape::Update(_) => {
-            let set = columns.iter().skip(table.key).map(|column| format!("{0} = v.{0}", column.name));
-            let set = set.collect::<Vec<_>>().join(", ");
-            format!("UPDATE {} t SET {set} FROM {source} AS v({all}) WHERE {on_key}", table.name)
+    shape: Shape,
+    columns: Vec<Column>,
+    /// Cells in the order of `columns`, row by row.
+    rows: Vec<Vec<&'a Value>>,
+}
+
+impl<'a> Statement<'a> {
+    fn new(table: &'static Table, shape: Shape) -> Self {
+        let keys = table.columns.iter().take(table.key).copied();
+        let columns = match &shape {
+            Shape::Insert => table.columns.to_vec(),
+            Shape::Delete => keys.collect(),
+            Shape::Update(set) => {
+                keys.chain(set.iter().filter_map(|index| table.columns.get(*index).copied())).collect()
+            }
+        };
+        Self { table, shape, columns, rows: Vec::new() }
+    }
+
+    /// How many parameters it takes.
+    pub(super) fn width(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// Its text; the first parameter has this number.
+    pub(super) fn sql(&self, first: usize) -> String {
+        let Self { table, shape, columns, .. } = self;
+        let all = columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
+        let source = format!("UNNEST({})", parameters(columns, first));
+        let keys = table.columns.iter().take(table.key);
+        let on_key = keys.map(|key| format!("t.{0} = v.{0}", key.name)).collect::<Vec<_>>().join(" AND ");
+        match shape {
+            Shape::Insert => format!("INSERT INTO {} ({all}) SELECT * FROM {source}", table.name),
+            Shape::Delete => {
+                format!("DELETE FROM {} t USING {source} AS v({all}) WHERE {on_key}", table.name)
+            }
+            Shape::Update(_) => {
+                let set = columns.iter().skip(table.key).map(|column| format!("{0} = v.{0}", column.name));
+                let set = set.collect::<Vec<_>>().join(", ");
+                format!("UPDATE {} t SET {set} FROM {source} AS v({all}) WHERE {on_key}", table.name)
+            }
         }
-    };
-    bind(sqlx::query(&sql), &columns, rows).execute(connection).await?;
+    }
+
+    /// Binds its rows as one array a column.
+    pub(super) fn bind(
+        &'a self,
+        mut query: Query<'a, sqlx::Postgres, PgArguments>,
+    ) -> Query<'a, sqlx::Postgres, PgArguments> {
+        for (index, column) in self.columns.iter().enumerate() {
+            let cells = self.rows.iter().map(|row| row.get(index).copied());
+            query = match column.kind {
+                ColumnKind::Text => query.bind(cells.map(text).collect::<Vec<Option<&str>>>()),
+                ColumnKind::Int => query.bind(cells.map(int).collect::<Vec<Option<i64>>>()),
+            };
+        }
+        query
+    }
+}
+
+/// Executes operations one statement after the other, in effect order also where rows expire.
+pub(super) async fn execute(connection: &mut PgConnection, ops: &[&RowOp]) -> Result<(), sqlx::Error> {
+    for part in ops.split_inclusive(|op| matches!(op, RowOp::Expire { .. })) {
+        for statement in Folded::new(part.iter().copied()).statements() {
+            let sql = statement.sql(1);
+            statement.bind(sqlx::query(&sql)).execute(&mut *connection).await?;
+        }
+        if let Some(RowOp::Expire { table, before }) = part.last() {
+            expire(connection, table, *before).await?;
+        }
+    }
     Ok(())
 }
 
-fn parameters(columns: &[Column]) -> String {
+fn parameters(columns: &[Column], first: usize) -> String {
     let parameters: Vec<String> = columns
         .iter()
-        .zip(1..)
+        .zip(first..)
         .map(|(column, number)| match column.kind {
             ColumnKind::Text => format!("${number}::text[]"),
             ColumnKind::Int => format!("${number}::bigint[]"),
         })
         .collect();
     parameters.join(", ")
-}
-
-/// Binds rows as one array a column.
-fn bind<'q>(
-    mut query: Query<'q, sqlx::Postgres, PgArguments>,
-    columns: &[Column],
-    rows: &'q [Vec<&'q Value>],
-) -> Query<'q, sqlx::Postgres, PgArguments> {
-    for (index, column) in columns.iter().enumerate() {
-        let cells = rows.iter().map(|row| row.get(index).copied());
-        query = match column.kind {
-            ColumnKind::Text => query.bind(cells.map(text).collect::<Vec<Option<&str>>>()),
-            ColumnKind::Int => query.bind(cells.map(int).collect::<Vec<Option<i64>>>()),
-        };
-    }
-    query
 }
 
 fn text(value: Option<&Value>) -> Option<&str> {
