@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aggregates::client_token::ClientToken;
+use aggregates::refusal::Refusal;
 use aggregates::{AnyEvent, StoredEvent};
 use cqrs_es::persist::SerializedEvent;
 use cqrs_es::{Aggregate, AggregateContext, AggregateError, EventEnvelope, EventStore};
@@ -18,6 +20,9 @@ use crate::commands::{Beside, Executed};
 
 /// A stream longer than this has a state row every so many events.
 const STATE_EVERY: i64 = 32;
+
+/// Streams that seldom have a second event: remembering each would push out those that go on.
+const RARELY_CONTINUED: &[&str] = &[ClientToken::TYPE, Refusal::TYPE];
 
 /// An aggregate the journal can store and remember.
 pub trait Remembered:
@@ -203,7 +208,9 @@ impl<A: Remembered> EventStore<A> for JournalStore<A> {
             }
         }
         context.sequence += i64::try_from(events.len()).unwrap_or(i64::MAX);
-        self.journal.remember(context.clone());
+        if !(self.fresh && RARELY_CONTINUED.contains(&A::TYPE)) {
+            self.journal.remember(context.clone());
+        }
         self.finish(context.aggregate, events);
         Ok(Vec::new())
     }
