@@ -165,7 +165,7 @@ mod tests {
     use crate::clock::{Clock, TestClock};
 
     #[test]
-    fn a_secret_never_shows_itself() {
+    fn invariant_12_a_secret_never_shows_itself() {
         let secret = Secret::new("swordfish");
         assert_eq!(format!("{secret:?} {secret}"), "[secret] [secret]");
         assert_eq!(format!("{:?}", Some(secret.clone())), "Some([secret])");

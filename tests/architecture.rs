@@ -223,11 +223,44 @@ fn the_tests_that_the_architecture_names_exist() {
     }
 }
 
-/// The rows of the table of attacks that this version has to withstand.
-const ATTACKS: &[u32] = &[
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
-    29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 42, 43, 45, 46, 47, 48, 49, 50, 51, 52, 53, 63, 64, 65,
-    66, 67, 68, 72, 73, 74, 75, 76, 77, 78, 81, 83, 84, 85, 86, 89, 91,
+/// The rows of the table of attacks; those of features to come assert that the feature is not there.
+const ATTACKS: std::ops::RangeInclusive<u32> = 1..=91;
+/// The other rows of the table: RFC 9700, OAuth 2.1, OWASP ASVS.
+const STANDARDS: &[&str] = &[
+    "bcp_exact_redirect",
+    "bcp_no_open_redirector",
+    "bcp_iss_everywhere",
+    "bcp_pkce_table",
+    "bcp_no_implicit",
+    "bcp_sender_constrained",
+    "bcp_refresh_expiry",
+    "bcp_audience",
+    "bcp_no_password_grant",
+    "bcp_client_auth",
+    "bcp_sub_namespaces",
+    "bcp_metadata_and_tls",
+    "bcp_nothing_leaks_by_url",
+    "bcp_csrf_every_route",
+    "bcp_resource_server",
+    "bcp_303",
+    "bcp_framing",
+    "v21_code_replay",
+    "v21_redirect_uri_at_token",
+    "v21_no_query_credentials",
+    "v21_parameters",
+    "v21_bearer",
+    "v21_refresh_scope",
+    "asvs_passwords",
+    "asvs_paths",
+    "asvs_recovery",
+    "asvs_upstream",
+    "asvs_session_timeouts",
+    "asvs_session_control",
+    "asvs_consent",
+    "asvs_pkce_gap_listed",
+    "asvs_dcr",
+    "asvs_logout",
+    "asvs_headers_every_route",
 ];
 
 #[test]
@@ -235,6 +268,10 @@ fn every_attack_of_the_table_has_its_test() {
     let mut sources = read("tests/secrets.rs");
     for file in rust_files("tests/attacks") {
         sources.push_str(&fs::read_to_string(file).unwrap());
+    }
+    sources.push_str(&read("tests/cli.rs"));
+    for name in STANDARDS {
+        assert!(sources.contains(&format!("fn {name}(")), "{name} has no test");
     }
     for number in ATTACKS {
         assert!(sources.contains(&format!("fn adv_{number:02}_")), "adv_{number:02} has no test");

@@ -32,7 +32,7 @@ fn corpus() -> BTreeMap<String, Golden> {
 }
 
 #[test]
-fn every_golden_event_is_read_and_written_unchanged() {
+fn invariant_09_every_golden_event_is_read_and_written_unchanged() {
     for (name, golden) in corpus() {
         let event = AnyEvent::decode(
             &golden.aggregate_type,

@@ -21,7 +21,7 @@ use projections::validity::authorization_stands;
 
 use super::page_error::PageError;
 use super::roll::{Reader, Wanted, read_roll};
-use super::{before, chrome, render, see_other};
+use super::{before, chrome, cursor, render, see_other};
 use crate::accounts::{ERASED, name_of};
 use crate::commands::Stream;
 use crate::extract::form_pairs::Pairs;
@@ -45,12 +45,15 @@ pub async fn list(
     Session(me): Session,
 ) -> Result<Response, PageError> {
     let pairs = Pairs::parse_query(context.query.as_deref().unwrap_or_default())?;
-    let after = pairs.get("after")?;
-    let mut found = list_authorizations(&state.journal, me.subject(), context.now, after, PAGE + 1).await?;
+    let after = cursor::after(&state, &context, &me, paths::AUTHORIZATIONS, &pairs)?;
+    let mut found =
+        list_authorizations(&state.journal, me.subject(), context.now, after.as_deref(), PAGE + 1).await?;
     let has_older = found.len() > PAGE as usize;
     found.truncate(PAGE as usize);
     let last = found.last().filter(|_| has_older);
-    let older = last.map(|last| format!("{}?after={}", paths::AUTHORIZATIONS, last.authorization_id));
+    let older = last
+        .map(|last| cursor::next_page(&state, &context, &me, paths::AUTHORIZATIONS, &last.authorization_id))
+        .transpose()?;
     let mut rows = Vec::with_capacity(found.len());
     for one in &found {
         rows.push(row(&state, &context, one).await?);

@@ -15,6 +15,7 @@ pub mod applications;
 pub mod assets;
 pub mod authorized;
 pub mod credentials;
+pub mod cursor;
 pub mod home;
 pub mod login;
 pub mod logout;

@@ -277,7 +277,7 @@ async fn adv_19_scope_in_every_grant() {
 }
 
 /// Device codes, mail links, factors and keys come later: until then nothing answers there.
-async fn not_built(paths: &[&str]) {
+pub async fn not_built(paths: &[&str]) {
     let server = Server::sqlite().await;
     let ada = server.user("ada").await;
     for path in paths {

@@ -88,3 +88,46 @@ async fn every_path_answers() {
         expect_dead(&app.introspect(&tokens.access).send().await);
     }
 }
+
+/// Invariant 13, inside one process: whoever asks after the 200 of a revocation is told that it is dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_13_after_a_revocation_nobody_is_told_active() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    const TOKENS: usize = 150;
+    on_both_engines(async |server| {
+        let app = server.user("ada").await.register(&Registration::machine()).await;
+        let mut tokens = Vec::with_capacity(TOKENS);
+        for _ in 0..TOKENS {
+            let token = app.client_credentials().send().await.text("access_token");
+            tokens.push((token, AtomicBool::new(false)));
+        }
+        let (tokens, done) = (Arc::new(tokens), Arc::new(AtomicBool::new(false)));
+        let answers = Arc::new(AtomicUsize::new(0));
+        let mut askers = tokio::task::JoinSet::new();
+        for asker in 0..6 {
+            let (app, tokens, done, answers) =
+                (app.clone(), Arc::clone(&tokens), Arc::clone(&done), Arc::clone(&answers));
+            askers.spawn(async move {
+                let mut turn = asker * 31;
+                while !done.load(Ordering::SeqCst) {
+                    let (token, revoked) = &tokens[turn % TOKENS];
+                    let was_revoked = revoked.load(Ordering::SeqCst);
+                    let is_active = app.sees_active(token).await;
+                    assert!(!(was_revoked && is_active), "told active after the revocation's 200");
+                    answers.fetch_add(1, Ordering::Relaxed);
+                    turn += 7;
+                }
+            });
+        }
+        for (token, revoked) in tokens.iter() {
+            app.revoke(token).send().await.is(200);
+            revoked.store(true, Ordering::SeqCst);
+            expect_dead(&app.introspect(token).send().await);
+        }
+        done.store(true, Ordering::SeqCst);
+        askers.join_all().await;
+        assert!(answers.load(Ordering::Relaxed) > TOKENS, "somebody asked meanwhile");
+    })
+    .await;
+}

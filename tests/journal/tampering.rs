@@ -78,3 +78,43 @@ async fn invariant_02_a_row_without_its_event_and_an_event_without_its_row_are_f
         assert!(matches!(&found, VerifyError::Row { table, .. } if *table == what), "{found}");
     }
 }
+
+/// A reader that meets a hole stops there: it neither skips it nor takes what stands behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_05_a_reader_never_skips_a_hole() {
+    use projections::applications::find_application;
+    use std::time::Duration;
+    let place = Place::Sqlite(Directory::new());
+    let (writer, reader) = (place.node().await, place.node().await);
+    writer.register("before").await;
+    let reached = writer.journal.applied();
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while reader.journal.applied() < reached {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("a whole log is followed");
+
+    let Place::Sqlite(directory) = &place else { unreachable!() };
+    let connection = Connection::open(directory.path().join("chancery.db")).unwrap();
+    // In one transaction, so that no reader sees the log between the two: a batch that does not continue
+    // the last one, behind a position that is missing.
+    connection
+        .execute_batch(
+            "BEGIN IMMEDIATE;
+             INSERT INTO events SELECT aggregate_type, 'behind the hole', 1, event_type, event_version, \
+                 replace(payload, 'before', 'behind the hole'), metadata, lane, 77, 0 FROM events \
+                 WHERE aggregate_id = 'before';
+             INSERT INTO batches SELECT lane, head + 2, 77, 1, chain FROM lanes;
+             UPDATE lanes SET head = head + 2;
+             COMMIT;",
+        )
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(reader.journal.applied(), reached, "it stands before the hole");
+    let behind = find_application(&reader.journal, "behind the hole").await.unwrap();
+    assert_eq!(behind, None, "nothing from behind it is believed");
+    let found = verify(writer.journal.engine(), &|_, _| ()).await.expect_err("a hole");
+    assert!(matches!(found, VerifyError::Density { expected, .. } if expected == reached + 1), "{found}");
+}

@@ -6,6 +6,7 @@ use axum::response::Response;
 use super::{Done, find_visible, query, show_noticing, shown};
 use crate::extract::request_context::RequestContext;
 use crate::extract::session::Session;
+use crate::pages::before;
 use crate::pages::page_error::PageError;
 use crate::pages::roll::{Reader, Wanted, read_roll};
 use crate::state::AppState;
@@ -20,7 +21,7 @@ pub async fn get(
 ) -> Result<Response, PageError> {
     let application = find_visible(&state, &me, &client_id).await?;
     let query = query(&context)?;
-    let before = query.get("before")?.and_then(|position| position.parse().ok());
+    let before = before(&context)?;
     let about = format!("application:{client_id}");
     let path = paths::application(&client_id);
     let reader = Reader { subject: me.subject(), is_superuser: me.is_superuser() };

@@ -8,12 +8,12 @@ use projections::tokens::count_live_tokens_of_client;
 use super::{Done, query, show_noticing, shown};
 use crate::extract::request_context::RequestContext;
 use crate::extract::session::Session;
+use crate::pages::cursor;
 use crate::pages::page_error::PageError;
 use crate::state::AppState;
 use crate::templates::applications::ApplicationList;
 use crate::templates::components::Paging;
 use crate::templates::paths;
-use crate::templates::words::segment;
 
 const PAGE: u32 = 50;
 
@@ -24,9 +24,9 @@ pub async fn get(
     Session(me): Session,
 ) -> Result<Response, PageError> {
     let query = query(&context)?;
-    let after = query.get("after")?;
+    let after = cursor::after(&state, &context, &me, paths::APPLICATIONS, &query)?;
     let owner = (!me.is_superuser()).then(|| me.subject());
-    let mut found = list_applications(&state.journal, owner, after, PAGE + 1).await?;
+    let mut found = list_applications(&state.journal, owner, after.as_deref(), PAGE + 1).await?;
     let has_more = found.len() > PAGE as usize;
     found.truncate(PAGE as usize);
     let mut rows = Vec::with_capacity(found.len());
@@ -41,7 +41,9 @@ pub async fn get(
     let last = found.last().filter(|_| has_more);
     let paging = Paging {
         newer: after.is_some().then(|| paths::APPLICATIONS.to_owned()),
-        older: last.map(|last| format!("{}?after={}", paths::APPLICATIONS, segment(&last.client_id))),
+        older: last
+            .map(|last| cursor::next_page(&state, &context, &me, paths::APPLICATIONS, &last.client_id))
+            .transpose()?,
     };
     let notice = Done::noticed(&query)?;
     show_noticing(&state, &context, &me, notice, &ApplicationList { rows, paging })

@@ -1,0 +1,47 @@
+//! Where does the next page of a list begin? The link says it in a sealed word, so that nobody can ask
+//! for a place they were not given: not behind somebody else's row, and not in another list.
+
+use chrono::TimeDelta;
+
+use super::page_error::PageError;
+use crate::extract::form_pairs::Pairs;
+use crate::extract::request_context::RequestContext;
+use crate::extract::session::LoggedIn;
+use crate::state::AppState;
+
+const PURPOSE: &str = "cursor";
+/// A page that was left open for longer starts again.
+const LIFETIME: TimeDelta = TimeDelta::days(14);
+
+/// The address of the page of this list that begins behind the row with this id.
+pub fn next_page(
+    state: &AppState,
+    context: &RequestContext,
+    me: &LoggedIn,
+    list: &str,
+    id: &str,
+) -> Result<String, PageError> {
+    let until = context.now + LIFETIME;
+    let cursor = state.sealed.seal(PURPOSE, &bound_to(me, list), until, &id);
+    let cursor = cursor.map_err(|error| PageError::Internal(error.to_string()))?;
+    Ok(format!("{list}?after={cursor}"))
+}
+
+/// The id that the former page ended with, from the parameter `after`.
+pub fn after(
+    state: &AppState,
+    context: &RequestContext,
+    me: &LoggedIn,
+    list: &str,
+    pairs: &Pairs,
+) -> Result<Option<String>, PageError> {
+    let Some(cursor) = pairs.get("after")? else { return Ok(None) };
+    let id = state.sealed.open(PURPOSE, &bound_to(me, list), context.now, cursor);
+    id.map(Some).map_err(|_| {
+        PageError::BadRequest("There is no such place in the list. Start at its beginning.".to_owned())
+    })
+}
+
+fn bound_to(me: &LoggedIn, list: &str) -> String {
+    format!("{list} of {}", me.subject())
+}
