@@ -1,5 +1,8 @@
 //! What does Chancery look like? Writes every page with its sample contexts to `target/pages`,
 //! with an index, to be opened in any browser: `cargo run --example pages`.
+//!
+//! The README's picture is one of them: `chromium --headless --hide-scrollbars --window-size=1280,1190
+//! --screenshot=templates/timeline.png target/pages/application_detail.html`.
 
 use std::error::Error;
 use std::fmt::Write as _;

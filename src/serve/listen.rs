@@ -33,3 +33,32 @@ fn refused(one: &ListenAddress, source: io::Error) -> StartError {
         StartError::Listen { address, source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// TEST-NET-1 (RFC 5737): no machine has it.
+    const NOWHERE: &str = "192.0.2.1:0";
+
+    fn address(text: &str, required: bool) -> ListenAddress {
+        ListenAddress { address: text.parse().unwrap(), required }
+    }
+
+    #[tokio::test]
+    async fn an_address_the_machine_lacks_only_gets_a_remark_unless_it_was_asked_for() {
+        let bound = bind(&[address("127.0.0.1:0", true), address(NOWHERE, false)]).await.unwrap();
+        assert_eq!(bound.len(), 1);
+        let error = bind(&[address("127.0.0.1:0", true), address(NOWHERE, true)]).await.unwrap_err();
+        assert!(matches!(error, StartError::Listen { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_port_taken_on_either_address_is_an_error() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let other = TcpListener::bind(taken).await.unwrap();
+        let error = bind(&[address(&taken.to_string(), false)]).await.unwrap_err();
+        assert!(matches!(error, StartError::PortInUse { .. }), "{error}");
+        drop(other);
+    }
+}

@@ -401,3 +401,44 @@ async fn stopping_ends_and_a_second_start_finds_everything_again() {
     server.clock.advance(TimeDelta::seconds(36_000));
     assert!(!server.is_active(text(&tokens["access_token"])).await);
 }
+
+/// Revision and settings of every configuration event, and the revision that the last event names.
+async fn configurations(server: &Server) -> (Vec<(u64, Value)>, String) {
+    let batches = server.running.state.journal.engine().batches_after(0, 1000).await.unwrap();
+    let events: Vec<_> = batches.into_iter().flat_map(|batch| batch.events).map(|row| row.event).collect();
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let changed = events.iter().filter(|event| event.event_type == "installation.configuration_changed");
+    let changed = changed.map(|event| read(&event.payload));
+    let last = read(&events.last().unwrap().metadata)["configuration"].as_str().unwrap().to_owned();
+    let changed = changed.map(|event| (event["revision"].as_u64().unwrap(), event["settings"].clone()));
+    (changed.collect(), last)
+}
+
+#[tokio::test]
+async fn a_changed_configuration_is_an_event_and_later_events_name_its_revision() {
+    let mut server = server().await;
+    server.application("shop", ClientType::Confidential).await;
+    let (recorded, last) = configurations(&server).await;
+    assert_eq!((recorded.len(), recorded[0].0, last.as_str()), (1, 1, "1"));
+
+    let directory = server.directory.display().to_string();
+    let configured = |code_lifetime: &str| {
+        let variables = [
+            ("CHANCERY_LISTEN", "127.0.0.1:0"),
+            ("CHANCERY_ISSUER", "http://127.0.0.1:8000"),
+            ("CHANCERY_DATA_DIR", directory.as_str()),
+            ("CHANCERY_CODE_LIFETIME", code_lifetime),
+        ];
+        Config::load(&Flags::default(), &Environment::from_iter(variables)).unwrap()
+    };
+    for (code_lifetime, revision, application) in [("60s", 2, "two"), ("60s", 2, "three"), ("30s", 3, "four")]
+    {
+        server.running = start(configured(code_lifetime), server.clock.shared()).await.unwrap();
+        server.application(application, ClientType::Confidential).await;
+        let (recorded, last) = configurations(&server).await;
+        assert_eq!((recorded.len(), last), (revision, revision.to_string()), "{code_lifetime}");
+    }
+    let (recorded, _) = configurations(&server).await;
+    assert_ne!(recorded[1].1["code-lifetime"], recorded[2].1["code-lifetime"]);
+    assert!(!recorded[2].1.to_string().contains("root"), "no secret, nor where it is: {}", recorded[2].1);
+}

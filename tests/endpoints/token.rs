@@ -1,5 +1,6 @@
 //! Does the token endpoint speak RFC 6749 §5, whatever it is sent?
 
+use crate::harness::server::on_both_engines_with;
 use crate::harness::{Registration, Server, expect_basic_401, expect_token_error, on_both_engines};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,4 +112,37 @@ async fn both_paths_answer() {
     for path in ["/o/token/", "/o/token"] {
         app.post(path).set("grant_type", "client_credentials").send().await.is(200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_can_be_taken_is_refused_at_once_and_nothing_else_suffers() {
+    on_both_engines_with(
+        |setup| setup.set("admission-queue", "2"),
+        async |server| {
+            let app = server.user("ada").await.register(&Registration::machine()).await;
+            let mut requests = tokio::task::JoinSet::new();
+            for _ in 0..200 {
+                requests.spawn(app.client_credentials().send());
+            }
+            let (mut given, mut refused) = (Vec::new(), 0);
+            while let Some(answer) = requests.join_next().await {
+                let answer = answer.unwrap();
+                match answer.status {
+                    200 => given.push(answer.text("access_token")),
+                    503 => {
+                        assert_eq!(answer.error(), "temporarily_unavailable");
+                        assert!(answer.header("retry-after").is_some(), "{answer:#?}");
+                        refused += 1;
+                    }
+                    _ => panic!("{answer:#?}"),
+                }
+            }
+            assert!(refused > 0 && !given.is_empty(), "{refused} refused, {} given", given.len());
+            for token in &given {
+                assert!(app.sees_active(token).await);
+            }
+            app.client_credentials().send().await.is(200);
+        },
+    )
+    .await;
 }
