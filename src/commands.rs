@@ -233,13 +233,27 @@ where
     let mut fresh = matches!(stream, Stream::Fresh(_));
     for _ in 0..ATTEMPTS {
         let store = JournalStore::<A>::new(journal.clone(), fresh, Arc::clone(metadata), beside.clone());
-        let outcome = store.outcome();
+        let seen = store.seen();
         let framework = CqrsFramework::new(store, Vec::new(), ());
-        match framework.execute(stream.id(), command.clone()).await {
-            Ok(()) => return outcome.take().ok_or_else(|| CommandError::Damaged("no outcome".to_owned())),
-            Err(AggregateError::AggregateConflict) => fresh = false,
-            Err(error) => return Err(command_error(error)),
+        let result = match framework.execute(stream.id(), command.clone()).await {
+            Ok(()) => seen.take_outcome().ok_or_else(|| CommandError::Damaged("no outcome".to_owned())),
+            Err(AggregateError::AggregateConflict) => {
+                fresh = false;
+                continue;
+            }
+            Err(error) => Err(command_error(error)),
+        };
+        let writes_nothing = match &result {
+            Ok(executed) => executed.events.is_empty(),
+            Err(error) => matches!(error, CommandError::Refused(_)),
+        };
+        // What is written is held against the stream by its key. What is not must be decided on what
+        // stands in the log: another process may know better than this one remembers.
+        if writes_nothing && seen.is_from_memory() {
+            journal.forget::<A>(stream.id());
+            continue;
         }
+        return result;
     }
     Err(CommandError::Busy)
 }

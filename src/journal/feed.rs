@@ -71,6 +71,7 @@ async fn catch_up(inner: &Inner, target: i64) -> Result<(), EngineError> {
         )));
     };
     for row in batches.iter().flat_map(|batch| &batch.events) {
+        inner.forget(&row.aggregate_type, &row.aggregate_id);
         for op in transactional_ops(row)? {
             inner.memory.apply(row.position, &op);
         }

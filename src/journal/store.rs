@@ -2,6 +2,7 @@
 //! the stream is fresh, what is written beside the events, and what came of it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aggregates::client_token::ClientToken;
@@ -12,10 +13,10 @@ use cqrs_es::{Aggregate, AggregateContext, AggregateError, EventEnvelope, EventS
 use projections::TRANSACTIONAL;
 use projections::projection::{Recorded, row_ops};
 
-use super::Journal;
 use super::batch::AppendError;
 use super::claims::{claims, retired};
 use super::engine::{Append, EngineError, NewEvent, SecretOp, StateRow, StoredRow};
+use super::{Inner, Journal};
 use crate::commands::{Beside, Executed};
 
 /// A stream longer than this has a state row every so many events.
@@ -46,14 +47,23 @@ pub enum StoreError {
     Unavailable(String),
 }
 
-/// A slot for what a command led to: cqrs-es itself answers `()`.
-pub struct OutcomeSlot<A: Aggregate>(Arc<Mutex<Option<Executed<A>>>>);
+/// What a store saw of its command: cqrs-es itself answers `()`.
+pub struct Seen<A: Aggregate> {
+    outcome: Mutex<Option<Executed<A>>>,
+    from_memory: AtomicBool,
+}
 
-impl<A: Aggregate> OutcomeSlot<A> {
+impl<A: Aggregate> Seen<A> {
     /// Takes what the command led to.
     #[must_use]
-    pub fn take(&self) -> Option<Executed<A>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub fn take_outcome(&self) -> Option<Executed<A>> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether it was decided on a remembered state, which another process may have gone beyond.
+    #[must_use]
+    pub fn is_from_memory(&self) -> bool {
+        self.from_memory.load(Ordering::Relaxed)
     }
 }
 
@@ -76,7 +86,7 @@ pub struct JournalStore<A: Aggregate> {
     fresh: bool,
     metadata: Arc<Metadata>,
     beside: Beside,
-    outcome: Arc<Mutex<Option<Executed<A>>>>,
+    seen: Arc<Seen<A>>,
 }
 
 /// An aggregate as of an event.
@@ -97,17 +107,19 @@ impl<A: Remembered> JournalStore<A> {
     /// A store for one command. A fresh stream is not loaded: its id was minted for the command.
     #[must_use]
     pub fn new(journal: Journal, fresh: bool, metadata: Arc<Metadata>, beside: Beside) -> Self {
-        Self { journal, fresh, metadata, beside, outcome: Arc::default() }
+        let seen = Seen { outcome: Mutex::default(), from_memory: AtomicBool::new(false) };
+        Self { journal, fresh, metadata, beside, seen: Arc::new(seen) }
     }
 
     /// Where the command's result will be.
     #[must_use]
-    pub fn outcome(&self) -> OutcomeSlot<A> {
-        OutcomeSlot(Arc::clone(&self.outcome))
+    pub fn seen(&self) -> Arc<Seen<A>> {
+        Arc::clone(&self.seen)
     }
 
     async fn load(&self, aggregate_id: &str) -> Result<Loaded<A>, AggregateError<A::Error>> {
         if let Some(loaded) = self.journal.remembered::<A>(aggregate_id) {
+            self.seen.from_memory.store(true, Ordering::Relaxed);
             return Ok(loaded);
         }
         let engine = self.journal.engine();
@@ -160,7 +172,7 @@ impl<A: Remembered> JournalStore<A> {
     }
 
     fn finish(&self, state: A, events: Vec<A::Event>) {
-        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(Executed { state, events });
+        *self.seen.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(Executed { state, events });
     }
 }
 
@@ -229,9 +241,19 @@ impl Journal {
         self.inner.aggregates.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(loaded));
     }
 
-    fn forget<A: Remembered>(&self, aggregate_id: &str) {
-        let key = (A::TYPE, aggregate_id.to_owned());
-        self.inner.aggregates.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    /// Drops a remembered aggregate: the next command on it reads its stream.
+    pub(crate) fn forget<A: Remembered>(&self, aggregate_id: &str) {
+        self.inner.forget(A::TYPE, aggregate_id);
+    }
+}
+
+impl Inner {
+    /// Drops a remembered aggregate of a type this program knows.
+    pub(super) fn forget(&self, aggregate_type: &str, aggregate_id: &str) {
+        let known = AnyEvent::TYPES.iter().find(|(name, _)| *name == aggregate_type);
+        let Some((aggregate_type, _)) = known else { return };
+        let key = (*aggregate_type, aggregate_id.to_owned());
+        self.aggregates.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
 }
 

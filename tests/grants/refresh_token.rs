@@ -94,3 +94,32 @@ async fn a_missing_or_unknown_refresh_token_is_refused() {
     expect_token_error(&app.refresh(&tokens.access).send().await, "invalid_grant");
     app.refresh(&tokens.refresh).send().await.is(200);
 }
+
+/// No node decides on what it remembers of a stream that another one has extended since, not even a
+/// refusal: a client whose requests wander between nodes would lose its tokens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_family_may_wander_between_nodes() {
+    on_both_engines(async |one| {
+        let two = one.sibling().await;
+        let (ada, app) = one.ada_and_app().await;
+        // The other process knows the application within 250 ms.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let there = crate::harness::App { base: two.base.clone(), ..app.clone() };
+        let mut tokens = ada.tokens(&app).await;
+        for _ in 0..5 {
+            tokens = Tokens::of(&there.refresh(&tokens.refresh).send().await);
+            tokens = Tokens::of(&app.refresh(&tokens.refresh).send().await);
+        }
+        // Revoked there, remembered alive here: asked at once.
+        there.revoke(&tokens.refresh).send().await.is(200);
+        expect_token_error(&app.refresh(&tokens.refresh).send().await, "invalid_grant");
+        // Disabled there, remembered enabled here: enabling is no idle command.
+        let disabled = two.user("admin").await;
+        disabled.confirm(&there, "disable").await.is(303);
+        ada.get(&format!("/o/applications/{}/", app.client_id)).await.is(200);
+        ada.confirm(&app, "enable").await.is(303);
+        one.advance(1);
+        ada.tokens(&app).await;
+    })
+    .await;
+}
