@@ -179,3 +179,35 @@ async fn invariant_07_a_poisoned_neighbour_does_not_harm_a_batch() {
         assert_eq!(verified(node.journal.engine()).await, 1 + 60 + 4, "and they left only their grants");
     }
 }
+
+/// Read models of another epoch belong to another program: nothing is written into them, and nothing of
+/// the command is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_another_projection_epoch_writes_nothing() {
+    for place in Place::both() {
+        let node = place.node().await;
+        node.issue().await.unwrap();
+        let before = verified(node.journal.engine()).await;
+        set_epoch(&place, 2).await;
+        let refused = node.issue().await.expect_err("the epoch is another one");
+        assert!(matches!(&refused, Refused::ByUs(reason) if reason.contains("epoch")), "{refused:?}");
+        assert_eq!(verified(node.journal.engine()).await, before);
+        set_epoch(&place, 1).await;
+        node.issue().await.unwrap();
+        assert_eq!(verified(node.journal.engine()).await, before + 1);
+    }
+}
+
+async fn set_epoch(place: &Place, epoch: i64) {
+    let sql = format!("UPDATE lanes SET projection_epoch = {epoch}");
+    match place {
+        Place::Sqlite(directory) => {
+            let file = rusqlite::Connection::open(directory.path().join("chancery.db")).unwrap();
+            assert_eq!(file.execute(&sql, []).unwrap(), 1);
+        }
+        Place::Postgres(_) => {
+            let sql = format!("{sql} RETURNING projection_epoch");
+            place.engine().await.query(&sql, &[]).await.unwrap();
+        }
+    }
+}
