@@ -31,7 +31,7 @@ pub trait Read: Send + Sync {
     /// The row with this key: from memory when it is warm, else from the database, once.
     async fn find(&self, table: &'static Table, key: &str) -> Result<Option<Arc<Row>>, ReadError>;
 
-    /// Rows of a query. Placeholders are `$1`, `$2`, … and first appear in that order; only text,
+    /// Rows of a query. Placeholders are `$1`, `$2`, … in any order; only text,
     /// 64-bit integers and nulls come back.
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, ReadError>;
 }
