@@ -94,3 +94,37 @@ async fn invariant_11_a_caller_that_disconnects_does_not_split_a_command() {
         verified(engine).await;
     }
 }
+
+/// A warm token is checked without a query: it is checked as well when there is no database any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_warm_token_is_checked_from_memory_alone() {
+    use projections::applications::count_applications;
+    use projections::validity::find_live_token;
+    let place = Place::Postgres(crate::harness::postgres::Database::empty());
+    let node = place.node().await;
+    node.register("client").await;
+    let (own, revoked) = (node.issue().await.unwrap(), node.issue().await.unwrap());
+    let granted = node.grant().await;
+    let redeemed = node.authorize(&granted, node.redeem_command()).await.unwrap();
+    let of_user = redeemed.state.current().unwrap().token.id.clone();
+    let command = aggregates::client_token::ClientTokenCommand::RevokeToken {
+        reason: aggregates::authorization::RevocationReason::Client,
+        at: node.now(),
+    };
+    let stream = chancery::commands::Stream::Existing(revoked.clone());
+    let execute =
+        node.commands.execute::<aggregates::client_token::ClientToken>(stream, command, &node.origin);
+    execute.await.unwrap();
+    let live = async |id: &str| find_live_token(&node.journal, id, node.now()).await;
+    assert!(live(&own).await.unwrap().is_some());
+    // Nobody registered its user here, which the first question found out and memory keeps.
+    assert!(live(&of_user).await.unwrap().is_none());
+
+    drop(place);
+    assert!(live(&own).await.unwrap().is_some(), "alive");
+    assert!(live(&revoked).await.unwrap().is_none(), "revoked");
+    assert!(live(&of_user).await.unwrap().is_none(), "unknown user");
+    // The control: what memory does not have cannot be answered now.
+    assert!(live("018f3c5e-7b1a-7000-8000-000000000000").await.is_err());
+    assert!(count_applications(&node.journal).await.is_err());
+}
