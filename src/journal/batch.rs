@@ -165,7 +165,8 @@ fn drop_losers(
     }
 }
 
-/// Memory first, then the answers: whoever hears of it finds it everywhere on this node.
+/// Memory first, then the answers: whoever hears of it finds it everywhere on this node. When memory
+/// cannot be brought there, what is written stays written, but nobody is told so yet: 503.
 async fn committed(
     inner: &Arc<Inner>,
     first: i64,
@@ -182,14 +183,16 @@ async fn committed(
             position += 1;
         }
     }
-    feed::apply_own(inner, first, position - 1, &ops).await;
+    if let Err(error) = feed::apply_own(inner, first, position - 1, &ops).await {
+        return fail(answers, &error);
+    }
     for (reply, first) in answers.into_iter().zip(firsts) {
         answer(reply, Ok(first));
     }
 }
 
 fn fail(answers: Vec<oneshot::Sender<Result<i64, AppendError>>>, error: &EngineError) {
-    tracing::warn!(%error, commands = answers.len(), "a batch was not written");
+    tracing::warn!(%error, commands = answers.len(), "commands are answered 503");
     for reply in answers {
         answer(reply, Err(AppendError::Unavailable(error.to_string())));
     }

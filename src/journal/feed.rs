@@ -17,18 +17,28 @@ use super::engine::{EngineError, StoredBatch, StoredRow};
 const POLL: Duration = Duration::from_millis(100);
 /// How far the eventual projections may lag when nobody waits for them.
 const GATHERED_FOR: Duration = Duration::from_millis(200);
+/// The longest pause between two tries to read what stands before an own batch.
+const PATIENCE: Duration = Duration::from_millis(160);
 /// Batches read at a time.
 const PAGE: i64 = 256;
 
-/// Applies the row operations of a batch this node committed, after whatever came before it.
-pub(super) async fn apply_own(inner: &Arc<Inner>, first: i64, last: i64, ops: &[(i64, RowOp)]) {
+/// Applies the row operations of a batch this node committed, after whatever came before it. Fails when
+/// that cannot be read for a while: then the poll applies both, in order, as soon as it can.
+pub(super) async fn apply_own(
+    inner: &Arc<Inner>,
+    first: i64,
+    last: i64,
+    ops: &[(i64, RowOp)],
+) -> Result<(), EngineError> {
     let _applying = inner.applying.lock().await;
     let mut patience = Duration::from_millis(10);
     while inner.applied() < first - 1 {
         if let Err(error) = catch_up(inner, first - 1).await {
-            tracing::warn!(%error, "cannot read what other processes wrote; trying again");
+            if patience > PATIENCE {
+                return Err(error);
+            }
             tokio::time::sleep(patience).await;
-            patience = (patience * 2).min(Duration::from_secs(1));
+            patience *= 2;
         }
     }
     if inner.applied() < last {
@@ -37,6 +47,7 @@ pub(super) async fn apply_own(inner: &Arc<Inner>, first: i64, last: i64, ops: &[
         }
         inner.applied.send_replace(last);
     }
+    Ok(())
 }
 
 /// Polls the head and applies what other processes wrote.

@@ -2,7 +2,7 @@
 //! poisoned neighbour does not harm a batch.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use chancery::journal::engine::{
@@ -22,6 +22,8 @@ enum Fault {
     NeverArrived,
     /// The database has gone.
     Gone,
+    /// What other nodes wrote cannot be read.
+    Deaf,
 }
 
 /// An engine that fails every third append.
@@ -29,6 +31,8 @@ struct Faulty {
     inner: Arc<dyn Engine>,
     fault: Fault,
     appends: AtomicUsize,
+    /// Whether the fault is over.
+    healed: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -53,6 +57,7 @@ impl Engine for Faulty {
             }
             Fault::NeverArrived => Err(EngineError::Unknown("the connection was lost".to_owned())),
             Fault::Gone => Err(EngineError::Unavailable("gone".to_owned())),
+            Fault::Deaf => self.inner.append(batch, epoch, appends).await,
         }
     }
     async fn find_batch(&self, batch: i64) -> Result<Option<i64>, EngineError> {
@@ -70,6 +75,9 @@ impl Engine for Faulty {
         self.inner.find_state(kind, id).await
     }
     async fn batches_after(&self, position: i64, limit: i64) -> Result<Vec<StoredBatch>, EngineError> {
+        if self.fault == Fault::Deaf && !self.healed.load(Ordering::SeqCst) {
+            return Err(EngineError::Unavailable("cannot be read".to_owned()));
+        }
         self.inner.batches_after(position, limit).await
     }
     async fn head(&self) -> Result<Head, EngineError> {
@@ -109,7 +117,8 @@ impl Engine for Faulty {
 
 /// Issues tokens under a fault and returns those acknowledged and how many were not.
 async fn issue_under(place: &Place, fault: Fault) -> (Node, Vec<String>, usize) {
-    let faulty = Faulty { inner: place.engine().await, fault, appends: AtomicUsize::new(0) };
+    let healed = Arc::default();
+    let faulty = Faulty { inner: place.engine().await, fault, appends: AtomicUsize::new(0), healed };
     let node = Node::on(Arc::new(faulty)).await;
     let (mut acknowledged, mut refused) = (Vec::new(), 0);
     for _ in 0..60 {
@@ -146,6 +155,36 @@ async fn invariant_01_an_outcome_that_cannot_be_settled_is_not_acknowledged() {
             assert!(projections::tokens::find_token(&node.journal, id).await.unwrap().is_some());
         }
         assert_eq!(verified(node.journal.engine()).await, 40, "what was refused left nothing behind");
+    }
+}
+
+/// A node that cannot bring its memory to its own commit does not acknowledge it, does not hang, and has
+/// both as soon as it can read again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_memory_cannot_follow_is_not_acknowledged_and_comes_later() {
+    for place in Place::both() {
+        let other = place.node().await;
+        let healed: Arc<AtomicBool> = Arc::default();
+        let faulty = Faulty {
+            inner: place.engine().await,
+            fault: Fault::Deaf,
+            appends: AtomicUsize::new(0),
+            healed: Arc::clone(&healed),
+        };
+        let node = Node::on(Arc::new(faulty)).await;
+        let theirs = other.issue().await.unwrap();
+        let started = std::time::Instant::now();
+        let refused = node.issue().await.expect_err("memory is behind");
+        assert!(matches!(refused, Refused::ByUs(_)), "{refused:?}");
+        assert!(started.elapsed().as_secs() < 2, "{:?}", started.elapsed());
+        assert_eq!(node.journal.applied(), 0, "nothing is skipped");
+        healed.store(true, Ordering::SeqCst);
+        let mine = node.issue().await.unwrap();
+        for id in [&theirs, &mine] {
+            assert!(projections::tokens::find_token(&node.journal, id).await.unwrap().is_some());
+        }
+        assert_eq!(node.journal.applied(), 3, "the one that was not acknowledged is there");
+        assert_eq!(verified(node.journal.engine()).await, 3);
     }
 }
 
