@@ -62,8 +62,9 @@ struct Measured {
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let starts = start_millis();
     let measured = runtime.block_on(measure_all());
-    let text = report(&measured);
+    let text = report(&measured, &starts);
     println!("{text}");
     std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/RESULTS.md"), text).unwrap();
 }
@@ -318,7 +319,41 @@ pub fn cpu() -> f64 {
     ticks / 100.0
 }
 
-fn report(measured: &[Measured]) -> String {
+/// Whether somebody answers a request there.
+fn answers(address: &str) -> bool {
+    use std::io::{Read, Write};
+    let Ok(mut stream) = std::net::TcpStream::connect(address) else { return false };
+    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).is_ok() && matches!(stream.read(&mut [0; 16]), Ok(1..))
+}
+
+/// How long the program takes from nothing, an empty directory, to its first answer; in order.
+fn start_millis() -> Vec<u128> {
+    let mut starts: Vec<u128> = (0..9)
+        .map(|number| {
+            let home = std::env::temp_dir().join(format!("chancery-start-{}-{number}", std::process::id()));
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let address = format!("127.0.0.1:{port}");
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_chancery"));
+            command.args(["--listen", &address, "--data-dir"]).arg(&home);
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+            let started = Instant::now();
+            let mut server = command.spawn().unwrap();
+            while !answers(&address) {
+                std::hint::spin_loop();
+            }
+            let millis = started.elapsed().as_millis();
+            server.kill().unwrap();
+            server.wait().unwrap();
+            std::fs::remove_dir_all(&home).unwrap();
+            millis
+        })
+        .collect();
+    starts.sort_unstable();
+    starts
+}
+
+fn report(measured: &[Measured], starts: &[u128]) -> String {
     let mut text = String::from(
         "# The journal, measured\n\nWritten by `tests/run bench`; never edited by hand. One run, one machine: \
          compare within a table only.\nCPU is microseconds a command, of this process and of PostgreSQL together.\n\
@@ -330,6 +365,14 @@ fn report(measured: &[Measured]) -> String {
             table(&mut text, measured, engine, kind);
         }
     }
+    let (median, slowest) = (starts[starts.len() / 2], starts[starts.len() - 1]);
+    writeln!(
+        text,
+        "\n## Start\n\nFrom an empty directory to the first answer, on the embedded database: {median} ms \
+         (median of {}; the slowest {slowest} ms).",
+        starts.len()
+    )
+    .unwrap();
     text
 }
 
