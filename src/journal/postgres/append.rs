@@ -152,21 +152,26 @@ struct EventColumns<'a> {
 }
 
 impl<'a> EventColumns<'a> {
+    /// In the order of the key: so every node takes keys in one order, and none waits for another in a
+    /// circle.
     fn of(appends: &'a [Append]) -> Self {
+        let rows = appends
+            .iter()
+            .flat_map(|append| (append.expected + 1..).zip(&append.events).map(move |row| (append, row)));
+        let mut rows: Vec<_> = (0..).zip(rows).collect();
+        rows.sort_unstable_by_key(|(index, (append, (sequence, _)))| {
+            (append.aggregate_type, append.aggregate_id.as_str(), *sequence, *index)
+        });
         let mut columns = Self::default();
-        let mut index = 0;
-        for append in appends {
-            for (sequence, event) in (append.expected + 1..).zip(&append.events) {
-                columns.aggregate_type.push(append.aggregate_type);
-                columns.aggregate_id.push(&append.aggregate_id);
-                columns.sequence.push(sequence);
-                columns.event_type.push(&event.event_type);
-                columns.event_version.push(&event.event_version);
-                columns.payload.push(&event.payload);
-                columns.metadata.push(&event.metadata);
-                columns.index.push(index);
-                index += 1;
-            }
+        for (index, (append, (sequence, event))) in rows {
+            columns.aggregate_type.push(append.aggregate_type);
+            columns.aggregate_id.push(&append.aggregate_id);
+            columns.sequence.push(sequence);
+            columns.event_type.push(&event.event_type);
+            columns.event_version.push(&event.event_version);
+            columns.payload.push(&event.payload);
+            columns.metadata.push(&event.metadata);
+            columns.index.push(index);
         }
         columns
     }
@@ -195,7 +200,7 @@ impl<'a> EventColumns<'a> {
             "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
              metadata, lane, batch, batch_index) \
              SELECT e.t, e.i, e.s, e.et, e.ev, e.p::json, e.m::json, $1, $2, e.n \
-             FROM UNNEST({}) AS e(t, i, s, et, ev, p, m, n) ORDER BY e.t, e.i, e.s, e.n",
+             FROM UNNEST({}) AS e(t, i, s, et, ev, p, m, n)",
             arrays.join(", ")
         )
     }
