@@ -15,18 +15,33 @@ use super::{PostgresEngine, engine_error, is_refusal};
 use crate::journal::chain::leaf;
 use crate::journal::engine::{Append, EngineError, LANE, Lost, Outcome, SecretOp};
 
-/// How a batch goes about its losers: hoping that there are none, or looking for them.
+/// How a batch is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
+    /// Events and rows alone are one statement, which is a transaction by itself.
+    AtOnce,
+    /// With what else there is beside, hoping that there are no losers.
     Hopeful,
+    /// Looking for the losers first.
     Careful,
+}
+
+impl Mode {
+    /// The first try.
+    fn of(appends: &[Append]) -> Self {
+        let is_alone = |append: &Append| {
+            let expires = append.rows.iter().flatten().any(|op| matches!(op, RowOp::Expire { .. }));
+            let beside = append.secrets.len() + append.subject_keys.len() + append.claims.len();
+            beside == 0 && append.state.is_none() && !expires
+        };
+        if appends.iter().all(is_alone) { Self::AtOnce } else { Self::Hopeful }
+    }
 }
 
 /// What stopped a batch before its commit.
 enum Stop {
     Sql(sqlx::Error),
     Lost(Vec<(usize, Lost)>),
-    EpochMoved,
 }
 
 impl From<sqlx::Error> for Stop {
@@ -41,14 +56,14 @@ pub(super) async fn append(
     epoch: i64,
     appends: &[Append],
 ) -> Result<Outcome, EngineError> {
-    if let Some(outcome) = attempt(engine, batch, epoch, appends, Mode::Hopeful).await? {
+    if let Some(outcome) = attempt(engine, batch, epoch, appends, Mode::of(appends)).await? {
         return Ok(outcome);
     }
     let careful = attempt(engine, batch, epoch, appends, Mode::Careful).await?;
     careful.ok_or_else(|| EngineError::Refused("a unique key is taken".to_owned()))
 }
 
-/// Tries to write the batch; nothing when the hopeful way met a key that is taken.
+/// Tries to write the batch; nothing when a way without a look at losers met a key that is taken.
 async fn attempt(
     engine: &PostgresEngine,
     batch: i64,
@@ -56,15 +71,18 @@ async fn attempt(
     appends: &[Append],
     mode: Mode,
 ) -> Result<Option<Outcome>, EngineError> {
-    let mut connection = begin(engine).await?;
-    let committing = AtomicBool::new(false);
+    let mut connection = match mode {
+        Mode::AtOnce => engine.in_time(engine.writing.acquire()).await?,
+        Mode::Hopeful | Mode::Careful => begin(engine).await?,
+    };
+    let committing = AtomicBool::new(mode == Mode::AtOnce);
     let work = transaction(&mut connection, batch, epoch, appends, mode, &committing);
     let result = tokio::time::timeout(engine.deadline, work).await;
     if let Ok(Ok(first)) = result {
         return Ok(Some(Outcome::Committed { first }));
     }
     let committing = committing.load(Ordering::Relaxed);
-    let met_a_key = matches!(&result, Ok(Err(Stop::Sql(error))) if !committing && is_unique_violation(error));
+    let met_a_key = matches!(&result, Ok(Err(Stop::Sql(error))) if is_unique_violation(error));
     // Closing ends the transaction for certain, unless its COMMIT was on the way.
     let is_usable = met_a_key || matches!(result, Ok(Err(Stop::Lost(_))));
     let rolled_back = is_usable && engine.in_time(connection.execute("ROLLBACK")).await.is_ok();
@@ -73,7 +91,7 @@ async fn attempt(
     }
     match result {
         Ok(Ok(first)) => Ok(Some(Outcome::Committed { first })),
-        Ok(Err(_)) if met_a_key && mode == Mode::Hopeful => Ok(None),
+        Ok(Err(_)) if met_a_key && mode != Mode::Careful => Ok(None),
         Ok(Err(stop)) => stopped(stop, committing).map(Some),
         Err(_) if committing => Err(EngineError::Unknown("no answer to COMMIT in time".to_owned())),
         Err(_) => Err(EngineError::Unavailable("no answer in time".to_owned())),
@@ -100,10 +118,17 @@ fn is_unique_violation(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
+/// The batch row has no position when the lane row could not be moved: see [`log_sql`].
+fn is_without_head(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        error.kind() == sqlx::error::ErrorKind::NotNullViolation && error.table() == Some("batches")
+    })
+}
+
 fn stopped(stop: Stop, committing: bool) -> Result<Outcome, EngineError> {
     match stop {
         Stop::Lost(lost) => Ok(Outcome::Lost(lost)),
-        Stop::EpochMoved => Err(EngineError::EpochMoved),
+        Stop::Sql(error) if is_without_head(&error) => Err(EngineError::EpochMoved),
         Stop::Sql(error) if committing && !spoke_of_statement(&error) => {
             Err(EngineError::Unknown(error.to_string()))
         }
@@ -123,8 +148,11 @@ async fn transaction(
     mode: Mode,
     committing: &AtomicBool,
 ) -> Result<i64, Stop> {
+    if mode == Mode::AtOnce {
+        return Ok(extend_log(connection, batch, epoch, appends, mode).await?);
+    }
     let mut lost = match mode {
-        Mode::Hopeful => Vec::new(),
+        Mode::AtOnce | Mode::Hopeful => Vec::new(),
         Mode::Careful => insert_events_unless_there(connection, batch, appends).await?,
     };
     lost.extend(insert_claims(connection, appends).await?);
@@ -133,7 +161,7 @@ async fn transaction(
     }
     write_security_rows(connection, appends).await?;
     write_states(connection, appends).await?;
-    let first = extend_log(connection, batch, epoch, appends, mode).await?.ok_or(Stop::EpochMoved)?;
+    let first = extend_log(connection, batch, epoch, appends, mode).await?;
     committing.store(true, Ordering::Relaxed);
     connection.execute("COMMIT").await?;
     Ok(first)
@@ -313,8 +341,7 @@ async fn write_states(connection: &mut PgConnection, appends: &[Append]) -> Resu
 
 /// One statement for nearly everything, because every round trip is a wait: events, unless they are
 /// there already; rows of read models; the head, the chain, and the batch row. The head, which every node
-/// must have, waits for the others and is held shortest. Nothing comes back when the projection epoch is
-/// another one.
+/// must have, waits for the others and is held shortest. Returns the position of the first event.
 ///
 /// Without a look at conflicts the unique key refuses the whole statement when somebody extended one of
 /// the streams first, which is rare.
@@ -324,7 +351,7 @@ async fn extend_log(
     epoch: i64,
     appends: &[Append],
     mode: Mode,
-) -> Result<Option<i64>, sqlx::Error> {
+) -> Result<i64, sqlx::Error> {
     let ops: Vec<&RowOp> = appends.iter().flat_map(|append| append.rows.iter().flatten()).collect();
     let expires = ops.iter().any(|op| matches!(op, RowOp::Expire { .. }));
     if expires {
@@ -336,7 +363,7 @@ async fn extend_log(
 
     let mut number = 6;
     let mut clauses = Vec::with_capacity(statements.len() + 1);
-    if mode == Mode::Hopeful {
+    if mode != Mode::Careful {
         clauses.push(EventColumns::sql(number));
         number += EventColumns::WIDTH;
     }
@@ -351,13 +378,13 @@ async fn extend_log(
         .bind(i64::try_from(leaves.len()).unwrap_or(i64::MAX))
         .bind(leaves)
         .bind(epoch);
-    if mode == Mode::Hopeful {
+    if mode != Mode::Careful {
         query = EventColumns::of(appends).bind(query);
     }
     for statement in &statements {
         query = statement.bind(query);
     }
-    query.fetch_optional(connection).await?.map(|row| row.try_get(0)).transpose()
+    query.fetch_one(connection).await?.try_get(0)
 }
 
 fn leaves(appends: &[Append]) -> Vec<Vec<u8>> {
@@ -371,7 +398,8 @@ fn leaves(appends: &[Append]) -> Vec<Vec<u8>> {
 }
 
 /// Takes lane, batch, number of events, leaves and epoch as $1 to $5. Clauses of one statement run in no
-/// particular order unless one asks for what another returns.
+/// particular order unless one asks for what another returns. When no lane row is of this epoch, the
+/// batch row would have no position: its column refuses that, and with it the whole statement.
 fn log_sql(clauses: &[String]) -> String {
     let numbered = || clauses.iter().zip(1..);
     let named: Vec<String> =
@@ -385,5 +413,5 @@ fn log_sql(clauses: &[String]) -> String {
         + &done.concat()
         + " RETURNING head, chain) \
            INSERT INTO batches (lane, first_position, batch, event_count, chain) \
-           SELECT $1, moved.head - $3 + 1, $2, $3, moved.chain FROM moved RETURNING first_position"
+           SELECT $1, (SELECT head FROM moved) - $3 + 1, $2, $3, (SELECT chain FROM moved) RETURNING first_position"
 }
