@@ -1,7 +1,7 @@
 //! Is this the answer? The answers that the attack table knows by name, each checked in full.
 
 use super::application::Query;
-use super::request::Answer;
+use super::request::{Answer, Request};
 
 /// `page400`: an HTML page with code, text and reference, and no `Location`.
 #[track_caller]
@@ -69,4 +69,12 @@ fn expect_not_stored(answer: &Answer) {
     let description = answer.json()["error_description"].as_str().unwrap_or_default().to_owned();
     let allowed = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
     assert!(description.bytes().all(allowed), "{description}");
+}
+
+/// `413`, unless the server broke the request off while it was still being sent.
+pub async fn expect_too_large(request: Request) {
+    match request.try_send().await {
+        Ok(response) => assert_eq!(response.status(), 413),
+        Err(error) => assert!(error.is_request() || error.is_body(), "{error:?}"),
+    }
 }

@@ -28,6 +28,7 @@ pub use cli::Cli;
 pub use directory::Directory;
 pub use expect::{
     expect_basic_401, expect_bearer_401, expect_dead, expect_error_page, expect_redirect, expect_token_error,
+    expect_too_large,
 };
 pub use prepared::PASSWORD;
 pub use process::Process;
