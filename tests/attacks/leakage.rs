@@ -145,3 +145,17 @@ async fn asvs_cookies_on_https() {
     );
     assert!(answer.header("strict-transport-security").is_some(), "{answer:#?}");
 }
+
+/// The other side of `adv_86`: what a proxy that is ours says of the client's address is believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_is_believed() {
+    use crate::harness::{Engine, Setup};
+    for (trusted, believed) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
+        let server = Setup::new(Engine::Sqlite).set("trusted-proxies", trusted).start().await;
+        let admin = server.user("admin").await;
+        let app = admin.register(&Registration::machine()).await;
+        app.client_credentials().header("x-forwarded-for", "203.0.113.9").send().await.is(200);
+        let page = admin.get(&format!("/o/applications/{}/", app.client_id)).await.is(200);
+        assert_eq!(page.body.contains("203.0.113.9"), believed, "{trusted}: {}", page.page_text());
+    }
+}

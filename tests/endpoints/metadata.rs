@@ -139,3 +139,42 @@ async fn preflights_are_answered_where_scripts_may_ask() {
     assert!(answer.status < 300, "{answer:#?}");
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_path_answers_alike_with_and_without_its_slash() {
+    let server = Server::sqlite().await;
+    let (ada, app) = server.ada_and_app().await;
+    let application = format!("/o/applications/{}", app.client_id);
+    let pages = [
+        "/admin",
+        "/admin/login",
+        "/login",
+        "/accounts/login",
+        "/admin/logout",
+        "/admin/password_change",
+        "/o/applications",
+        "/o/applications/register",
+        "/o/authorized_tokens",
+        "/o/authorize",
+        "/static/style.css",
+        "/resource",
+        "/.well-known/oauth-authorization-server",
+        "/o/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-protected-resource/resource",
+        "/o/.well-known/oauth-protected-resource/resource",
+    ];
+    let of_application = ["", "/update", "/rotate-secret", "/disable", "/enable", "/delete"];
+    let all = pages.map(str::to_owned).into_iter();
+    for path in all.chain(of_application.map(|action| format!("{application}{action}"))) {
+        let (bare, slashed) = (ada.get(&path).await, ada.get(&format!("{path}/")).await);
+        assert_eq!(bare.status, slashed.status, "{path}");
+        assert!(!matches!(bare.status, 301 | 307 | 308 | 404 | 405), "{path}: {}", bare.status);
+    }
+    for path in ["/o/token", "/o/introspect", "/o/revoke_token", "/o/revoke"] {
+        let ask = |path: String| app.post(&path).send();
+        let (bare, slashed) = (ask(path.to_owned()).await, ask(format!("{path}/")).await);
+        assert_eq!((bare.status, &bare.body), (slashed.status, &slashed.body), "{path}");
+        assert_eq!(bare.error(), "invalid_request", "{path}");
+    }
+}

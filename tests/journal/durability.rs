@@ -128,3 +128,26 @@ async fn a_warm_token_is_checked_from_memory_alone() {
     assert!(live("018f3c5e-7b1a-7000-8000-000000000000").await.is_err());
     assert!(count_applications(&node.journal).await.is_err());
 }
+
+/// Expired rows leave tables and memory by an event, so what is rebuilt still equals what is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_leaves_at_the_horizon_leaves_the_rebuilt_read_models_too() {
+    use aggregates::installation::{Installation, InstallationCommand};
+    use chancery::commands::Stream;
+    use projections::tokens::find_token;
+    for place in Place::both() {
+        let node = place.node().await;
+        let id = node.issue().await.unwrap();
+        assert!(find_token(&node.journal, &id).await.unwrap().is_some());
+        for (hours, is_there) in [(9, true), (11, false)] {
+            let horizon = node.now() + chrono::TimeDelta::hours(hours);
+            let command = InstallationCommand::AdvanceHorizon { horizon, at: node.now() };
+            let stream = Stream::Existing("installation".to_owned());
+            node.commands.execute::<Installation>(stream, command, &node.origin).await.unwrap();
+            assert_eq!(find_token(&node.journal, &id).await.unwrap().is_some(), is_there, "{hours} h");
+            let (row, _) = node.journal.engine().find_row(&projections::tokens::TABLE, &id).await.unwrap();
+            assert_eq!(row.is_some(), is_there, "{hours} h");
+            verified(node.journal.engine()).await;
+        }
+    }
+}
