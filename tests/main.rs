@@ -24,4 +24,5 @@ mod journal;
 mod pages;
 mod restart;
 mod secrets;
+mod tls;
 mod tutorial;
