@@ -140,6 +140,7 @@ pub struct Commands {
     personal: PersonalData,
     clock: SharedClock,
     node: Arc<str>,
+    admission: usize,
     admitted: Arc<Semaphore>,
 }
 
@@ -148,7 +149,13 @@ impl Commands {
     #[must_use]
     pub fn new(journal: Journal, personal: PersonalData, clock: SharedClock, admission: usize) -> Self {
         let node = Arc::from(new_id(clock.now()).as_str());
-        Self { journal, personal, clock, node, admitted: Arc::new(Semaphore::new(admission)) }
+        Self { journal, personal, clock, node, admission, admitted: Arc::new(Semaphore::new(admission)) }
+    }
+
+    /// How many commands have been admitted and not ended, whether or not somebody still waits for them.
+    #[must_use]
+    pub fn in_progress(&self) -> usize {
+        self.admission.saturating_sub(self.admitted.available_permits())
     }
 
     /// Executes a command that writes nothing beside its events.

@@ -90,6 +90,12 @@ impl Request {
         self
     }
 
+    /// Path and query of where it goes.
+    pub fn path(&self) -> String {
+        let url = url::Url::parse(&self.url).unwrap();
+        url[url::Position::BeforePath..].to_owned()
+    }
+
     /// The form as it would be sent.
     pub fn encoded(&self) -> String {
         form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.form).finish()

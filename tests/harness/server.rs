@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chancery::clock::{Clock, SystemClock, TestClock};
 use chancery::config::{Config, Environment};
 use chancery::serve::{self, Running};
+use chancery::state::AppState;
 use chrono::TimeDelta;
 
 use super::application::{App, Registration};
@@ -152,6 +153,11 @@ impl Server {
         self.running.take().unwrap().stop().await;
         self.running =
             Some(start(&self.setup, &self.directory, self.database.as_ref(), &listen, &self.clock).await);
+    }
+
+    /// What its handlers share.
+    pub fn state(&self) -> &AppState {
+        &self.running.as_ref().unwrap().state
     }
 
     pub fn advance(&self, seconds: i64) {
