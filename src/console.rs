@@ -115,7 +115,7 @@ impl Console {
     pub fn progress(self, label: impl Into<Cow<'static, str>>, total: u64) -> Progress {
         let target = if self.progress { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(total), target).with_message(label);
-        let template = "{msg} [{wide_bar}] {human_pos}/{human_len} {per_sec}, {eta} left";
+        let template = "{msg} [{wide_bar}] {human_pos}/{human_len} {per_sec:0}, {eta} left";
         // The template is ours and valid; without it the bar only looks plainer.
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
