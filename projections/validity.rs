@@ -6,6 +6,13 @@
 #[cfg(test)]
 mod tests;
 
+use aggregates::AnyEvent;
+use aggregates::application::ApplicationEvent;
+use aggregates::authorization::AuthorizationEvent;
+use aggregates::client_token::ClientTokenEvent;
+use aggregates::consent::ConsentEvent;
+use aggregates::session::SessionEvent;
+use aggregates::user::UserEvent;
 use chrono::{DateTime, Utc};
 
 use crate::applications::{Application, find_application};
@@ -98,4 +105,52 @@ pub fn admits(user: &User, session: &Session) -> bool {
     let is_kept = user.kept_session.as_deref() == Some(session.session_id.as_str());
     let is_recent = user.sessions_valid_from.is_none_or(|from| session.auth_time > from);
     !user.locked && (is_kept || is_recent)
+}
+
+/// Whether something that could be used before this event cannot be after it: then no process may answer
+/// from before. Rotation is not among it: a client that refreshes lets go of its former token itself.
+#[must_use]
+pub fn ends_something(event: &AnyEvent) -> bool {
+    match event {
+        AnyEvent::Application(event) => match event {
+            ApplicationEvent::ApplicationUpdated { .. }
+            | ApplicationEvent::SecretRotated { .. }
+            | ApplicationEvent::ApplicationDisabled { .. }
+            | ApplicationEvent::ApplicationDeleted { .. } => true,
+            ApplicationEvent::ApplicationRegistered { .. } | ApplicationEvent::ApplicationEnabled { .. } => {
+                false
+            }
+        },
+        AnyEvent::Authorization(event) => match event {
+            AuthorizationEvent::ReuseDetected { .. }
+            | AuthorizationEvent::TokenRevoked { .. }
+            | AuthorizationEvent::AuthorizationRevoked { .. } => true,
+            AuthorizationEvent::AuthorizationGranted { .. }
+            | AuthorizationEvent::AuthorizationDenied { .. }
+            | AuthorizationEvent::CodeRedeemed { .. }
+            | AuthorizationEvent::TokenIssued { .. }
+            | AuthorizationEvent::TokenRefreshed { .. } => false,
+        },
+        AnyEvent::ClientToken(event) => match event {
+            ClientTokenEvent::TokenRevoked { .. } => true,
+            ClientTokenEvent::TokenIssued { .. } => false,
+        },
+        AnyEvent::Consent(event) => match event {
+            ConsentEvent::ConsentForgotten { .. } => true,
+            ConsentEvent::ConsentRemembered { .. } => false,
+        },
+        AnyEvent::Session(event) => match event {
+            SessionEvent::SessionEnded { .. } => true,
+            SessionEvent::SessionStarted { .. } | SessionEvent::SessionRenewed { .. } => false,
+        },
+        AnyEvent::User(event) => match event {
+            UserEvent::PasswordChanged { .. }
+            | UserEvent::UserLocked { .. }
+            | UserEvent::RoleRevoked { .. } => true,
+            UserEvent::UserRegistered { .. }
+            | UserEvent::UserUnlocked { .. }
+            | UserEvent::RoleGranted { .. } => false,
+        },
+        AnyEvent::Installation(_) | AnyEvent::LoginAttempts(_) | AnyEvent::Refusal(_) => false,
+    }
 }

@@ -7,6 +7,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
@@ -35,6 +36,45 @@ impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now().trunc_subsecs(3)
+    }
+}
+
+/// How long the machine has been up: never goes back, and goes on while it sleeps. For leases and
+/// throttles, which must not depend on what anybody sets a clock to.
+pub trait Uptime: Send + Sync + Debug {
+    /// Since some instant before the process began.
+    fn now(&self) -> Duration;
+}
+
+/// The machine's own uptime.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MachineUptime;
+
+impl Uptime for MachineUptime {
+    fn now(&self) -> Duration {
+        #[cfg(target_os = "linux")]
+        let clock = rustix::time::ClockId::Boottime;
+        // Where it is called otherwise, the monotonic clock may stand still in suspend.
+        #[cfg(not(target_os = "linux"))]
+        let clock = rustix::time::ClockId::Monotonic;
+        Duration::try_from(rustix::time::clock_gettime(clock)).unwrap_or_default()
+    }
+}
+
+/// An uptime that stands still until it is moved.
+#[derive(Debug, Clone, Default)]
+pub struct TestUptime(Arc<AtomicI64>);
+
+impl TestUptime {
+    /// Lets time pass.
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX), Ordering::SeqCst);
+    }
+}
+
+impl Uptime for TestUptime {
+    fn now(&self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.0.load(Ordering::SeqCst)).unwrap_or(0))
     }
 }
 

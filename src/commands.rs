@@ -152,6 +152,12 @@ impl Commands {
         Self { journal, personal, clock, node, admission, admitted: Arc::new(Semaphore::new(admission)) }
     }
 
+    /// What this process is called in the metadata of its events, and among those that answer.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     /// How many commands have been admitted and not ended, whether or not somebody still waits for them.
     #[must_use]
     pub fn in_progress(&self) -> usize {

@@ -55,6 +55,8 @@ pub struct Config {
     pub database: Database,
     /// How long a database call may take before its connection is given up.
     pub database_deadline: Duration,
+    /// How long memory is answered from without the database's word; zero asks it every time.
+    pub lease: Duration,
     /// Whether a start may migrate the database.
     pub migrate: bool,
     /// Where the server's keys come from.
@@ -190,6 +192,7 @@ impl Config {
             tls,
             database: assemble::database(&sources, &data_dir)?,
             database_deadline: assemble::database_deadline(&sources)?,
+            lease: assemble::lease(&sources)?,
             migrate: !sources.get("no-migrate", Raw::switch)?,
             root_secret: assemble::root_secret(&sources, &data_dir)?,
             log: assemble::log(&sources)?,

@@ -60,12 +60,17 @@ pub async fn get(
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let form = Pairs::parse_body(content_type, &body).ok();
     match admit(&state, context.now, &headers, form.as_ref()).await {
-        Ok(live) => match username(&state, &live).await {
+        Ok(live) => match username(&state, &live).await.and_then(|name| vouched(&state, name)) {
             Ok(username) => welcome(&live, username),
             Err(error) => error.into_response(),
         },
         Err(refusal) => refusal.answer(&state.config),
     }
+}
+
+/// Right before the answer: is what was decided still known to be so?
+fn vouched<T>(state: &AppState, answer: T) -> Result<T, OAuthError> {
+    state.journal.vouch().map(|()| answer).map_err(OAuthError::unavailable)
 }
 
 fn welcome(live: &LiveToken, username: Option<String>) -> Response {
@@ -101,12 +106,17 @@ async fn admit(
 ) -> Result<LiveToken, Refusal> {
     let text = bearer::presented(headers, body).map_err(Refusal::Malformed)?.ok_or(Refusal::NoToken)?;
     let token_id = parse_access_token(&state.keys, text).ok_or(Refusal::InvalidToken)?;
+    let fresh = state.journal.freshen().await;
     let live = find_live_token(&state.journal, &token_id, now).await;
     let live = live.map_err(|error| Refusal::Fault(error.into()))?.ok_or(Refusal::InvalidToken)?;
     if !is_meant_for_us(&state.config, &live.token.resource) {
         return Err(Refusal::InvalidToken);
     }
-    if live.token.scope.contains(NEEDED_SCOPE) { Ok(live) } else { Err(Refusal::InsufficientScope) }
+    if !live.token.scope.contains(NEEDED_SCOPE) {
+        return Err(Refusal::InsufficientScope);
+    }
+    fresh.map_err(|stale| Refusal::Fault(OAuthError::unavailable(stale)))?;
+    Ok(live)
 }
 
 /// RFC 8707 §2.2: a token for somebody else is no token here.

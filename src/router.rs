@@ -10,7 +10,7 @@ use axum::routing::{MethodRouter, get, post};
 use crate::error::OAuthError;
 use crate::extract::request_context::RequestContext;
 use crate::middleware::cors::{preflight_any, preflight_client};
-use crate::middleware::{limits, request_id, security_headers, trace};
+use crate::middleware::{freshness, limits, request_id, security_headers, trace};
 use crate::oauth::{authorize, introspect, metadata, revoke, token};
 use crate::pages::page_error::{self, PageError};
 use crate::pages::{assets, authorized, home, login, logout, password_change};
@@ -21,8 +21,12 @@ use crate::templates::paths;
 /// The whole server.
 pub fn router(state: AppState) -> Router {
     let issuer_path = state.config.issuer.path();
-    let Routes(all) = applications(pages(well_known(oauth(Routes::default()), issuer_path)));
-    all.fallback(not_found)
+    let Routes(from_memory) = applications(pages(clients(Routes::default())));
+    let Routes(others) = well_known(vouching(Routes::default()), issuer_path);
+    from_memory
+        .route_layer(from_fn_with_state(state.clone(), freshness::require))
+        .merge(others)
+        .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(state.clone(), page_error::show))
         .layer(from_fn_with_state(state.clone(), limits::enforce))
@@ -33,13 +37,19 @@ pub fn router(state: AppState) -> Router {
 }
 
 /// For clients.
-fn oauth(routes: Routes) -> Routes {
+fn clients(routes: Routes) -> Routes {
     routes
         .at("/o/token/", post(token::post).options(preflight_client))
         .at("/o/revoke_token/", post(revoke::post).options(preflight_client))
         .at("/o/revoke/", post(revoke::post).options(preflight_client))
+}
+
+/// For resource servers, and one of them: they look after freshness themselves. What needs no memory.
+fn vouching(routes: Routes) -> Routes {
+    routes
         .at("/o/introspect/", post(introspect::post))
         .at("/resource", get(resource::get))
+        .at(paths::STYLE, get(assets::get))
 }
 
 /// RFC 8414 §3.1: an issuer with a path has its document at the well-known path with that path behind it.
@@ -60,7 +70,7 @@ fn well_known(routes: Routes, issuer_path: &str) -> Routes {
     routes.at(&format!("{}{issuer_path}", metadata::AUTHORIZATION_SERVER), server())
 }
 
-/// For people: home, login, logout, password, consent, what was granted, the stylesheet.
+/// For people: home, login, logout, password, consent, what was granted.
 fn pages(routes: Routes) -> Routes {
     routes
         .at("/", get(home::get))
@@ -74,7 +84,6 @@ fn pages(routes: Routes) -> Routes {
         .at(paths::AUTHORIZATIONS, get(authorized::list))
         .at("/o/authorized_tokens/{id}/", get(authorized::detail))
         .at("/o/authorized_tokens/{id}/delete/", get(authorized::ask).post(authorized::revoke))
-        .at(paths::STYLE, get(assets::get))
 }
 
 /// For people: applications.

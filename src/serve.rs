@@ -20,9 +20,10 @@ use tokio::task::JoinSet;
 
 pub use self::error::StartError;
 
-use crate::clock::SharedClock;
+use crate::clock::{MachineUptime, SharedClock, SystemClock};
 use crate::commands::{Actor, Origin, Stream};
 use crate::config::Config;
+use crate::journal::Lease;
 use crate::open::{self, INSTALLATION};
 use crate::router::router;
 use crate::state::AppState;
@@ -41,6 +42,7 @@ const PER_MACHINE: &[&str] = &[
     "data-dir",
     "database-url",
     "database-deadline",
+    "lease",
     "no-migrate",
     "root-secret-file",
     "root-secret",
@@ -72,6 +74,7 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
     };
     let state = open::open(Arc::new(config), clock).await?;
     record_configuration(&state).await?;
+    start_answering(&state).await;
     state.journal.start_projecting();
     let (stopping, stopped) = watch::channel(false);
     let shared = accept::Shared::new(router(state.clone()), tls, state.config.limits.connections);
@@ -91,11 +94,27 @@ impl Running {
         if drained.await.is_err() {
             tracing::warn!("some requests did not finish in time and were cut off");
         }
+        self.state.journal.stop_answering().await;
     }
 
     /// Waits until the server stops by itself, which it does only when it cannot accept any more.
     pub async fn stopped(&mut self) {
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// From here on whoever ends something waits for this process, too.
+/// A process that may not answer yet (its clock is wrong, say) runs all the same, and says why not.
+async fn start_answering(state: &AppState) {
+    let lease = Lease::new(
+        state.commands.node().to_owned(),
+        state.config.lease,
+        Arc::new(MachineUptime),
+        // Not the clock that tests move: it is held against the database's.
+        SystemClock::shared(),
+    );
+    if let Err(stale) = state.journal.start_answering(lease).await {
+        tracing::error!(reason = %stale, "the server is not ready");
     }
 }
 

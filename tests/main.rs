@@ -22,6 +22,7 @@ mod faults;
 mod grants;
 mod harness;
 mod journal;
+mod nodes;
 mod pages;
 mod restart;
 mod secrets;

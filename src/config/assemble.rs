@@ -18,11 +18,14 @@ use super::scopes::{self, Scope};
 use super::sources::Sources;
 use super::value::{LONGEST, Raw};
 use super::{Lifetimes, Limits, Log, LogFormat, RootSecretSource, TlsFiles};
+use crate::journal::lease::LONGEST as LONGEST_LEASE;
 
 /// RFC 6749 §4.1.2 recommends ten minutes at most for a code.
 const LONGEST_CODE: Duration = Duration::from_mins(10);
 /// Below this a page cannot be filled in, nor a token be used.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// A shorter lease would run out between two pulses of a busy machine.
+const SHORTEST_LEASE: Duration = Duration::from_millis(500);
 /// 32 bytes in base64, so a root secret can hold 256 bits.
 const ROOT_SECRET_LEAST: usize = 43;
 
@@ -95,6 +98,13 @@ pub(super) fn root_secret(sources: &Sources, data_dir: &Path) -> Result<RootSecr
     }
     let usual = || data_dir.join("root.secret");
     Ok(RootSecretSource::File(sources.find_path("root-secret-file")?.unwrap_or_else(usual)))
+}
+
+pub(super) fn lease(sources: &Sources) -> Result<Duration, ConfigError> {
+    sources.get("lease", |raw| {
+        let lease = raw.duration(Duration::ZERO, LONGEST_LEASE)?;
+        if lease.is_zero() { Ok(lease) } else { raw.duration(SHORTEST_LEASE, LONGEST_LEASE) }
+    })
 }
 
 pub(super) fn trusted_proxies(sources: &Sources) -> Result<Vec<IpNet>, ConfigError> {

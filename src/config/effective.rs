@@ -50,6 +50,7 @@ impl Config {
             ("data-dir", self.data_dir.display().to_string()),
             ("database-url", database_url),
             ("database-deadline", show_duration(self.database_deadline)),
+            ("lease", show_duration(self.lease)),
             ("no-migrate", (!self.migrate).to_string()),
             ("root-secret-file", secret_file),
             ("root-secret", secret),

@@ -207,6 +207,12 @@ pub const SETTINGS: &[Setting] = &[
         "How long a database call may take before its connection is given up",
     ),
     setting(
+        everywhere!("lease", "CHANCERY_LEASE"),
+        (Group::Storage, Kind::Duration),
+        Preset::Literal("1s"),
+        "How long memory is answered from without the database's word, 500ms to 1s; 0 asks it every time",
+    ),
+    setting(
         everywhere!("no-migrate", "CHANCERY_NO_MIGRATE"),
         (Group::Storage, Kind::Switch),
         Preset::Literal("false"),

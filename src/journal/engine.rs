@@ -117,6 +117,8 @@ pub struct Append {
     pub subject_keys: Vec<SubjectKeyRow>,
     /// The new state, every so many events.
     pub state: Option<StateRow>,
+    /// Whether something that was alive is dead after it, so that no process may answer from before.
+    pub invalidates: bool,
 }
 
 /// Why one command of a batch lost while its neighbours did not.
@@ -177,6 +179,32 @@ pub struct Head {
     pub epoch: i64,
 }
 
+/// What a process that answers from memory asks again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// Position of the last event.
+    pub position: i64,
+    /// Position of the last event that ended something.
+    pub revision: i64,
+    /// The projection epoch that writers must match.
+    pub epoch: i64,
+    /// What time it is to the database, in milliseconds since 1970; `None` on the same machine.
+    pub clock: Option<i64>,
+}
+
+/// The index, counted from 1, of the last event of a batch that ends something; 0 when none does.
+#[must_use]
+pub fn last_invalidating(appends: &[Append]) -> i64 {
+    let (mut index, mut last) = (0, 0);
+    for append in appends {
+        index += i64::try_from(append.events.len()).unwrap_or(i64::MAX);
+        if append.invalidates {
+            last = index;
+        }
+    }
+    last
+}
+
 /// A database that keeps the log, the read models and what goes with them.
 #[async_trait]
 pub trait Engine: Send + Sync {
@@ -216,6 +244,9 @@ pub trait Engine: Send + Sync {
     /// The end of the log.
     async fn head(&self) -> Result<Head, EngineError>;
 
+    /// Where the log stands, on a connection that no other work can hold, and in half a second or not at all.
+    async fn pulse(&self) -> Result<Pulse, EngineError>;
+
     /// A row by its key together with the position it is as of, in one snapshot.
     async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError>;
 
@@ -224,6 +255,9 @@ pub trait Engine: Send + Sync {
 
     /// A portable query.
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError>;
+
+    /// A portable statement beside the log (registers of processes, never events); rows it changed.
+    async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64, EngineError>;
 
     /// A verifier by its id.
     async fn find_secret(&self, id: &str) -> Result<Option<String>, EngineError>;

@@ -2,6 +2,7 @@
 //! other processes by a poll; both under one lock and in order, so that no reader skips or reorders.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,11 +11,11 @@ use projections::projection::{Projection, Recorded, row_ops};
 use projections::row::RowOp;
 use projections::{EVENTUAL, TRANSACTIONAL};
 
-use super::Inner;
-use super::engine::{EngineError, StoredBatch, StoredRow};
+use super::engine::{EngineError, Pulse, StoredBatch, StoredRow};
+use super::{Inner, lease};
 
-/// How often the head is looked at. Other processes are seen within 250 ms, twice over.
-const POLL: Duration = Duration::from_millis(100);
+/// How often the head is looked at: whoever ended something waits for it everywhere.
+const POLL: Duration = Duration::from_millis(50);
 /// How far the eventual projections may lag when nobody waits for them.
 const GATHERED_FOR: Duration = Duration::from_millis(200);
 /// The longest pause between two tries to read what stands before an own batch.
@@ -52,24 +53,33 @@ pub(super) async fn apply_own(
 
 /// Polls the head and applies what other processes wrote.
 pub(super) async fn follow(inner: Weak<Inner>) {
+    let mut was_well = true;
     loop {
         tokio::time::sleep(POLL).await;
         let Some(inner) = inner.upgrade() else { return };
-        if let Err(error) = follow_once(&inner).await {
-            tracing::warn!(%error, "cannot follow the log");
+        let renewed = lease::renew(&inner).await;
+        if let Err(stale) = &renewed
+            && was_well
+        {
+            tracing::warn!(reason = %stale, "cannot follow the log");
         }
+        was_well = renewed.is_ok();
     }
 }
 
-async fn follow_once(inner: &Arc<Inner>) -> Result<(), EngineError> {
-    let head = inner.engine.head().await?.position;
-    if head > inner.applied() {
+/// Applies everything up to the head as it stood when asked, and tells what was asked.
+pub(super) async fn catch_up_to_head(inner: &Arc<Inner>) -> Result<Pulse, EngineError> {
+    let pulse = inner.engine.pulse().await?;
+    if pulse.epoch != inner.epoch.load(Ordering::Relaxed) {
+        return Err(EngineError::EpochMoved);
+    }
+    if pulse.position > inner.applied() {
         let _applying = inner.applying.lock().await;
-        while inner.applied() < head {
-            catch_up(inner, head).await?;
+        while inner.applied() < pulse.position {
+            catch_up(inner, pulse.position).await?;
         }
     }
-    Ok(())
+    Ok(pulse)
 }
 
 /// Reads one page of batches after what is applied and applies it. The caller holds the lock.
@@ -180,7 +190,7 @@ async fn project_all(inner: &Inner, projection: &'static Projection) -> Result<(
 }
 
 impl Inner {
-    fn applied(&self) -> i64 {
+    pub(super) fn applied(&self) -> i64 {
         *self.applied.borrow()
     }
 }

@@ -22,9 +22,11 @@ macro_rules! migrations {
 }
 
 /// PostgreSQL's.
-pub const POSTGRES: &[Migration] = migrations!("postgres": 1 "0001_journal", 2 "0002_read_models");
+pub const POSTGRES: &[Migration] =
+    migrations!("postgres": 1 "0001_journal", 2 "0002_read_models", 3 "0003_nodes");
 /// SQLite's.
-pub const SQLITE: &[Migration] = migrations!("sqlite": 1 "0001_journal", 2 "0002_read_models");
+pub const SQLITE: &[Migration] =
+    migrations!("sqlite": 1 "0001_journal", 2 "0002_read_models", 3 "0003_nodes");
 
 /// Where an engine notes which ones have run.
 pub const TABLE: &str =

@@ -19,6 +19,7 @@ pub mod claims;
 pub mod engine;
 pub mod feed;
 pub mod history;
+pub mod lease;
 pub mod migrations;
 pub mod postgres;
 pub mod reads;
@@ -29,7 +30,7 @@ pub mod verify;
 use std::any::Any;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hashlink::LruCache;
 use projections::memory::Memory;
@@ -37,6 +38,7 @@ use projections::row::Residency;
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, mpsc, watch};
 
 pub use engine::{Engine, EngineError, Head, SecretOp, SubjectKeyRow};
+pub use lease::{Lease, Stale};
 
 use crate::clock::SharedClock;
 
@@ -78,6 +80,8 @@ struct Inner {
     writer: mpsc::Sender<batch::Submission>,
     aggregates: Mutex<LruCache<StreamName, AnyAggregate>>,
     secrets: Mutex<LruCache<String, Arc<str>>>,
+    lease: OnceLock<Lease>,
+    others: lease::Others,
     turns: Vec<Arc<AsyncMutex<()>>>,
     loads: Vec<AsyncMutex<()>>,
     epoch: AtomicI64,
@@ -102,6 +106,8 @@ impl Journal {
             writer,
             aggregates: Mutex::new(LruCache::new(capacity.aggregates)),
             secrets: Mutex::new(LruCache::new(capacity.rows)),
+            lease: OnceLock::new(),
+            others: lease::Others::default(),
             turns: (0..TURNS).map(|_| Arc::default()).collect(),
             loads: (0..TURNS).map(|_| AsyncMutex::default()).collect(),
             epoch: AtomicI64::new(head.epoch),
@@ -114,6 +120,40 @@ impl Journal {
         tokio::spawn(batch::write(Arc::downgrade(&journal.inner), queue));
         tokio::spawn(feed::follow(Arc::downgrade(&journal.inner)));
         Ok(journal)
+    }
+
+    /// From here on this process answers others from memory, under this lease: others wait for it.
+    pub async fn start_answering(&self, lease: Lease) -> Result<(), Stale> {
+        drop(self.inner.lease.set(lease));
+        lease::renew(&self.inner).await
+    }
+
+    /// The lease, in a process that answers.
+    #[must_use]
+    pub fn lease(&self) -> Option<&Lease> {
+        self.inner.lease.get()
+    }
+
+    /// Makes sure that memory may be answered from, asking the database if it must.
+    pub async fn freshen(&self) -> Result<(), Stale> {
+        match self.inner.lease.get() {
+            Some(lease) if lease.is_asked_each_time() || !lease.holds() => lease::renew(&self.inner).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether what was decided on memory may be told: to be asked right before it is.
+    pub fn vouch(&self) -> Result<(), Stale> {
+        self.inner.lease.get().and_then(Lease::stale).map_or(Ok(()), Err)
+    }
+
+    /// This process answers nobody any more: others need not wait for it.
+    pub async fn stop_answering(&self) {
+        if let Some(lease) = self.inner.lease.get()
+            && let Err(error) = lease.give_up(self.inner.engine.as_ref()).await
+        {
+            tracing::debug!(%error, "the process stays registered until it is counted out");
+        }
     }
 
     /// Starts keeping the eventual projections, as a server does for every process on its database.

@@ -20,7 +20,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{Column, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
 
 use super::engine::{
-    Append, Engine, EngineError, Head, LANE, NewEvent, Outcome, StateRow, StoredBatch, StoredRow,
+    Append, Engine, EngineError, Head, LANE, NewEvent, Outcome, Pulse, StateRow, StoredBatch, StoredRow,
     SubjectKeyRow,
 };
 use super::migrations::{POSTGRES, TABLE};
@@ -28,6 +28,8 @@ use super::store::from_serialized;
 
 /// A broken connection is found out by using it: this many are tried before giving up.
 const CONNECTIONS_TRIED: usize = 4;
+/// A pulse that takes longer is none: whoever waits for it is told so.
+const PULSE_DEADLINE: Duration = Duration::from_millis(500);
 
 /// Runs a block of driver calls on a connection, in time. A macro, because a closure that borrows
 /// both its surroundings and the connection has no `Send` future.
@@ -46,6 +48,8 @@ pub struct PostgresEngine {
     pool: PgPool,
     /// Writes batches: `BEGIN` is the test.
     writing: PgPool,
+    /// The pulse and what depends on it: never behind other work.
+    pulse: PgPool,
     streams: PostgresEventRepository,
     deadline: Duration,
 }
@@ -59,8 +63,14 @@ impl PostgresEngine {
         let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(deadline);
         let writing =
             pool.clone().max_connections(2).test_before_acquire(false).connect_lazy_with(options.clone());
+        let pulse = pool
+            .clone()
+            .max_connections(2)
+            .acquire_timeout(PULSE_DEADLINE)
+            .test_before_acquire(false)
+            .connect_lazy_with(options.clone());
         let pool = pool.connect_lazy_with(options);
-        Ok(Self { streams: PostgresEventRepository::new(pool.clone()), pool, writing, deadline })
+        Ok(Self { streams: PostgresEventRepository::new(pool.clone()), pool, writing, pulse, deadline })
     }
 
     /// A connection that has just answered.
@@ -145,6 +155,37 @@ fn value_of(row: &PgRow, index: usize) -> Result<Value, sqlx::Error> {
     }
     let is_text = matches!(row.column(index).type_info().name(), "TEXT" | "VARCHAR" | "NAME" | "JSON");
     if is_text { Ok(Value::Text(row.try_get_unchecked(index)?)) } else { Ok(Value::Int(row.try_get(index)?)) }
+}
+
+fn bound<'q>(
+    sql: &'q str,
+    parameters: &'q [Value],
+) -> sqlx::query::Query<'q, Postgres, sqlx::postgres::PgArguments> {
+    parameters.iter().fold(sqlx::query(sql), |query, parameter| match parameter {
+        Value::Null => query.bind(None::<String>),
+        Value::Int(number) => query.bind(*number),
+        Value::Text(text) => query.bind(text.as_str()),
+    })
+}
+
+async fn pulse(connection: &mut PgConnection) -> Result<Pulse, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT head, revision, projection_epoch, \
+         CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint), pg_is_in_recovery() \
+         FROM lanes WHERE lane = $1",
+    )
+    .bind(LANE)
+    .fetch_one(connection)
+    .await?;
+    if row.try_get(4)? {
+        return Err(sqlx::Error::Protocol("the server is a standby".to_owned()));
+    }
+    Ok(Pulse {
+        position: row.try_get(0)?,
+        revision: row.try_get(1)?,
+        epoch: row.try_get(2)?,
+        clock: Some(row.try_get(3)?),
+    })
 }
 
 fn cells(row: &PgRow, count: usize) -> Result<Row, sqlx::Error> {
@@ -264,6 +305,17 @@ impl Engine for PostgresEngine {
         })
     }
 
+    async fn pulse(&self) -> Result<Pulse, EngineError> {
+        let asked = tokio::time::timeout(PULSE_DEADLINE, async {
+            let mut connection = self.pulse.acquire().await.map_err(|error| engine_error(&error))?;
+            let pulse = pulse(&mut connection).await.map_err(|error| engine_error(&error));
+            Self::release(connection, pulse)
+        });
+        asked
+            .await
+            .unwrap_or_else(|_| Err(EngineError::Unavailable(format!("no answer within {PULSE_DEADLINE:?}"))))
+    }
+
     async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {
         let sql = format!(
             "SELECT {}, l.head FROM lanes l LEFT JOIN {} t ON t.{} = $1 WHERE l.lane = {LANE}",
@@ -303,17 +355,16 @@ impl Engine for PostgresEngine {
 
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {
         on_connection!(self, connection, {
-            let mut query = sqlx::query(sql);
-            for parameter in parameters {
-                query = match parameter {
-                    Value::Null => query.bind(None::<String>),
-                    Value::Int(number) => query.bind(*number),
-                    Value::Text(text) => query.bind(text.clone()),
-                };
-            }
-            let rows = query.fetch_all(connection).await?;
+            let rows = bound(sql, parameters).fetch_all(connection).await?;
             rows.iter().map(|row| cells(row, row.columns().len())).collect()
         })
+    }
+
+    async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64, EngineError> {
+        let mut held = self.in_time(self.pulse.acquire()).await?;
+        let connection: &mut PgConnection = &mut held;
+        let result = self.in_time(async { bound(sql, parameters).execute(connection).await }).await;
+        Self::release(held, result.map(|done| done.rows_affected()))
     }
 
     async fn find_secret(&self, id: &str) -> Result<Option<String>, EngineError> {

@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, param
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::engine::{
-    Append, Engine, EngineError, Head, LANE, NewEvent, Outcome, StateRow, StoredBatch, StoredRow,
+    Append, Engine, EngineError, Head, LANE, NewEvent, Outcome, Pulse, StateRow, StoredBatch, StoredRow,
     SubjectKeyRow,
 };
 use super::migrations::{SQLITE, TABLE};
@@ -254,6 +254,22 @@ impl Engine for SqliteEngine {
         .await
     }
 
+    async fn pulse(&self) -> Result<Pulse, EngineError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached("SELECT head, revision, projection_epoch FROM lanes WHERE lane = ?1")?
+                .query_row([LANE], |row| {
+                    Ok(Pulse {
+                        position: row.get(0)?,
+                        revision: row.get(1)?,
+                        epoch: row.get(2)?,
+                        clock: None,
+                    })
+                })
+        })
+        .await
+    }
+
     async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {
         let key = key.to_owned();
         self.read(move |connection| {
@@ -305,6 +321,17 @@ impl Engine for SqliteEngine {
             let rows = statement
                 .query_map(params_from_iter(parameters.iter().map(Cell)), |row| cells(row, count))?;
             rows.collect()
+        })
+        .await
+    }
+
+    async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64, EngineError> {
+        let (sql, parameters) = (sql.replace('$', "?"), parameters.to_vec());
+        self.write(move |connection| {
+            let changed = connection
+                .prepare_cached(&sql)
+                .and_then(|mut statement| statement.execute(params_from_iter(parameters.iter().map(Cell))));
+            changed.map(|rows| u64::try_from(rows).unwrap_or(u64::MAX)).map_err(|error| sqlite_error(&error))
         })
         .await
     }

@@ -12,10 +12,12 @@ use cqrs_es::persist::SerializedEvent;
 use cqrs_es::{Aggregate, AggregateContext, AggregateError, EventEnvelope, EventStore};
 use projections::TRANSACTIONAL;
 use projections::projection::{Recorded, row_ops};
+use projections::validity::ends_something;
 
 use super::batch::AppendError;
 use super::claims::{claims, retired};
 use super::engine::{Append, EngineError, NewEvent, SecretOp, StateRow, StoredRow};
+use super::lease::wait_for_others;
 use super::{Inner, Journal};
 use crate::commands::{Beside, Executed};
 
@@ -146,6 +148,7 @@ impl<A: Remembered> JournalStore<A> {
             secrets: self.beside.secrets.clone(),
             subject_keys: self.beside.subject_keys.clone(),
             state: state_row(loaded, length).map_err(damaged)?,
+            invalidates: false,
         };
         for (sequence, event) in (loaded.sequence + 1..).zip(events) {
             let encoded = event.encode().map_err(damaged)?;
@@ -160,6 +163,7 @@ impl<A: Remembered> JournalStore<A> {
             };
             append.rows.push(row_ops(TRANSACTIONAL, &recorded));
             append.claims.extend(claims(&any));
+            append.invalidates |= ends_something(&any);
             append.secrets.extend(retired(&any).map(|id| SecretOp::Delete { id: id.to_owned() }));
             append.events.push(NewEvent {
                 event_type: encoded.event_type,
@@ -212,12 +216,17 @@ impl<A: Remembered> EventStore<A> for JournalStore<A> {
             return Ok(Vec::new());
         }
         let append = self.append_of(&events, &context)?;
-        match self.journal.inner.append(append).await {
-            Ok(_first) => {}
+        let invalidates = append.invalidates;
+        let first = match self.journal.inner.append(append).await {
+            Ok(first) => first,
             Err(error) => {
                 self.journal.forget::<A>(&context.aggregate_id);
                 return Err(lost(error));
             }
+        };
+        if invalidates {
+            let last = first + i64::try_from(events.len()).unwrap_or(i64::MAX) - 1;
+            wait_for_others(&self.journal.inner, last).await;
         }
         context.sequence += i64::try_from(events.len()).unwrap_or(i64::MAX);
         if !(self.fresh && RARELY_CONTINUED.contains(&A::TYPE)) {

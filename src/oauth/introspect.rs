@@ -47,9 +47,12 @@ async fn introspect(exchange: &Exchange) -> Result<Response, Refused> {
     }
     let text = form.require("token", "Missing token parameter.")?;
     let Some(token_id) = parse_access_token(&state.keys, text) else { return Ok(inactive()) };
+    // Whatever is known to be dead is dead; only what lives needs the database's word.
+    let fresh = state.journal.freshen().await;
     let live = find_live_token(&state.journal, &token_id, context.now).await?;
     let Some(live) = live.filter(|live| may_see(caller, &live.token)) else { return Ok(inactive()) };
     let username = username(state, &live).await?;
+    fresh.and_then(|()| state.journal.vouch()).map_err(OAuthError::unavailable)?;
     Ok(json::answer(StatusCode::OK, &describe(state, &live.token, username)))
 }
 

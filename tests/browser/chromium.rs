@@ -78,8 +78,14 @@ impl Chromium {
     /// Presses the button of the page's own form, and waits for the page it leads to: a click only
     /// promises that the browser has set out.
     pub async fn press(&self, css: &str) {
+        let button = self.find(css).await;
+        self.leave_by(async || button.click().await.unwrap()).await;
+    }
+
+    /// Does what leads to another page, and waits for that.
+    pub async fn leave_by(&self, action: impl AsyncFn()) {
         self.client.execute("window.left = false", Vec::new()).await.unwrap();
-        self.find(css).await.click().await.unwrap();
+        action().await;
         let arrived = "return window.left === undefined && document.readyState === 'complete'";
         for _ in 0..500 {
             // Between two pages there is nothing to ask.
@@ -89,7 +95,7 @@ impl Chromium {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("{css} led nowhere");
+        panic!("it led nowhere");
     }
 
     pub async fn path(&self) -> String {

@@ -52,7 +52,7 @@ async fn a_person_can_log_in_and_out_with_the_keyboard_alone() {
     browser.find("[name=username]").await.send_keys(&format!("ada{tab}")).await.unwrap();
     let focused = browser.client.active_element().await.unwrap();
     assert_eq!(focused.attr("name").await.unwrap().as_deref(), Some("password"), "Tab leads on");
-    focused.send_keys(&format!("{PASSWORD}{enter}")).await.unwrap();
+    browser.leave_by(async || focused.send_keys(&format!("{PASSWORD}{enter}")).await.unwrap()).await;
     assert_eq!(browser.path().await, "/o/applications/");
     browser.go(&format!("{}/admin/logout/", server.base)).await;
     browser.press("main form button").await;

@@ -155,6 +155,11 @@ impl Server {
             Some(start(&self.setup, &self.directory, self.database.as_ref(), &listen, &self.clock).await);
     }
 
+    /// Stops as an operator would stop it.
+    pub async fn stop(mut self) {
+        self.running.take().unwrap().stop().await;
+    }
+
     /// What its handlers share.
     pub fn state(&self) -> &AppState {
         &self.running.as_ref().unwrap().state

@@ -108,6 +108,7 @@ fn empty(id: &str, expected: i64) -> Append {
         secrets: Vec::new(),
         subject_keys: Vec::new(),
         state: None,
+        invalidates: false,
     }
 }
 

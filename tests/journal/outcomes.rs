@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use chancery::journal::engine::{
-    Append, Engine, EngineError, Head, Outcome, StateRow, StoredBatch, StoredRow, SubjectKeyRow,
+    Append, Engine, EngineError, Head, Outcome, Pulse, StateRow, StoredBatch, StoredRow, SubjectKeyRow,
 };
 use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
@@ -82,6 +82,12 @@ impl Engine for Faulty {
     }
     async fn head(&self) -> Result<Head, EngineError> {
         self.inner.head().await
+    }
+    async fn pulse(&self) -> Result<Pulse, EngineError> {
+        self.inner.pulse().await
+    }
+    async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64, EngineError> {
+        self.inner.execute(sql, parameters).await
     }
     async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {
         self.inner.find_row(table, key).await

@@ -13,7 +13,7 @@ use sqlx::{Executor, PgConnection, Row as _};
 use super::rows::{self, Folded};
 use super::{PostgresEngine, engine_error, is_refusal};
 use crate::journal::chain::leaf;
-use crate::journal::engine::{Append, EngineError, LANE, Lost, Outcome, SecretOp};
+use crate::journal::engine::{Append, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating};
 
 /// How a batch is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -361,7 +361,7 @@ async fn extend_log(
     let statements = folded.statements();
     let leaves = leaves(appends);
 
-    let mut number = 6;
+    let mut number = 7;
     let mut clauses = Vec::with_capacity(statements.len() + 1);
     if mode != Mode::Careful {
         clauses.push(EventColumns::sql(number));
@@ -377,7 +377,8 @@ async fn extend_log(
         .bind(batch)
         .bind(i64::try_from(leaves.len()).unwrap_or(i64::MAX))
         .bind(leaves)
-        .bind(epoch);
+        .bind(epoch)
+        .bind(last_invalidating(appends));
     if mode != Mode::Careful {
         query = EventColumns::of(appends).bind(query);
     }
@@ -397,7 +398,7 @@ fn leaves(appends: &[Append]) -> Vec<Vec<u8>> {
     appends.iter().flat_map(of_append).collect()
 }
 
-/// Takes lane, batch, number of events, leaves and epoch as $1 to $5. Clauses of one statement run in no
+/// Takes lane, batch, number of events, leaves, epoch and last invalidating index as $1 to $6. Clauses of one statement run in no
 /// particular order unless one asks for what another returns. When no lane row is of this epoch, the
 /// batch row would have no position: its column refuses that, and with it the whole statement.
 fn log_sql(clauses: &[String]) -> String {
@@ -408,7 +409,8 @@ fn log_sql(clauses: &[String]) -> String {
         numbered().map(|(_, number)| format!(" AND (SELECT count(*) FROM c{number}) >= 0")).collect();
     "WITH ".to_owned()
         + &named.concat()
-        + "moved AS (UPDATE lanes SET head = head + $3, chain = chain_fold(chain, $4) \
+        + "moved AS (UPDATE lanes SET head = head + $3, chain = chain_fold(chain, $4), \
+                      revision = CASE WHEN $6::bigint > 0 THEN head + $6 ELSE revision END \
                       WHERE lane = $1 AND projection_epoch = $5"
         + &done.concat()
         + " RETURNING head, chain) \

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use super::{Cell, sqlite_error};
 use crate::journal::chain::{fold, leaf};
-use crate::journal::engine::{Append, EngineError, LANE, Lost, Outcome, SecretOp};
+use crate::journal::engine::{Append, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating};
 
 /// What a batch came to before its commit.
 enum Written {
@@ -71,8 +71,11 @@ fn write(
         }
     }
     transaction
-        .prepare_cached("UPDATE lanes SET head = head + ?2, chain = ?3 WHERE lane = ?1")?
-        .execute(params![LANE, index, chain])?;
+        .prepare_cached(
+            "UPDATE lanes SET head = head + ?2, chain = ?3, \
+             revision = CASE WHEN ?4 > 0 THEN head + ?4 ELSE revision END WHERE lane = ?1",
+        )?
+        .execute(params![LANE, index, chain, last_invalidating(appends)])?;
     transaction
         .prepare_cached(
             "INSERT INTO batches (lane, first_position, batch, event_count, chain) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -1,0 +1,402 @@
+//! May this process still answer from memory? Only while its lease lasts. (DESIGN: "after a revoke
+//! answered 200, no node says `active:true` again")
+//!
+//! - A lease lasts `length` from the *start* of a pulse after which everything that ended something was
+//!   applied. It is asked for after the decision, right before the answer is built: a process that was
+//!   frozen in between does not tell what it knew before.
+//! - A process registers before its first pulse, and says how far it has applied. Whoever ends something
+//!   commits, then waits until every registered process has applied it or its lease has run out.
+//! - Why it holds: a pulse begun after the commit sees it; one begun before gives a lease that ends
+//!   within its length of the commit, and the one who commits waits for so long.
+//! - Two processes never compare their clocks: leases are measured with each machine's own uptime, which
+//!   goes on in suspend; a silent process is counted out by beats that do not change.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use projections::row::Value;
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::engine::{Engine, EngineError, LANE, Pulse};
+use super::{Inner, feed};
+use crate::clock::{SharedClock, Uptime};
+
+/// No lease is longer, whatever a process was configured with.
+pub const LONGEST: Duration = Duration::from_secs(1);
+/// How often a process that applies nothing says that it is there.
+const BEAT: Duration = Duration::from_secs(3);
+/// A process whose last beat is older may not extend its lease: others may be about to count it out.
+const SILENT: Duration = Duration::from_secs(5);
+/// A process whose beats have not changed for so long is counted out; its lease is long over.
+const GONE: Duration = Duration::from_secs(10);
+/// How often the others are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// How often whoever waits for the others asks again.
+const ASK: Duration = Duration::from_millis(10);
+/// A clock further off than this decides wrongly over what has expired, in milliseconds.
+const MOST_SKEW: i64 = 2_000;
+
+/// Why a process may not answer from memory, in words for whoever operates it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stale {
+    /// No pulse has come back yet.
+    #[error("the server has just started")]
+    Starting,
+    /// The database does not say whether memory is up to date.
+    #[error("the database does not answer: {0}")]
+    Database(String),
+    /// The read models were rebuilt, or belong to another version of the program.
+    #[error("the read models of this database belong to another version of the program")]
+    Epoch,
+    /// The machine's clock cannot be trusted.
+    #[error(
+        "this machine's clock is {} s off; set it (NTP), and restart the server when it is right",
+        .0 / 1000
+    )]
+    Clock(i64),
+    /// The process has said that it answers nobody any more.
+    #[error("the server is stopping")]
+    Stopping,
+    /// Nothing is wrong but that too long ago it was asked.
+    #[error("the database has not confirmed what is remembered for too long")]
+    Lapsed,
+}
+
+/// The right of one process to answer from memory.
+pub struct Lease {
+    node: String,
+    length: Duration,
+    uptime: Arc<dyn Uptime>,
+    wall: SharedClock,
+    state: Mutex<State>,
+    renewing: AsyncMutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    fresh_until: Option<Duration>,
+    /// What time it should be (milliseconds since 1970) at an uptime.
+    reference: Option<(i64, Duration)>,
+    beat: Option<Beat>,
+    stale: Option<Stale>,
+    has_ended: bool,
+    looked: Duration,
+    others: HashMap<String, (i64, Duration)>,
+}
+
+#[derive(Clone, Copy)]
+struct Beat {
+    at: Duration,
+    applied: i64,
+}
+
+/// A registered process, as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// Which.
+    pub node: String,
+    /// The position it has applied.
+    pub applied: i64,
+    /// How long its leases last.
+    pub lease: Duration,
+    /// Counts its signs of life.
+    pub beats: i64,
+}
+
+impl Lease {
+    /// None is held yet. With a `length` of zero every request asks the database.
+    #[must_use]
+    pub fn new(node: String, length: Duration, uptime: Arc<dyn Uptime>, wall: SharedClock) -> Self {
+        let state = State { stale: Some(Stale::Starting), ..State::default() };
+        Self {
+            node,
+            length: length.min(LONGEST),
+            uptime,
+            wall,
+            state: Mutex::new(state),
+            renewing: AsyncMutex::default(),
+        }
+    }
+
+    /// Whether memory may be answered from at this instant.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        let now = self.uptime.now();
+        let state = self.state();
+        let is_fresh = self.length.is_zero() || state.fresh_until.is_some_and(|until| now < until);
+        is_fresh && state.stale.is_none() && self.skew(&state, now).abs() <= MOST_SKEW
+    }
+
+    /// Whether no memory is trusted from one request to the next.
+    #[must_use]
+    pub fn is_asked_each_time(&self) -> bool {
+        self.length.is_zero()
+    }
+
+    /// Why it is not held, if it is not.
+    #[must_use]
+    pub fn stale(&self) -> Option<Stale> {
+        if self.holds() {
+            return None;
+        }
+        let now = self.uptime.now();
+        let state = self.state();
+        let skew = self.skew(&state, now);
+        let clock = (skew.abs() > MOST_SKEW).then_some(Stale::Clock(skew));
+        Some(state.stale.clone().or(clock).unwrap_or(Stale::Lapsed))
+    }
+
+    /// How long ago the pulse was begun that the lease stands on.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        let begun = self.state().fresh_until?.saturating_sub(self.length);
+        Some(self.uptime.now().saturating_sub(begun))
+    }
+
+    /// Ends it for good.
+    pub(super) async fn give_up(&self, engine: &dyn Engine) -> Result<(), EngineError> {
+        let _one = self.renewing.lock().await;
+        {
+            let mut state = self.state();
+            state.has_ended = true;
+            state.fresh_until = None;
+            state.stale = Some(Stale::Stopping);
+        }
+        engine.execute("DELETE FROM nodes WHERE node = $1", &[self.node.as_str().into()]).await.map(|_| ())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far the machine's clock is from what it should show, in milliseconds.
+    fn skew(&self, state: &State, now: Duration) -> i64 {
+        state.reference.map_or(0, |reference| self.wall.now().timestamp_millis() - expected(reference, now))
+    }
+
+    /// A pulse that began at `begun` has come back, and what it told of is applied.
+    fn renewed(&self, begun: Duration, pulse: &Pulse) {
+        let now = self.uptime.now();
+        let mut state = self.state();
+        state.reference = Some(match (pulse.clock, state.reference) {
+            // Half the way there and back is for the answer.
+            (Some(clock), _) => (clock + millis(now.saturating_sub(begun)) / 2, now),
+            // On one machine only a clock that was put back is a danger: it revives what has expired.
+            (None, reference) => {
+                let shown = self.wall.now().timestamp_millis();
+                (reference.map_or(shown, |reference| shown.max(expected(reference, now))), now)
+            }
+        });
+        let heard = state.beat.is_some_and(|beat| now.saturating_sub(beat.at) < SILENT);
+        state.fresh_until = heard.then(|| begun + self.length);
+        state.stale =
+            (!heard).then(|| Stale::Database("this process could not say that it is there".to_owned()));
+    }
+
+    fn failed(&self, why: Stale) {
+        let mut state = self.state();
+        if state.stale.as_ref() != Some(&why) {
+            tracing::warn!(reason = %why, "the server may not answer from memory for the moment");
+            state.stale = Some(why);
+        }
+    }
+
+    fn beat_is_due(&self, applied: i64, revision: i64) -> bool {
+        let now = self.uptime.now();
+        self.state().beat.is_none_or(|beat| {
+            now.saturating_sub(beat.at) >= BEAT || (beat.applied < revision && applied >= revision)
+        })
+    }
+
+    async fn register(&self, engine: &dyn Engine, applied: i64) -> Result<(), EngineError> {
+        let at = self.uptime.now();
+        let sql = "INSERT INTO nodes (node, lane, applied, lease, beats) VALUES ($1, $2, $3, $4, 1) \
+                   ON CONFLICT (node) DO UPDATE SET applied = excluded.applied, beats = nodes.beats + 1";
+        let lease = millis(self.length);
+        let parameters = [self.node.as_str().into(), LANE.into(), applied.into(), lease.into()];
+        engine.execute(sql, &parameters).await?;
+        self.state().beat = Some(Beat { at, applied });
+        Ok(())
+    }
+
+    /// Says how far this process is. One that was counted out must register again, and answers nothing
+    /// until a pulse that begins after that.
+    async fn beat(&self, engine: &dyn Engine, applied: i64) -> Result<(), EngineError> {
+        let at = self.uptime.now();
+        let sql = "UPDATE nodes SET applied = $2, beats = beats + 1 WHERE node = $1";
+        let known = engine.execute(sql, &[self.node.as_str().into(), applied.into()]).await? > 0;
+        let mut state = self.state();
+        state.beat = known.then_some(Beat { at, applied });
+        if !known {
+            state.fresh_until = None;
+        }
+        Ok(())
+    }
+
+    /// Counts out whoever has been silent for too long.
+    async fn look_around(&self, engine: &dyn Engine) -> Result<(), EngineError> {
+        let now = self.uptime.now();
+        if now.saturating_sub(self.state().looked) < LOOK {
+            return Ok(());
+        }
+        let registered = list_registered(engine).await?;
+        let gone = {
+            let mut state = self.state();
+            state.looked = now;
+            state.others.retain(|node, _| registered.iter().any(|one| one.node == *node));
+            let mut gone = Vec::new();
+            for one in registered.into_iter().filter(|one| one.node != self.node) {
+                let (beats, since) = *state.others.entry(one.node.clone()).or_insert((one.beats, now));
+                if beats != one.beats {
+                    state.others.insert(one.node, (one.beats, now));
+                } else if now.saturating_sub(since) > GONE {
+                    gone.push(one);
+                }
+            }
+            gone
+        };
+        for one in gone {
+            tracing::warn!(node = one.node, "a process has been silent for too long and is counted out");
+            let sql = "DELETE FROM nodes WHERE node = $1 AND beats = $2";
+            engine.execute(sql, &[one.node.into(), one.beats.into()]).await?;
+        }
+        Ok(())
+    }
+}
+
+fn expected((shown, at): (i64, Duration), now: Duration) -> i64 {
+    shown + millis(now.saturating_sub(at))
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Every process that is registered on this log.
+pub async fn list_registered(engine: &dyn Engine) -> Result<Vec<Registered>, EngineError> {
+    let sql = "SELECT node, applied, lease, beats FROM nodes WHERE lane = $1 ORDER BY node";
+    let rows = engine.query(sql, &[LANE.into()]).await?;
+    rows.into_iter().map(registered).collect()
+}
+
+fn registered(row: Vec<Value>) -> Result<Registered, EngineError> {
+    match <[Value; 4]>::try_from(row) {
+        Ok([Value::Text(node), Value::Int(applied), Value::Int(lease), Value::Int(beats)]) => {
+            let lease = Duration::from_millis(u64::try_from(lease).unwrap_or(0));
+            Ok(Registered { node, applied, lease, beats })
+        }
+        _ => Err(EngineError::Damaged("a row of the table nodes has another shape".to_owned())),
+    }
+}
+
+/// Catches up with the log, and renews the lease of a process that has one.
+pub(super) async fn renew(inner: &Arc<Inner>) -> Result<(), Stale> {
+    let Some(lease) = inner.lease.get() else {
+        return feed::catch_up_to_head(inner).await.map(|_| ()).map_err(|error| stale_of(&error));
+    };
+    let _one = lease.renewing.lock().await;
+    let renewed = renew_once(inner, lease).await;
+    if let Err(stale) = &renewed {
+        lease.failed(stale.clone());
+    }
+    renewed
+}
+
+async fn renew_once(inner: &Arc<Inner>, lease: &Lease) -> Result<(), Stale> {
+    let engine = inner.engine.as_ref();
+    if lease.state().has_ended {
+        return Err(Stale::Stopping);
+    }
+    let was_stale = lease.stale();
+    if lease.state().beat.is_none() {
+        lease.register(engine, inner.applied()).await.map_err(|error| stale_of(&error))?;
+    }
+    let begun = lease.uptime.now();
+    let pulse = feed::catch_up_to_head(inner).await.map_err(|error| stale_of(&error))?;
+    let applied = inner.applied();
+    if lease.beat_is_due(applied, pulse.revision) {
+        lease.beat(engine, applied).await.map_err(|error| stale_of(&error))?;
+        if lease.state().beat.is_none() {
+            return Err(Stale::Lapsed);
+        }
+    }
+    lease.renewed(begun, &pulse);
+    if let Some(stale) = lease.stale() {
+        return Err(stale);
+    }
+    if was_stale.is_some_and(|stale| stale != Stale::Lapsed && stale != Stale::Starting) {
+        tracing::info!("the server answers from memory again");
+    }
+    if let Err(error) = lease.look_around(engine).await {
+        tracing::debug!(%error, "the other processes could not be looked at");
+    }
+    Ok(())
+}
+
+fn stale_of(error: &EngineError) -> Stale {
+    match error {
+        EngineError::EpochMoved => Stale::Epoch,
+        EngineError::Unavailable(reason)
+        | EngineError::Unknown(reason)
+        | EngineError::Refused(reason)
+        | EngineError::Damaged(reason) => Stale::Database(reason.clone()),
+    }
+}
+
+/// Who has applied how much, asked once for all who wait.
+#[derive(Default)]
+pub(super) struct Others(AsyncMutex<Option<(tokio::time::Instant, Vec<Registered>)>>);
+
+/// Waits until no other process can answer from before `position`, which this one has just committed.
+/// Whether or not they can be asked: when the longest lease has run out, none can.
+pub(super) async fn wait_for_others(inner: &Inner, position: i64) {
+    let committed = tokio::time::Instant::now();
+    let mut longest = LONGEST;
+    loop {
+        if let Ok(behind) = others_behind(inner, committed, position).await {
+            match behind.iter().map(|one| one.lease).max() {
+                None => return,
+                Some(lease) => longest = lease,
+            }
+        }
+        // A hundredth more: two machines' seconds are not the same.
+        let until = committed + longest + longest / 100;
+        let now = tokio::time::Instant::now();
+        if now >= until {
+            return;
+        }
+        tokio::time::sleep_until(until.min(now + ASK)).await;
+    }
+}
+
+/// The registered processes that have not applied `position`, as of some time after `since`.
+async fn others_behind(
+    inner: &Inner,
+    since: tokio::time::Instant,
+    position: i64,
+) -> Result<Vec<Registered>, EngineError> {
+    let own = inner.lease.get().map(|lease| lease.node.as_str());
+    let behind = |registered: &[Registered]| {
+        let others = registered.iter().filter(|one| Some(one.node.as_str()) != own);
+        others.filter(|one| one.applied < position).cloned().collect::<Vec<_>>()
+    };
+    let mut asked = inner.others.0.lock().await;
+    if let Some((at, registered)) = asked.as_ref()
+        && *at >= since
+    {
+        let behind = behind(registered);
+        // An answer that is a little old may still be the good one.
+        if behind.is_empty() || at.elapsed() < ASK / 2 {
+            return Ok(behind);
+        }
+    }
+    let at = tokio::time::Instant::now();
+    let registered = list_registered(inner.engine.as_ref()).await?;
+    let result = behind(&registered);
+    *asked = Some((at, registered));
+    Ok(result)
+}

@@ -1,0 +1,147 @@
+//! What does a lease depend on? Uptimes, clocks and pulses that a test moves.
+
+use chrono::TimeDelta;
+
+use super::*;
+use crate::clock::{Clock, TestClock, TestUptime};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Machine {
+    uptime: TestUptime,
+    clock: TestClock,
+    lease: Lease,
+}
+
+impl Machine {
+    fn with(length: Duration) -> Self {
+        let (uptime, clock) = (TestUptime::default(), TestClock::default());
+        uptime.advance(Duration::from_hours(1));
+        let lease = Lease::new("node".to_owned(), length, Arc::new(uptime.clone()), clock.shared());
+        Self { uptime, clock, lease }
+    }
+
+    /// One that has registered and heard of everything.
+    fn fresh() -> Self {
+        let machine = Self::with(SECOND);
+        machine.registers();
+        machine.hears(machine.uptime.now());
+        machine
+    }
+
+    fn registers(&self) {
+        self.lease.state().beat = Some(Beat { at: self.uptime.now(), applied: 0 });
+    }
+
+    fn pulse(&self, clock: Option<i64>) -> Pulse {
+        let _ = self;
+        Pulse { position: 0, revision: 0, epoch: 1, clock }
+    }
+
+    /// A pulse that was begun at `begun` has come back.
+    fn hears(&self, begun: Duration) {
+        self.lease.renewed(begun, &self.pulse(None));
+    }
+
+    /// Time goes on for everything in it.
+    fn lives(&self, time: Duration) {
+        self.uptime.advance(time);
+        self.clock.advance(TimeDelta::from_std(time).unwrap());
+    }
+}
+
+#[test]
+fn nothing_is_held_before_the_first_pulse() {
+    let machine = Machine::with(SECOND);
+    assert_eq!(machine.lease.stale(), Some(Stale::Starting));
+}
+
+#[test]
+fn a_lease_ends_its_length_after_the_start_of_the_pulse() {
+    let machine = Machine::fresh();
+    machine.lives(Duration::from_millis(999));
+    assert!(machine.lease.holds());
+    machine.lives(Duration::from_millis(1));
+    assert_eq!(machine.lease.stale(), Some(Stale::Lapsed));
+
+    let machine = Machine::fresh();
+    let begun = machine.uptime.now();
+    machine.lives(Duration::from_millis(700));
+    machine.hears(begun);
+    machine.lives(Duration::from_millis(300));
+    assert!(!machine.lease.holds(), "the way there and back is not for free");
+}
+
+/// `Instant` stands still while a machine sleeps; whoever wakes would take up what it knew.
+#[test]
+fn a_machine_that_slept_wakes_without_a_lease() {
+    let machine = Machine::fresh();
+    machine.lives(Duration::from_secs(8 * 3600));
+    assert!(!machine.lease.holds());
+}
+
+#[test]
+fn a_process_that_may_be_counted_out_holds_nothing() {
+    let machine = Machine::fresh();
+    for _ in 0..5 {
+        machine.lives(SECOND);
+        machine.hears(machine.uptime.now());
+    }
+    assert!(matches!(machine.lease.stale(), Some(Stale::Database(_))), "five seconds without a beat");
+    machine.registers();
+    machine.hears(machine.uptime.now());
+    assert!(machine.lease.holds());
+}
+
+#[test]
+fn a_clock_apart_from_the_databases_is_not_trusted() {
+    for off in [-2_001, 2_001] {
+        let machine = Machine::fresh();
+        let pulse = machine.pulse(Some(machine.clock.now().timestamp_millis() - off));
+        machine.lease.renewed(machine.uptime.now(), &pulse);
+        assert_eq!(machine.lease.stale(), Some(Stale::Clock(off)));
+    }
+    let machine = Machine::fresh();
+    let pulse = machine.pulse(Some(machine.clock.now().timestamp_millis() - 1_900));
+    machine.lease.renewed(machine.uptime.now(), &pulse);
+    assert!(machine.lease.holds());
+}
+
+/// Between two pulses as well: nobody is told that an expired token lives for the 50 ms until the next.
+#[test]
+fn a_clock_that_jumps_is_noticed_at_once() {
+    for jump in [TimeDelta::hours(-1), TimeDelta::hours(1), TimeDelta::days(-1)] {
+        let machine = Machine::fresh();
+        machine.clock.advance(jump);
+        assert!(matches!(machine.lease.stale(), Some(Stale::Clock(_))));
+    }
+}
+
+#[test]
+fn on_one_machine_a_clock_put_back_is_not_trusted_until_it_is_right_again() {
+    let machine = Machine::fresh();
+    machine.clock.advance(TimeDelta::days(-1));
+    machine.hears(machine.uptime.now());
+    assert!(!machine.lease.holds(), "it would revive what has expired");
+    machine.clock.advance(TimeDelta::days(1));
+    assert!(machine.lease.holds());
+    machine.clock.advance(TimeDelta::hours(1));
+    machine.hears(machine.uptime.now());
+    assert!(machine.lease.holds(), "put forward, it ends things too early, and no more");
+}
+
+#[test]
+fn with_no_lease_at_all_the_database_is_asked_each_time() {
+    let machine = Machine::with(Duration::ZERO);
+    assert!(machine.lease.is_asked_each_time() && !machine.lease.holds());
+    machine.registers();
+    machine.hears(machine.uptime.now());
+    assert!(machine.lease.holds());
+    machine.lease.failed(Stale::Database("gone".to_owned()));
+    assert!(!machine.lease.holds());
+}
+
+#[test]
+fn no_lease_is_longer_than_those_who_wait_believe() {
+    assert_eq!(Machine::with(Duration::from_mins(1)).lease.length, LONGEST);
+}
