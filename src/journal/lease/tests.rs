@@ -76,7 +76,7 @@ fn a_lease_ends_its_length_after_the_start_of_the_pulse() {
 #[test]
 fn a_machine_that_slept_wakes_without_a_lease() {
     let machine = Machine::fresh();
-    machine.lives(Duration::from_secs(8 * 3600));
+    machine.lives(Duration::from_hours(8));
     assert!(!machine.lease.holds());
 }
 
