@@ -41,6 +41,10 @@ use self::value::Raw;
 pub struct Config {
     /// Where to listen; never empty.
     pub listen: Vec<ListenAddress>,
+    /// Where to show metrics; empty shows them nowhere.
+    pub metrics_listen: Vec<ListenAddress>,
+    /// How long a stopping server says that it is not ready before it closes its door.
+    pub drain_delay: Duration,
     /// The name clients know the server by.
     pub issuer: Issuer,
     /// Whether somebody set the issuer; else it follows the port listened on.
@@ -139,6 +143,10 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of a request's body.
     pub body: usize,
+    /// Requests a second of one address; zero is no limit.
+    pub requests_per_address: usize,
+    /// Requests a second of one client; zero is no limit.
+    pub requests_per_client: usize,
     /// Commands that wait for the journal.
     pub admission_queue: usize,
     /// Aggregates in memory.
@@ -188,6 +196,8 @@ impl Config {
         Ok(Self {
             issuer,
             issuer_is_set,
+            metrics_listen: assemble::metrics_listen(&sources)?,
+            drain_delay: assemble::drain_delay(&sources)?,
             trusted_proxies: assemble::trusted_proxies(&sources)?,
             tls,
             database: assemble::database(&sources, &data_dir)?,

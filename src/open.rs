@@ -14,6 +14,8 @@ use crate::journal::postgres::PostgresEngine;
 use crate::journal::sqlite::SqliteEngine;
 use crate::journal::{Capacity, Engine, EngineError, Journal};
 use crate::keys::{KeyError, Keys, RootSecret, RootSecretError};
+use crate::metrics::Metrics;
+use crate::middleware::rate_limit::RateLimits;
 use crate::password::{ClientSecretVerifier, PasswordPool};
 use crate::personal::PersonalData;
 use crate::sealing::SealedBox;
@@ -108,6 +110,12 @@ pub async fn open(config: Arc<Config>, clock: SharedClock) -> Result<AppState, O
         sealed: SealedBox::new(Arc::clone(&keys)),
         templates: Arc::new(Templates::new()?),
         refusals: Arc::default(),
+        metrics: Metrics::default(),
+        rate_limits: Arc::new(RateLimits::new(
+            config.limits.requests_per_address,
+            config.limits.requests_per_client,
+        )),
+        draining: Arc::default(),
         origins: Arc::default(),
         config,
         clock,

@@ -64,6 +64,7 @@ pub struct PasswordPool {
     /// One permit for each hash under way or waiting.
     places: Arc<Semaphore>,
     verifications: Arc<AtomicU64>,
+    all: usize,
 }
 
 impl PasswordPool {
@@ -74,6 +75,7 @@ impl PasswordPool {
         Self {
             workers: Arc::new(Semaphore::new(workers.get())),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            all: places.min(Semaphore::MAX_PERMITS),
             verifications: Arc::default(),
         }
     }
@@ -102,6 +104,12 @@ impl PasswordPool {
     #[must_use]
     pub fn verifications(&self) -> u64 {
         self.verifications.load(Ordering::Relaxed)
+    }
+
+    /// How many are being hashed or wait for it.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.all.saturating_sub(self.places.available_permits())
     }
 
     /// The permits go into the blocking task: a client that disconnects stops

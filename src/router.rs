@@ -3,14 +3,15 @@
 
 use axum::Router;
 use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::error::OAuthError;
 use crate::extract::request_context::RequestContext;
+use crate::health;
 use crate::middleware::cors::{preflight_any, preflight_client};
-use crate::middleware::{freshness, limits, request_id, security_headers, trace};
+use crate::middleware::{freshness, limits, rate_limit, request_id, security_headers, trace};
 use crate::oauth::{authorize, introspect, metadata, revoke, token};
 use crate::pages::page_error::{self, PageError};
 use crate::pages::{assets, authorized, home, login, logout, password_change};
@@ -30,8 +31,9 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(state.clone(), page_error::show))
         .layer(from_fn_with_state(state.clone(), limits::enforce))
+        .layer(from_fn_with_state(state.clone(), rate_limit::enforce))
         .layer(from_fn_with_state(state.clone(), security_headers::add))
-        .layer(from_fn(trace::log))
+        .layer(from_fn_with_state(state.clone(), trace::log))
         .layer(from_fn_with_state(state.clone(), request_id::assign))
         .with_state(state)
 }
@@ -50,6 +52,8 @@ fn vouching(routes: Routes) -> Routes {
         .at("/o/introspect/", post(introspect::post))
         .at("/resource", get(resource::get))
         .at(paths::STYLE, get(assets::get))
+        .at("/healthz", get(health::alive))
+        .at("/readyz", get(health::ready))
 }
 
 /// RFC 8414 §3.1: an issuer with a path has its document at the well-known path with that path behind it.
@@ -137,6 +141,8 @@ const API: &[&str] = &[
     "/o/par",
     "/o/device-authorization",
     "/resource",
+    health::HEALTHZ,
+    health::READYZ,
 ];
 
 async fn not_found(context: RequestContext) -> Response {

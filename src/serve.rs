@@ -12,6 +12,7 @@ mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aggregates::installation::{Installation, InstallationCommand};
@@ -23,11 +24,15 @@ pub use self::error::StartError;
 use crate::clock::{MachineUptime, SharedClock, SystemClock};
 use crate::commands::{Actor, Origin, Stream};
 use crate::config::Config;
+use crate::health;
 use crate::journal::Lease;
+use crate::metrics::Metrics;
 use crate::open::{self, INSTALLATION};
 use crate::router::router;
 use crate::state::AppState;
 
+/// Connections of those who read metrics.
+const OPERATORS: usize = 64;
 /// How long requests in progress may take to finish when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Settings of a machine and not of the installation: nodes differ in them, and a change of them
@@ -35,6 +40,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const PER_MACHINE: &[&str] = &[
     "config",
     "listen",
+    "metrics-listen",
+    "drain-delay",
     "tls-cert",
     "tls-key",
     "log",
@@ -47,6 +54,8 @@ const PER_MACHINE: &[&str] = &[
     "root-secret-file",
     "root-secret",
     "max-connections",
+    "requests-per-address",
+    "requests-per-client",
     "admission-queue",
     "aggregate-cache",
     "row-cache",
@@ -57,6 +66,8 @@ const PER_MACHINE: &[&str] = &[
 pub struct Running {
     /// Where it listens, in the order of the configuration.
     pub addresses: Vec<SocketAddr>,
+    /// Where metrics are shown.
+    pub metrics_addresses: Vec<SocketAddr>,
     /// What its handlers share.
     pub state: AppState,
     stopping: watch::Sender<bool>,
@@ -67,6 +78,8 @@ pub struct Running {
 pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartError> {
     let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
     let listeners = listen::bind(&config.listen).await?;
+    let metrics = listen::bind(&config.metrics_listen).await?;
+    let metrics_addresses = metrics.iter().filter_map(|one| one.local_addr().ok()).collect();
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
     let config = match addresses.first() {
         Some(first) => config.with_bound_port(first.port()),
@@ -77,18 +90,31 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
     start_answering(&state).await;
     state.journal.start_projecting();
     let (stopping, stopped) = watch::channel(false);
-    let shared = accept::Shared::new(router(state.clone()), tls, state.config.limits.connections);
+    let shared = accept::Shared::new(
+        router(state.clone()),
+        tls,
+        state.config.limits.connections,
+        state.metrics.clone(),
+    );
     let mut tasks = JoinSet::new();
     for listener in listeners {
         tasks.spawn(accept::accept(listener, shared.clone(), stopped.clone()));
     }
+    let operators =
+        accept::Shared::new(health::operators_router(state.clone()), None, OPERATORS, Metrics::default());
+    for listener in metrics {
+        tasks.spawn(accept::accept(listener, operators.clone(), stopped.clone()));
+    }
     tasks.spawn(horizon::follow(state.clone(), stopped));
-    Ok(Running { addresses, state, stopping, tasks })
+    Ok(Running { addresses, metrics_addresses, state, stopping, tasks })
 }
 
 impl Running {
-    /// Stops accepting and waits for the requests in progress, for ten seconds at most.
+    /// Says that it is not ready for as long as configured, then stops accepting and waits for the requests
+    /// in progress, for ten seconds at most.
     pub async fn stop(mut self) {
+        self.state.draining.store(true, Ordering::Relaxed);
+        tokio::time::sleep(self.state.config.drain_delay).await;
         self.stopping.send_replace(true);
         let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} });
         if drained.await.is_err() {

@@ -1,13 +1,16 @@
 //! What does every request handler share?
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::SharedClock;
 use crate::commands::Commands;
 use crate::config::Config;
 use crate::journal::Journal;
 use crate::keys::Keys;
+use crate::metrics::Metrics;
 use crate::middleware::cors::KnownOrigins;
+use crate::middleware::rate_limit::RateLimits;
 use crate::password::{ClientSecretVerifier, PasswordPool};
 use crate::personal::PersonalData;
 use crate::refusals::Budget;
@@ -39,6 +42,20 @@ pub struct AppState {
     pub templates: Arc<Templates>,
     /// How many refusals of strangers may still be kept.
     pub refusals: Arc<Budget>,
+    /// What the HTTP side counts.
+    pub metrics: Metrics,
+    /// How often one address or client may come.
+    pub rate_limits: Arc<RateLimits>,
+    /// Set once, when the server begins to stop.
+    pub draining: Arc<AtomicBool>,
     /// The origins that may call from a browser.
     pub origins: Arc<KnownOrigins>,
+}
+
+impl AppState {
+    /// Whether the server has begun to stop: who balances load should choose another.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
 }

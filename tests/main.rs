@@ -21,6 +21,7 @@ mod endpoints;
 mod faults;
 mod grants;
 mod harness;
+mod health;
 mod journal;
 mod nodes;
 mod pages;

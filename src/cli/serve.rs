@@ -36,6 +36,9 @@ async fn greet(context: &Context, running: &Running) -> Result<(), Failure> {
         console.say(format!("  {label:<14}  {scheme}://{address}"));
     }
     console.say(format!("  issuer          {}", config.issuer));
+    for address in &running.metrics_addresses {
+        console.say(format!("  metrics         http://{address}/metrics"));
+    }
     let home = format!("{}/", config.issuer);
     if projections::users::has_superuser(&running.state.journal).await? {
         console.say(format!("  home page       {home}"));

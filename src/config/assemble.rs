@@ -34,6 +34,16 @@ pub(super) fn listen(sources: &Sources) -> Result<Vec<ListenAddress>, ConfigErro
     sources.get("listen", |raw| parse_listen(&raw.list()?))
 }
 
+/// Where metrics are shown.
+pub(super) fn metrics_listen(sources: &Sources) -> Result<Vec<ListenAddress>, ConfigError> {
+    Ok(sources.find("metrics-listen", |raw| parse_listen(&raw.list()?))?.unwrap_or_default())
+}
+
+/// How long a stopping server goes on.
+pub(super) fn drain_delay(sources: &Sources) -> Result<Duration, ConfigError> {
+    sources.get("drain-delay", |raw| raw.duration(Duration::ZERO, Duration::from_mins(5)))
+}
+
 /// How long a database call may take.
 pub(super) fn database_deadline(sources: &Sources) -> Result<Duration, ConfigError> {
     sources.get("database-deadline", |raw| raw.duration(Duration::from_millis(50), Duration::from_mins(1)))
@@ -181,6 +191,8 @@ pub(super) fn limits(sources: &Sources) -> Result<Limits, ConfigError> {
     Ok(Limits {
         connections: get("max-connections", 1, 1_000_000)?,
         body: sources.get("max-body", |raw| raw.size(1 << 10, 16 << 20))?,
+        requests_per_address: get("requests-per-address", 0, 10_000_000)?,
+        requests_per_client: get("requests-per-client", 0, 10_000_000)?,
         admission_queue: get("admission-queue", 1, 1_000_000)?,
         aggregate_cache: get("aggregate-cache", 1, 100_000_000)?,
         row_cache: get("row-cache", 1, 100_000_000)?,

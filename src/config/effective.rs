@@ -24,6 +24,8 @@ impl Config {
         vec![
             ("config", self.file.as_ref().map(file).unwrap_or_default()),
             ("listen", join(&self.listen)),
+            ("metrics-listen", join(&self.metrics_listen)),
+            ("drain-delay", show_duration(self.drain_delay)),
             ("issuer", self.issuer.to_string()),
             // Whether the risk is taken, not whether it was allowed: only that changes anything.
             ("allow-insecure-issuer", (!self.issuer.is_https() && !self.issuer.is_loopback()).to_string()),
@@ -78,6 +80,8 @@ impl Config {
         vec![
             ("max-connections", limits.connections.to_string()),
             ("max-body", show_size(limits.body)),
+            ("requests-per-address", limits.requests_per_address.to_string()),
+            ("requests-per-client", limits.requests_per_client.to_string()),
             ("admission-queue", limits.admission_queue.to_string()),
             ("aggregate-cache", limits.aggregate_cache.to_string()),
             ("row-cache", limits.row_cache.to_string()),

@@ -159,6 +159,18 @@ pub const SETTINGS: &[Setting] = &[
         "Where to listen; `localhost` is 127.0.0.1 and, where it exists, ::1",
     ),
     setting(
+        everywhere!("metrics-listen", "CHANCERY_METRICS_LISTEN"),
+        (Group::Serving, Kind::List("ADDRESS:PORT")),
+        Preset::Absent,
+        "Where to show metrics (OpenMetrics at `/metrics`), in clear: an address that only operators reach",
+    ),
+    setting(
+        everywhere!("drain-delay", "CHANCERY_DRAIN_DELAY"),
+        (Group::Serving, Kind::Duration),
+        Preset::Literal("0s"),
+        "How long `/readyz` says no before a stopping server closes its door; a load balancer needs some seconds",
+    ),
+    setting(
         everywhere!("issuer", "CHANCERY_ISSUER"),
         (Group::Serving, Kind::Text("URL")),
         Preset::Computed("http://127.0.0.1 and the port listened on"),
@@ -313,6 +325,18 @@ pub const SETTINGS: &[Setting] = &[
         (Group::Limits, Kind::Size),
         Preset::Literal("64KiB"),
         "How large a request's body may be",
+    ),
+    setting(
+        everywhere!("requests-per-address", "CHANCERY_REQUESTS_PER_ADDRESS"),
+        (Group::Limits, Kind::Count),
+        Preset::Literal("1000"),
+        "How many requests a second an address may send, on average, to one node; 0 is no limit",
+    ),
+    setting(
+        everywhere!("requests-per-client", "CHANCERY_REQUESTS_PER_CLIENT"),
+        (Group::Limits, Kind::Count),
+        Preset::Literal("5000"),
+        "How many requests a second a client may send, on average, to one node; 0 is no limit",
     ),
     setting(
         everywhere!("admission-queue", "CHANCERY_ADMISSION_QUEUE"),

@@ -95,7 +95,10 @@ async fn commit(inner: &Arc<Inner>, batch: Vec<Submission>) {
         }
         match write_once(inner, &appends).await {
             Ok(Outcome::Committed { first }) => return committed(inner, first, appends, answers).await,
-            Ok(Outcome::Lost(lost)) => drop_losers(&mut appends, &mut answers, &lost),
+            Ok(Outcome::Lost(lost)) => {
+                inner.metrics.failed("lost", lost.len());
+                drop_losers(&mut appends, &mut answers, &lost);
+            }
             Err(EngineError::Refused(reason)) if appends.len() > 1 => {
                 tracing::warn!(
                     reason,
@@ -104,10 +107,10 @@ async fn commit(inner: &Arc<Inner>, batch: Vec<Submission>) {
                 );
                 return one_by_one(inner, appends, answers).await;
             }
-            Err(error) => return fail(answers, &error),
+            Err(error) => return fail(inner, answers, &error),
         }
     }
-    fail(answers, &EngineError::Unavailable("too many commands lost in one batch".to_owned()));
+    fail(inner, answers, &EngineError::Unavailable("too many commands lost in one batch".to_owned()));
 }
 
 /// A neighbour's command that the database refuses must not take the others with it.
@@ -123,7 +126,7 @@ async fn one_by_one(
             Ok(Outcome::Lost(lost)) => drop_losers(&mut alone.into(), &mut vec![answer], &lost),
             Err(error) => {
                 tracing::error!(%error, "a command was refused by the database");
-                fail(vec![answer], &error);
+                fail(inner, vec![answer], &error);
             }
         }
     }
@@ -132,16 +135,21 @@ async fn one_by_one(
 /// One transaction; an outcome that the database did not tell is looked up by the batch's id.
 async fn write_once(inner: &Arc<Inner>, appends: &[Append]) -> Result<Outcome, EngineError> {
     let batch = inner.batch_id();
+    let begun = std::time::Instant::now();
     let epoch = inner.epoch.load(std::sync::atomic::Ordering::Relaxed);
     match inner.engine.append(batch, epoch, appends).await {
         Err(EngineError::Unknown(reason)) => match inner.engine.find_batch(batch).await {
             Ok(Some(first)) => {
+                inner.metrics.settled.inc();
                 tracing::info!(batch, "an unknown outcome was settled: committed");
                 Ok(Outcome::Committed { first })
             }
             Ok(None) | Err(_) => Err(EngineError::Unknown(reason)),
         },
-        outcome => outcome,
+        outcome => {
+            inner.metrics.commit_seconds.observe(begun.elapsed().as_secs_f64());
+            outcome
+        }
     }
 }
 
@@ -183,15 +191,27 @@ async fn committed(
             position += 1;
         }
     }
+    inner.metrics.commands.inc_by(u64::try_from(answers.len()).unwrap_or(u64::MAX));
+    // Not exact above 2^52 events of one batch.
+    #[allow(clippy::cast_precision_loss, reason = "a batch has at most some thousand events")]
+    inner.metrics.batch_size.observe((position - first) as f64);
     if let Err(error) = feed::apply_own(inner, first, position - 1, &ops).await {
-        return fail(answers, &error);
+        return fail(inner, answers, &error);
     }
     for (reply, first) in answers.into_iter().zip(firsts) {
         answer(reply, Ok(first));
     }
 }
 
-fn fail(answers: Vec<oneshot::Sender<Result<i64, AppendError>>>, error: &EngineError) {
+fn fail(inner: &Inner, answers: Vec<oneshot::Sender<Result<i64, AppendError>>>, error: &EngineError) {
+    let why = match error {
+        EngineError::Unavailable(_) => "unavailable",
+        EngineError::Unknown(_) => "unknown",
+        EngineError::Refused(_) => "refused",
+        EngineError::EpochMoved => "epoch",
+        EngineError::Damaged(_) => "damaged",
+    };
+    inner.metrics.failed(why, answers.len());
     tracing::warn!(%error, commands = answers.len(), "commands are answered 503");
     for reply in answers {
         answer(reply, Err(AppendError::Unavailable(error.to_string())));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use aggregates::{AnyEvent, DecodeError};
@@ -166,10 +166,9 @@ pub(super) async fn project(inner: Weak<Inner>) {
         let Some(inner) = inner.upgrade() else { return };
         let _hurried = tokio::time::timeout(GATHERED_FOR, inner.hurry.notified()).await;
         for projection in EVENTUAL {
-            if let Err(error) = project_all(&inner, projection).await {
-                tracing::error!(%error, projection = projection.name, "an eventual projection stands still");
-                is_behind = true;
-            }
+            let trouble = project_all(&inner, projection).await.err().map(|error| error.to_string());
+            is_behind |= trouble.is_some();
+            inner.note_trouble(projection.name, trouble);
         }
     }
 }
@@ -178,6 +177,7 @@ async fn project_all(inner: &Inner, projection: &'static Projection) -> Result<(
     loop {
         let from = inner.engine.checkpoint(projection).await?;
         let batches = inner.engine.batches_after(from, PAGE).await?;
+        inner.note_position(projection.name, from);
         let Some(to) = check_density(from, &batches)? else { return Ok(()) };
         let mut ops = Vec::new();
         for row in batches.iter().flat_map(|batch| &batch.events) {
@@ -190,6 +190,26 @@ async fn project_all(inner: &Inner, projection: &'static Projection) -> Result<(
 }
 
 impl Inner {
+    fn note_position(&self, projection: &'static str, position: i64) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.entry(projection).or_default().position = position;
+    }
+
+    /// An alarm once, and not at every try.
+    fn note_trouble(&self, projection: &'static str, trouble: Option<String>) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = progress.entry(projection).or_default();
+        if known.trouble == trouble {
+            return;
+        }
+        if let Some(reason) = &trouble {
+            tracing::error!(projection, reason, "a projection stands still");
+        } else {
+            tracing::info!(projection, "a projection goes on");
+        }
+        known.trouble = trouble;
+    }
+
     pub(super) fn applied(&self) -> i64 {
         *self.applied.borrow()
     }

@@ -355,6 +355,11 @@ pub(super) struct Others(AsyncMutex<Option<(tokio::time::Instant, Vec<Registered
 /// Whether or not they can be asked: when the longest lease has run out, none can.
 pub(super) async fn wait_for_others(inner: &Inner, position: i64) {
     let committed = tokio::time::Instant::now();
+    spread(inner, position, committed).await;
+    inner.metrics.spread_seconds.observe(committed.elapsed().as_secs_f64());
+}
+
+async fn spread(inner: &Inner, position: i64, committed: tokio::time::Instant) {
     let mut longest = LONGEST;
     loop {
         if let Ok(behind) = others_behind(inner, committed, position).await {

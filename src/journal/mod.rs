@@ -20,6 +20,7 @@ pub mod engine;
 pub mod feed;
 pub mod history;
 pub mod lease;
+pub mod metrics;
 pub mod migrations;
 pub mod postgres;
 pub mod reads;
@@ -28,6 +29,7 @@ pub mod store;
 pub mod verify;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -41,6 +43,7 @@ pub use engine::{Engine, EngineError, Head, SecretOp, SubjectKeyRow};
 pub use lease::{Lease, Stale};
 
 use crate::clock::SharedClock;
+use crate::journal::metrics::JournalMetrics;
 
 const TURNS: usize = 1024;
 
@@ -64,6 +67,15 @@ impl Default for Capacity {
     }
 }
 
+/// How far an eventual projection has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The last event it has taken.
+    pub position: i64,
+    /// Why it stands still, and at which event.
+    pub trouble: Option<String>,
+}
+
 /// The log, its writer and its read models. Cheap to clone.
 #[derive(Clone)]
 pub struct Journal {
@@ -77,6 +89,8 @@ struct Inner {
     applied: watch::Sender<i64>,
     applying: AsyncMutex<()>,
     hurry: Notify,
+    progress: Mutex<BTreeMap<&'static str, Progress>>,
+    metrics: JournalMetrics,
     writer: mpsc::Sender<batch::Submission>,
     aggregates: Mutex<LruCache<StreamName, AnyAggregate>>,
     secrets: Mutex<LruCache<String, Arc<str>>>,
@@ -103,6 +117,8 @@ impl Journal {
             applied: watch::Sender::new(head.position),
             applying: AsyncMutex::new(()),
             hurry: Notify::new(),
+            progress: Mutex::default(),
+            metrics: JournalMetrics::default(),
             writer,
             aggregates: Mutex::new(LruCache::new(capacity.aggregates)),
             secrets: Mutex::new(LruCache::new(capacity.rows)),
@@ -159,6 +175,18 @@ impl Journal {
     /// Starts keeping the eventual projections, as a server does for every process on its database.
     pub fn start_projecting(&self) {
         tokio::spawn(feed::project(Arc::downgrade(&self.inner)));
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &JournalMetrics {
+        &self.inner.metrics
+    }
+
+    /// How far the eventual projections have come, as this process knows.
+    #[must_use]
+    pub fn progress(&self) -> BTreeMap<&'static str, Progress> {
+        self.inner.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Somebody waits for an eventual projection: it goes on at once.

@@ -30,6 +30,7 @@ impl Drop for Loading<'_> {
 impl Read for Journal {
     async fn find(&self, table: &'static Table, key: &str) -> Result<Option<Arc<Row>>, ReadError> {
         if let Lookup::Known(row) = self.inner.memory.peek(table, key) {
+            self.inner.metrics.looked(table.name, "memory");
             return Ok(row);
         }
         // One load a key: whoever comes meanwhile finds the row when its turn comes.
@@ -43,6 +44,7 @@ impl Read for Journal {
         let mut loading = Loading { memory: &self.inner.memory, table, key, done: false };
         let (row, as_of) = self.engine().find_row(table, key).await?;
         loading.done = true;
+        self.inner.metrics.looked(table.name, "database");
         Ok(self.inner.memory.loaded(table, key, row, as_of))
     }
 

@@ -5,24 +5,28 @@
 
 use std::time::Instant;
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::request_id::RequestId;
 use crate::error::Failure;
+use crate::state::AppState;
 
 /// Longer paths are cut in the log.
 const LONGEST_PATH: usize = 200;
 
-/// Writes one line a request.
-pub async fn log(request: Request, next: Next) -> Response {
+/// Writes one line a request, and counts it.
+pub async fn log(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let began = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
     let path: String = request.uri().path().chars().take(LONGEST_PATH).collect();
     let ids = request.extensions().get::<RequestId>().cloned();
     let response = next.run(request).await;
     let correlation_id = ids.as_ref().map_or("", |ids| ids.correlation_id.as_str());
+    let route = route.as_ref().map(MatchedPath::as_str);
+    state.metrics.answered(route, &method, response.status(), began.elapsed());
     let status = response.status().as_u16();
     let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     let failure = response.extensions().get::<Failure>();

@@ -37,7 +37,13 @@ pub async fn admit(
 ) -> Result<Exchange, Box<Response>> {
     let form = form.map_err(|error| Box::new(error.into_response()))?;
     match authenticate(&state, &headers, &form).await {
-        Ok(caller) => Ok(Exchange { state, context, caller, form, endpoint, headers }),
+        Ok(caller) => {
+            if let Err(error) = state.rate_limits.admit_client(caller.client_id()) {
+                state.metrics.shed("client");
+                return Err(Box::new(error.into_response()));
+            }
+            Ok(Exchange { state, context, caller, form, endpoint, headers })
+        }
         Err(refused) => {
             let origin = context.origin(Actor::Anonymous);
             Err(Box::new(refuse(&state, &origin, endpoint, refused).await.into_response()))

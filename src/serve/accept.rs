@@ -17,6 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -25,6 +26,7 @@ use tower::ServiceExt;
 
 use super::connection::{HEAD, Watch, Watched};
 use crate::extract::request_context::Peer;
+use crate::metrics::Metrics;
 use crate::router::spaced_allow;
 
 /// A head that is larger is 431. More than the 32 KiB that are accepted, so that most clients that send
@@ -39,12 +41,18 @@ pub(super) struct Shared {
     router: Router,
     tls: Option<TlsAcceptor>,
     open: Arc<Semaphore>,
+    metrics: Metrics,
 }
 
 impl Shared {
-    pub(super) fn new(router: Router, tls: Option<TlsAcceptor>, connections: usize) -> Self {
+    pub(super) fn new(
+        router: Router,
+        tls: Option<TlsAcceptor>,
+        connections: usize,
+        metrics: Metrics,
+    ) -> Self {
         let open = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
-        Self { router, tls, open }
+        Self { router, tls, open, metrics }
     }
 }
 
@@ -79,11 +87,13 @@ async fn rest(error: &io::Error) {
 fn admit(stream: TcpStream, peer: SocketAddr, shared: &Shared, watcher: Watcher) {
     let Ok(permit) = Arc::clone(&shared.open).try_acquire_owned() else {
         tracing::debug!("too many connections: one was closed");
+        shared.metrics.shed("connections");
         return;
     };
     let shared = shared.clone();
     tokio::spawn(async move {
         let _permit = permit;
+        let _open = Open::new(&shared.metrics);
         // Small answers must not wait for an acknowledgement (Nagle's algorithm).
         let _ = stream.set_nodelay(true);
         match shared.tls {
@@ -95,6 +105,22 @@ fn admit(stream: TcpStream, peer: SocketAddr, shared: &Shared, watcher: Watcher)
             },
         }
     });
+}
+
+/// Counts a connection for as long as it is open.
+struct Open(Gauge);
+
+impl Open {
+    fn new(metrics: &Metrics) -> Self {
+        metrics.connections.inc();
+        Self(metrics.connections.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 async fn serve<Io>(io: Io, peer: SocketAddr, router: Router, watcher: Watcher)

@@ -155,6 +155,16 @@ impl Server {
             Some(start(&self.setup, &self.directory, self.database.as_ref(), &listen, &self.clock).await);
     }
 
+    /// Takes its database away.
+    pub fn lose_database(&mut self) {
+        drop(self.database.take().unwrap());
+    }
+
+    /// Where it shows metrics.
+    pub fn metrics(&self) -> String {
+        format!("http://{}", self.running.as_ref().unwrap().metrics_addresses[0])
+    }
+
     /// Stops as an operator would stop it.
     pub async fn stop(mut self) {
         self.running.take().unwrap().stop().await;

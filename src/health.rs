@@ -1,0 +1,62 @@
+//! Is the process alive, and should it be given requests? For load balancers and orchestrators.
+//!
+//! `/healthz` only says that the process answers: restarting it helps against nothing else. `/readyz`
+//! says whether it can do its work, and why not.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use axum::routing::get;
+use serde::Serialize;
+
+use crate::json;
+use crate::metrics;
+use crate::state::AppState;
+
+/// Where it is asked whether the process is alive.
+pub const HEALTHZ: &str = "/healthz";
+/// Where it is asked whether it should be given requests.
+pub const READYZ: &str = "/readyz";
+
+#[derive(Serialize)]
+struct Alive {
+    alive: bool,
+}
+
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// `GET /healthz`.
+pub async fn alive() -> Response {
+    never_cached(json::answer(StatusCode::OK, &Alive { alive: true }))
+}
+
+/// `GET /readyz`. Asks the database only if nobody has for too long.
+pub async fn ready(State(state): State<AppState>) -> Response {
+    let reason = match state.journal.freshen().await {
+        Ok(()) if state.is_draining() => Some("the server is stopping".to_owned()),
+        Ok(()) => state.journal.vouch().err().map(|why| why.to_string()),
+        Err(why) => Some(why.to_string()),
+    };
+    let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    never_cached(json::answer(status, &Ready { ready: reason.is_none(), reason }))
+}
+
+fn never_cached(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What the listener for operators serves: no clients, no people.
+pub fn operators_router(state: AppState) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics::get))
+        .route(HEALTHZ, get(alive))
+        .route(READYZ, get(ready))
+        .with_state(state)
+}

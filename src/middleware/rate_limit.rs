@@ -1,0 +1,149 @@
+//! Does one address, or one client, take more than its share? Then it is told when to come again.
+//! (RFC 6585 §4)
+//!
+//! Counted on each node alone and in memory: this protects the node, while guesses at passwords are
+//! counted durably and everywhere (`src/accounts.rs`). This machine's own addresses are not limited: a
+//! proxy on it that nobody has declared would be one address for everybody.
+
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use crate::error::{ErrorCode, OAuthError};
+use crate::extract::request_context::{Peer, client_address};
+use crate::router::is_api;
+use crate::state::AppState;
+
+/// After so many checks, keys that are full again are forgotten.
+const SWEEP: u32 = 10_000;
+
+/// How often one key may come.
+#[derive(Debug)]
+struct Share<K: Hash + Eq + Clone> {
+    limiter: Option<DefaultKeyedRateLimiter<K>>,
+    checks: AtomicU32,
+    clock: DefaultClock,
+}
+
+impl<K: Hash + Eq + Clone> Share<K> {
+    /// `per_second` on average, twice as many at once; zero is no limit.
+    fn new(per_second: usize) -> Self {
+        let rate = u32::try_from(per_second).ok().and_then(NonZeroU32::new);
+        let quota = rate.map(|rate| {
+            Quota::per_second(rate).allow_burst(rate.saturating_mul(NonZeroU32::MIN.saturating_add(1)))
+        });
+        Self {
+            limiter: quota.map(RateLimiter::keyed),
+            checks: AtomicU32::new(0),
+            clock: DefaultClock::default(),
+        }
+    }
+
+    /// How long the key must wait, if it must.
+    fn wait(&self, key: &K) -> Option<Duration> {
+        let limiter = self.limiter.as_ref()?;
+        if self.checks.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
+            limiter.retain_recent();
+        }
+        limiter.check_key(key).err().map(|until| until.wait_time_from(self.clock.now()))
+    }
+}
+
+/// The shares of a node.
+#[derive(Debug)]
+pub struct RateLimits {
+    addresses: Share<IpAddr>,
+    clients: Share<String>,
+}
+
+impl RateLimits {
+    /// Requests a second; zero is no limit.
+    #[must_use]
+    pub fn new(per_address: usize, per_client: usize) -> Self {
+        Self { addresses: Share::new(per_address), clients: Share::new(per_client) }
+    }
+
+    /// A client that has proved, or claims, to be this one asks for something.
+    pub fn admit_client(&self, client_id: &str) -> Result<(), OAuthError> {
+        self.clients.wait(&client_id.to_owned()).map_or(Ok(()), |wait| Err(too_many(wait)))
+    }
+}
+
+/// Turns away an address that comes too often, before anything else is done for it.
+pub async fn enforce(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let address = request
+        .extensions()
+        .get::<Peer>()
+        .map(|peer| client_address(peer.0, request.headers(), &state.config.trusted_proxies))
+        .filter(|address| !address.is_loopback());
+    let wait = address.and_then(|address| state.rate_limits.addresses.wait(&network(address)));
+    match wait {
+        None => next.run(request).await,
+        Some(wait) => {
+            state.metrics.shed("address");
+            let error = too_many(wait);
+            if is_api(request.uri().path()) {
+                return error.into_response();
+            }
+            // Pages of errors are made further inside, at a cost.
+            let headers = [(header::RETRY_AFTER, HeaderValue::from(seconds(wait)))];
+            (error.status, headers, "Too many requests from your address; try again in a moment.")
+                .into_response()
+        }
+    }
+}
+
+/// Whoever has one address of IPv6 has all of its last 64 bits.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
+fn too_many(wait: Duration) -> OAuthError {
+    let error = OAuthError::new(ErrorCode::TemporarilyUnavailable, "Too many requests; try again later.");
+    OAuthError { retry_after: Some(seconds(wait)), ..error }
+        .with_status(axum::http::StatusCode::TOO_MANY_REQUESTS)
+}
+
+/// Whole seconds, rounded up (RFC 9110 §10.2.3).
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_spent_by_its_key_alone() {
+        let share = Share::new(5);
+        let spent = (0..100).find(|_| share.wait(&"greedy").is_some());
+        assert!(spent.is_some_and(|spent| (10..13).contains(&spent)), "{spent:?}");
+        assert!(share.wait(&"modest").is_none());
+        assert!(Share::new(0).wait(&"anybody").is_none());
+    }
+
+    #[test]
+    fn one_network_of_ipv6_is_one_address() {
+        let network_of = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(network_of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network_of("192.0.2.7"), "192.0.2.7");
+    }
+
+    #[test]
+    fn rfc_9110_section_10_2_3_retry_after_is_whole_seconds() {
+        assert_eq!(seconds(Duration::from_millis(1)), 1);
+        assert_eq!(seconds(Duration::from_secs(2)), 2);
+    }
+}
