@@ -122,6 +122,27 @@ impl Memory {
         }
     }
 
+    /// Forgets what is remembered of a table, whose rows are these now: all of them where all are held,
+    /// and none where they are read on first use. Nothing may be applied meanwhile.
+    pub fn replace(&self, table: &'static Table, rows: Vec<Row>, as_of: i64) {
+        let Some(memory) = self.tables.get(table.name) else { return };
+        let mut by_shard: Vec<Vec<(String, Arc<Row>)>> = (0..SHARDS).map(|_| Vec::new()).collect();
+        for row in rows {
+            if let Some(Value::Text(key)) = row.first().cloned()
+                && let Some(shard) = by_shard.get_mut(shard_of(&key))
+            {
+                shard.push((key, Arc::new(row)));
+            }
+        }
+        for (shard, rows) in memory.shards.iter().zip(by_shard) {
+            let mut shard = lock(shard);
+            shard.rows.clear();
+            for (key, row) in rows {
+                shard.rows.insert(key, Remembered { row: Some(row), as_of });
+            }
+        }
+    }
+
     /// Every remembered row of a table, for tests and for verification of a running node.
     #[must_use]
     pub fn snapshot(&self, table: &'static Table) -> Vec<Arc<Row>> {
@@ -157,11 +178,8 @@ impl TableMemory {
     }
 
     fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        let index = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default();
         #[allow(clippy::indexing_slicing, reason = "the index is taken modulo the number of shards")]
-        lock(&self.shards[index])
+        lock(&self.shards[shard_of(key)])
     }
 
     fn apply_to(&self, key: Option<&Value>, position: i64, op: &RowOp) {
@@ -228,6 +246,12 @@ impl Remembered {
     fn expires(&self, table: &Table, before: i64) -> bool {
         self.row.as_ref().is_some_and(|row| ended(table, row, before))
     }
+}
+
+fn shard_of(key: &str) -> usize {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default()
 }
 
 /// Sets cells of a row.

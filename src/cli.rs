@@ -17,6 +17,8 @@ mod failure;
 mod lockuser;
 mod migrate;
 mod options;
+mod readmodels;
+mod replay;
 mod run;
 mod serve;
 mod verify;
@@ -27,8 +29,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::arguments::{
-    ApplicationName, ChangePassword, ClientType, CreateApplication, CreateUser, GrantType, Report,
-    ShowConfig, SigningAlgorithm, UserName,
+    ApplicationName, ChangePassword, ClientType, CreateApplication, CreateUser, GrantType, ReplayNames,
+    Report, ShowConfig, SigningAlgorithm, UserName,
 };
 pub use self::options::Options;
 pub use self::run::run;
@@ -148,6 +150,23 @@ pub enum Command {
         after_long_help = "Example:\n  chancery verify --data-dir /var/lib/chancery"
     )]
     Verify(Report),
+    /// Show how far each read model is
+    #[command(
+        long_about = "Show each read model: the version of its tables, the last event it contains, how many it \
+            has yet to take, and the event at which it stands still if it does. Exits with 1 if one stands \
+            still.",
+        after_long_help = "Example:\n  chancery readmodels"
+    )]
+    Readmodels(Report),
+    /// Rebuild read models from the events
+    #[command(
+        long_about = "Rebuild read models from the events, beside the live ones, and put them in their place in \
+            one moment; servers go on meanwhile. Says in how many rows the live ones differed. A replay that \
+            was interrupted is taken up where it was. Needed after an upgrade that says so, and after a \
+            read model was found to differ from its events.",
+        after_long_help = "Examples:\n  chancery replay\n  chancery replay tokens timeline"
+    )]
+    Replay(ReplayNames),
     /// Say what is unsafe in this configuration
     #[command(
         long_about = "Look for what is unsafe or will not work in this configuration: an issuer without https, \

@@ -14,7 +14,7 @@ use crate::middleware::cors::{preflight_any, preflight_client};
 use crate::middleware::{freshness, limits, rate_limit, request_id, security_headers, trace};
 use crate::oauth::{authorize, introspect, metadata, revoke, token};
 use crate::pages::page_error::{self, PageError};
-use crate::pages::{assets, authorized, home, login, logout, password_change};
+use crate::pages::{assets, authorized, home, login, logout, password_change, read_models};
 use crate::resource;
 use crate::state::AppState;
 use crate::templates::paths;
@@ -84,6 +84,7 @@ fn pages(routes: Routes) -> Routes {
         .at("/accounts/login/", get(login::get).post(login::post))
         .at(paths::LOGOUT, get(logout::get).post(logout::post))
         .at(paths::PASSWORD_CHANGE, get(password_change::get).post(password_change::post))
+        .at("/admin/read-models/", get(read_models::get))
         .at(paths::AUTHORIZE, get(authorize::get).post(authorize::post))
         .at(paths::AUTHORIZATIONS, get(authorized::list))
         .at("/o/authorized_tokens/{id}/", get(authorized::detail))

@@ -26,6 +26,7 @@ mod embedded;
 pub mod errors;
 pub mod home;
 pub mod paths;
+pub mod read_models;
 pub mod roll;
 pub mod samples;
 pub mod words;

@@ -25,6 +25,7 @@ mod health;
 mod journal;
 mod nodes;
 mod pages;
+mod replay;
 mod restart;
 mod secrets;
 mod tls;

@@ -76,6 +76,17 @@ pub struct Report {
     pub json: bool,
 }
 
+/// `replay`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ReplayNames {
+    /// The read models to rebuild [default: all]; `chancery readmodels` lists them
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `config`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub struct ShowConfig {

@@ -66,6 +66,12 @@ pub(super) enum Failure {
     /// There is nothing to look at yet.
     #[error("there is no database at {} yet", .0.display())]
     NothingYet(PathBuf),
+    /// A read model stands still, as has been said.
+    #[error("the read model {0} stands still")]
+    Stopped(&'static str),
+    /// There is no read model of this name.
+    #[error("there is no read model {0}")]
+    UnknownReadModel(String),
     /// The history is not whole.
     #[error(transparent)]
     Verify(VerifyError),
@@ -153,8 +159,12 @@ impl Failure {
             Self::NothingYet(_) => {
                 "Start the server once, or check --data-dir; `chancery config` shows what is in force.".to_owned()
             }
+            Self::Stopped(_) => {
+                "`chancery verify` says whether the event was damaged; then restore a backup. Otherwise this program is too old for the event: install a newer one. Nothing but this read model is affected.".to_owned()
+            }
+            Self::UnknownReadModel(_) => "`chancery readmodels` lists them.".to_owned(),
             Self::Verify(VerifyError::Row { .. }) => {
-                "The history is whole, but this row of a read model does not follow from it. Stop the server, keep a copy of the database, and restore a backup or report it.".to_owned()
+                "The history is whole, but this row of a read model does not follow from it. Keep a copy of the database as evidence, then run `chancery replay`, which makes the read models anew.".to_owned()
             }
             Self::Verify(_) => {
                 "Somebody or something changed what cannot change. Keep a copy of the database as evidence, then restore a backup.".to_owned()
@@ -188,6 +198,14 @@ fn open_advice(error: &OpenError, config: &Config) -> String {
 }
 
 fn database_advice(error: &EngineError, config: &Config) -> String {
+    if let EngineError::OtherVersion { stored, own, .. } = error {
+        return if stored < own {
+            "Run `chancery replay` with this program, then start it; older servers answer 503 from then on."
+        } else {
+            "Start a program that is at least as new as the one that rebuilt them."
+        }
+        .to_owned();
+    }
     let is_damage = matches!(error, EngineError::Damaged(_));
     match &config.database {
         Database::Embedded(path) if is_damage => format!(

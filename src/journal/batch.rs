@@ -99,12 +99,15 @@ async fn commit(inner: &Arc<Inner>, batch: Vec<Submission>) {
                 inner.metrics.failed("lost", lost.len());
                 drop_losers(&mut appends, &mut answers, &lost);
             }
-            Err(EngineError::Refused(reason)) if appends.len() > 1 => {
-                tracing::warn!(
-                    reason,
-                    commands = appends.len(),
-                    "a batch was refused; its commands go one by one"
-                );
+            Err(EngineError::EpochMoved) => {
+                if let Err(error) = feed::follow_epoch(inner).await {
+                    return fail(inner, answers, &error);
+                }
+            }
+            Err(EngineError::Refused(reason)) => {
+                // One alone goes again as well: it may have been the batch's id that was taken.
+                let commands = appends.len();
+                tracing::warn!(reason, commands, "a batch was refused; its commands go one by one");
                 return one_by_one(inner, appends, answers).await;
             }
             Err(error) => return fail(inner, answers, &error),
@@ -208,7 +211,7 @@ fn fail(inner: &Inner, answers: Vec<oneshot::Sender<Result<i64, AppendError>>>, 
         EngineError::Unavailable(_) => "unavailable",
         EngineError::Unknown(_) => "unknown",
         EngineError::Refused(_) => "refused",
-        EngineError::EpochMoved => "epoch",
+        EngineError::EpochMoved | EngineError::OtherVersion { .. } => "epoch",
         EngineError::Damaged(_) => "damaged",
     };
     inner.metrics.failed(why, answers.len());

@@ -157,6 +157,18 @@ pub enum EngineError {
     /// Another program version writes other read models: this node must reload.
     #[error("the read models of this database belong to another epoch")]
     EpochMoved,
+    /// The tables of a read model were made by another version of it.
+    #[error(
+        "the read model {projection} is of version {stored} in the database and of version {own} in this program"
+    )]
+    OtherVersion {
+        /// Which.
+        projection: String,
+        /// The version of the tables.
+        stored: i64,
+        /// This program's.
+        own: i64,
+    },
     /// What is stored does not have the shape it must have.
     #[error("the database is damaged: {0}")]
     Damaged(String),
@@ -190,6 +202,32 @@ pub struct Pulse {
     pub epoch: i64,
     /// What time it is to the database, in milliseconds since 1970; `None` on the same machine.
     pub clock: Option<i64>,
+}
+
+/// What stored events do to rows; pure, so that an engine may ask in the middle of a transaction.
+pub type OpsOf = Arc<dyn Fn(&[StoredBatch]) -> Result<Vec<RowOp>, EngineError> + Send + Sync>;
+
+/// Rebuilt tables that are to take the place of the live ones.
+#[derive(Clone)]
+pub struct Flip {
+    /// The live tables.
+    pub tables: Vec<&'static Table>,
+    /// The read models whose tables they are.
+    pub projections: Vec<&'static Projection>,
+    /// Those among them that follow with a checkpoint.
+    pub eventual: Vec<&'static Projection>,
+    /// Under which name the replay keeps its checkpoint.
+    pub replay: &'static Projection,
+    /// The last event the rebuilt tables contain.
+    pub position: i64,
+    /// What later events do to the rebuilt tables.
+    pub ops_of: OpsOf,
+}
+
+/// What a table is called while it is rebuilt beside the live one.
+#[must_use]
+pub fn shadow_name(table: &Table) -> String {
+    format!("{}_next", table.name)
 }
 
 /// The index, counted from 1, of the last event of a batch that ends something; 0 when none does.
@@ -280,4 +318,11 @@ pub trait Engine: Send + Sync {
         to: i64,
         rows: &[RowOp],
     ) -> Result<bool, EngineError>;
+
+    /// Makes empty tables beside these, in the place of what an abandoned replay left.
+    async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError>;
+
+    /// Brings the shadows up to the head, puts them in the place of the live tables and moves the epoch, all
+    /// in one transaction that nobody writes beside. Returns the position they contain then.
+    async fn flip(&self, flip: &Flip) -> Result<i64, EngineError>;
 }

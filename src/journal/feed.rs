@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use aggregates::{AnyEvent, DecodeError};
 use projections::projection::{Projection, Recorded, row_ops};
-use projections::row::RowOp;
-use projections::{EVENTUAL, TRANSACTIONAL};
+use projections::row::{Residency, Row, RowOp, Value};
+use projections::{EVENTUAL, TRANSACTIONAL, transactional_tables};
 
-use super::engine::{EngineError, Pulse, StoredBatch, StoredRow};
+use super::engine::{Engine, EngineError, Pulse, StoredBatch, StoredRow};
 use super::{Inner, lease};
 
 /// How often the head is looked at: whoever ended something waits for it everywhere.
@@ -71,7 +71,7 @@ pub(super) async fn follow(inner: Weak<Inner>) {
 pub(super) async fn catch_up_to_head(inner: &Arc<Inner>) -> Result<Pulse, EngineError> {
     let pulse = inner.engine.pulse().await?;
     if pulse.epoch != inner.epoch.load(Ordering::Relaxed) {
-        return Err(EngineError::EpochMoved);
+        follow_epoch(inner).await?;
     }
     if pulse.position > inner.applied() {
         let _applying = inner.applying.lock().await;
@@ -80,6 +80,52 @@ pub(super) async fn catch_up_to_head(inner: &Arc<Inner>) -> Result<Pulse, Engine
         }
     }
     Ok(pulse)
+}
+
+/// The read models were rebuilt: what is remembered of them is read again, if they are still this
+/// program's.
+pub(super) async fn follow_epoch(inner: &Arc<Inner>) -> Result<(), EngineError> {
+    let _applying = inner.applying.lock().await;
+    let epoch = inner.engine.pulse().await?.epoch;
+    if epoch == inner.epoch.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    check_versions(inner.engine.as_ref()).await?;
+    for table in transactional_tables() {
+        match table.residency {
+            Residency::Resident => {
+                let (rows, as_of) = inner.engine.all_rows(table).await?;
+                inner.memory.replace(table, rows, as_of);
+            }
+            Residency::Cached | Residency::Stored => inner.memory.replace(table, Vec::new(), 0),
+        }
+    }
+    inner.epoch.store(epoch, Ordering::Relaxed);
+    tracing::info!(epoch, "the read models were rebuilt; what was remembered of them has been read again");
+    Ok(())
+}
+
+/// Whether the tables are of the versions that this program reads and writes.
+pub(super) async fn check_versions(engine: &dyn Engine) -> Result<(), EngineError> {
+    let stored = stored_versions(engine).await?;
+    for projection in TRANSACTIONAL.iter().chain(EVENTUAL) {
+        let own = i64::from(projection.version);
+        let stored = stored.get(projection.name).copied().unwrap_or(0);
+        if stored != own {
+            return Err(EngineError::OtherVersion { projection: projection.name.to_owned(), stored, own });
+        }
+    }
+    Ok(())
+}
+
+/// The version of each read model's tables.
+pub async fn stored_versions(engine: &dyn Engine) -> Result<BTreeMap<String, i64>, EngineError> {
+    let rows = engine.query("SELECT projection, version FROM read_models", &[]).await?;
+    let version = |row: Row| match <[Value; 2]>::try_from(row) {
+        Ok([Value::Text(projection), Value::Int(version)]) => Ok((projection, version)),
+        _ => Err(EngineError::Damaged("a row of the table read_models has another shape".to_owned())),
+    };
+    rows.into_iter().map(version).collect()
 }
 
 /// Reads one page of batches after what is applied and applies it. The caller holds the lock.
@@ -180,13 +226,37 @@ async fn project_all(inner: &Inner, projection: &'static Projection) -> Result<(
         inner.note_position(projection.name, from);
         let Some(to) = check_density(from, &batches)? else { return Ok(()) };
         let mut ops = Vec::new();
-        for row in batches.iter().flat_map(|batch| &batch.events) {
-            ops.extend(stored_ops(&[projection], row)?);
+        let (mut to, mut stopped) = (to, None);
+        for batch in &batches {
+            match batch_ops(&[projection], batch) {
+                Ok(more) => ops.extend(more),
+                Err(error) => {
+                    // Up to the event that cannot be taken, and no further.
+                    to = batch.first - 1;
+                    stopped = Some(error);
+                    break;
+                }
+            }
         }
         // Another node may have moved the checkpoint first: then its rows are there, and we go on
         // from where it is.
-        inner.engine.advance(projection, from, to, &ops).await?;
+        if to > from {
+            inner.engine.advance(projection, from, to, &ops).await?;
+            inner.note_position(projection.name, to);
+        }
+        if let Some(error) = stopped {
+            return Err(error);
+        }
     }
+}
+
+/// The row operations of a batch's events.
+pub(super) fn batch_ops(projections: &[&Projection], batch: &StoredBatch) -> Result<Vec<RowOp>, EngineError> {
+    let mut ops = Vec::new();
+    for row in &batch.events {
+        ops.extend(stored_ops(projections, row)?);
+    }
+    Ok(ops)
 }
 
 impl Inner {

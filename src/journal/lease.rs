@@ -50,8 +50,8 @@ pub enum Stale {
     #[error("the database does not answer: {0}")]
     Database(String),
     /// The read models were rebuilt, or belong to another version of the program.
-    #[error("the read models of this database belong to another version of the program")]
-    Epoch,
+    #[error("the read models of this database are not this program's: {0}")]
+    Epoch(String),
     /// The machine's clock cannot be trusted.
     #[error(
         "this machine's clock is {} s off; set it (NTP), and restart the server when it is right",
@@ -339,7 +339,8 @@ async fn renew_once(inner: &Arc<Inner>, lease: &Lease) -> Result<(), Stale> {
 
 fn stale_of(error: &EngineError) -> Stale {
     match error {
-        EngineError::EpochMoved => Stale::Epoch,
+        EngineError::EpochMoved => Stale::Epoch("they were rebuilt".to_owned()),
+        EngineError::OtherVersion { .. } => Stale::Epoch(error.to_string()),
         EngineError::Unavailable(reason)
         | EngineError::Unknown(reason)
         | EngineError::Refused(reason)

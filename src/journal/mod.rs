@@ -23,7 +23,9 @@ pub mod lease;
 pub mod metrics;
 pub mod migrations;
 pub mod postgres;
+pub mod read_models;
 pub mod reads;
+pub mod replay;
 pub mod sqlite;
 pub mod store;
 pub mod verify;
@@ -111,6 +113,7 @@ impl Journal {
         capacity: Capacity,
     ) -> Result<Self, EngineError> {
         let head = engine.head().await?;
+        feed::check_versions(engine.as_ref()).await?;
         let (writer, queue) = mpsc::channel(batch::QUEUE);
         let inner = Inner {
             memory: Memory::new(projections::transactional_tables(), capacity.rows),

@@ -3,6 +3,7 @@
 //! COMMIT may have committed.
 
 mod append;
+mod flip;
 mod rows;
 
 use std::future::Future;
@@ -20,8 +21,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{Column, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
 
 use super::engine::{
-    Append, Engine, EngineError, Head, LANE, NewEvent, Outcome, Pulse, StateRow, StoredBatch, StoredRow,
-    SubjectKeyRow,
+    Append, Engine, EngineError, Flip, Head, LANE, NewEvent, Outcome, Pulse, StateRow, StoredBatch,
+    StoredRow, SubjectKeyRow,
 };
 use super::migrations::{POSTGRES, TABLE};
 use super::store::from_serialized;
@@ -273,26 +274,8 @@ impl Engine for PostgresEngine {
     }
 
     async fn batches_after(&self, position: i64, limit: i64) -> Result<Vec<StoredBatch>, EngineError> {
-        let rows = on_connection!(self, connection, {
-            sqlx::query(
-                "SELECT b.first_position, b.event_count, b.chain, e.batch_index, e.aggregate_type, \
-                     e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload, e.metadata \
-                     FROM (SELECT * FROM batches WHERE lane = $1 AND first_position > $2 \
-                           ORDER BY first_position LIMIT $3) b \
-                     LEFT JOIN events e ON e.lane = b.lane AND e.batch = b.batch \
-                     ORDER BY b.first_position, e.batch_index",
-            )
-            .bind(LANE)
-            .bind(position)
-            .bind(limit)
-            .fetch_all(connection)
-            .await
-        })?;
-        let mut batches: Vec<StoredBatch> = Vec::new();
-        for row in &rows {
-            push_row(&mut batches, row).map_err(|error| EngineError::Damaged(error.to_string()))?;
-        }
-        Ok(batches)
+        let rows = on_connection!(self, connection, { batch_rows(connection, position, limit).await })?;
+        batches_of(&rows)
     }
 
     async fn head(&self) -> Result<Head, EngineError> {
@@ -438,6 +421,42 @@ impl Engine for PostgresEngine {
             Ok(true)
         })
     }
+
+    async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError> {
+        on_connection!(self, connection, { flip::make_shadows(connection, tables).await })
+    }
+
+    async fn flip(&self, flip: &Flip) -> Result<i64, EngineError> {
+        flip::flip(self, flip).await
+    }
+}
+
+async fn batch_rows(
+    connection: &mut PgConnection,
+    position: i64,
+    limit: i64,
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    sqlx::query(
+        "SELECT b.first_position, b.event_count, b.chain, e.batch_index, e.aggregate_type, \
+         e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload, e.metadata \
+         FROM (SELECT * FROM batches WHERE lane = $1 AND first_position > $2 \
+               ORDER BY first_position LIMIT $3) b \
+         LEFT JOIN events e ON e.lane = b.lane AND e.batch = b.batch \
+         ORDER BY b.first_position, e.batch_index",
+    )
+    .bind(LANE)
+    .bind(position)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+}
+
+fn batches_of(rows: &[PgRow]) -> Result<Vec<StoredBatch>, EngineError> {
+    let mut batches: Vec<StoredBatch> = Vec::new();
+    for row in rows {
+        push_row(&mut batches, row).map_err(|error| EngineError::Damaged(error.to_string()))?;
+    }
+    Ok(batches)
 }
 
 async fn migrations_done(connection: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {

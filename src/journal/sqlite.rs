@@ -5,6 +5,7 @@
 //! the two take turns, and every batch reads the head it extends inside its own transaction.
 
 mod append;
+mod flip;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,8 +19,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, param
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::engine::{
-    Append, Engine, EngineError, Head, LANE, NewEvent, Outcome, Pulse, StateRow, StoredBatch, StoredRow,
-    SubjectKeyRow,
+    Append, Engine, EngineError, Flip, Head, LANE, NewEvent, Outcome, Pulse, StateRow, StoredBatch,
+    StoredRow, SubjectKeyRow,
 };
 use super::migrations::{SQLITE, TABLE};
 
@@ -224,23 +225,7 @@ impl Engine for SqliteEngine {
     }
 
     async fn batches_after(&self, position: i64, limit: i64) -> Result<Vec<StoredBatch>, EngineError> {
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT b.first_position, b.event_count, b.chain, e.batch_index, e.aggregate_type, e.aggregate_id, \
-                 e.sequence, e.event_type, e.event_version, e.payload, e.metadata \
-                 FROM (SELECT * FROM batches WHERE lane = ?1 AND first_position > ?2 \
-                       ORDER BY first_position LIMIT ?3) b \
-                 LEFT JOIN events e ON e.lane = b.lane AND e.batch = b.batch \
-                 ORDER BY b.first_position, e.batch_index",
-            )?;
-            let mut rows = statement.query([LANE, position, limit])?;
-            let mut batches: Vec<StoredBatch> = Vec::new();
-            while let Some(row) = rows.next()? {
-                push_row(&mut batches, row)?;
-            }
-            Ok(batches)
-        })
-        .await
+        self.read(move |connection| batches_after(connection, position, limit)).await
     }
 
     async fn head(&self) -> Result<Head, EngineError> {
@@ -388,6 +373,19 @@ impl Engine for SqliteEngine {
         })
         .await
     }
+
+    async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError> {
+        let tables = tables.to_vec();
+        self.write(move |connection| {
+            flip::make_shadows(connection, &tables).map_err(|error| sqlite_error(&error))
+        })
+        .await
+    }
+
+    async fn flip(&self, flip: &Flip) -> Result<i64, EngineError> {
+        let flip = flip.clone();
+        self.write(move |connection| flip::flip(connection, &flip)).await
+    }
 }
 
 impl SqliteEngine {
@@ -398,6 +396,27 @@ impl SqliteEngine {
         })
         .await
     }
+}
+
+fn batches_after(
+    connection: &Connection,
+    position: i64,
+    limit: i64,
+) -> Result<Vec<StoredBatch>, rusqlite::Error> {
+    let mut statement = connection.prepare_cached(
+        "SELECT b.first_position, b.event_count, b.chain, e.batch_index, e.aggregate_type, e.aggregate_id, \
+         e.sequence, e.event_type, e.event_version, e.payload, e.metadata \
+         FROM (SELECT * FROM batches WHERE lane = ?1 AND first_position > ?2 \
+               ORDER BY first_position LIMIT ?3) b \
+         LEFT JOIN events e ON e.lane = b.lane AND e.batch = b.batch \
+         ORDER BY b.first_position, e.batch_index",
+    )?;
+    let mut rows = statement.query([LANE, position, limit])?;
+    let mut batches: Vec<StoredBatch> = Vec::new();
+    while let Some(row) = rows.next()? {
+        push_row(&mut batches, row)?;
+    }
+    Ok(batches)
 }
 
 fn migrations_done(connection: &Connection) -> Result<Vec<i64>, rusqlite::Error> {

@@ -317,6 +317,7 @@ fn unavailable<E: std::error::Error>(error: EngineError) -> AggregateError<E> {
         EngineError::Unavailable(_)
         | EngineError::Unknown(_)
         | EngineError::Refused(_)
+        | EngineError::OtherVersion { .. }
         | EngineError::EpochMoved => {
             AggregateError::DatabaseConnectionError(Box::new(StoreError::Unavailable(error.to_string())))
         }

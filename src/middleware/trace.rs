@@ -11,6 +11,7 @@ use axum::response::Response;
 
 use super::request_id::RequestId;
 use crate::error::Failure;
+use crate::health;
 use crate::state::AppState;
 
 /// Longer paths are cut in the log.
@@ -32,7 +33,8 @@ pub async fn log(State(state): State<AppState>, request: Request, next: Next) ->
     let failure = response.extensions().get::<Failure>();
     let code = failure.map_or("", |failure| failure.code.as_str());
     let cause = failure.and_then(|failure| failure.cause.as_deref()).unwrap_or_default();
-    if status >= 500 {
+    // A server that is not ready says so each time it is asked; its log has said why, once.
+    if status >= 500 && path != health::READYZ {
         tracing::error!(
             http.method = %method, http.path = path, http.status = status, http.micros = micros,
             correlation.id = correlation_id, error.code = code, error.cause = cause, "request failed"

@@ -8,6 +8,7 @@
 //! | `/admin/logout/` | [`logout`] |
 //! | `/admin/password_change/` | [`password_change`] |
 //! | `/o/authorized_tokens/…` | [`authorized`] |
+//! | `/admin/read-models/` | [`read_models`] |
 //! | `/static/style.css` | [`assets`] |
 //! | everything that does not exist | [`not_found`] |
 
@@ -23,6 +24,7 @@ pub mod next;
 pub mod not_found;
 pub mod page_error;
 pub mod password_change;
+pub mod read_models;
 pub mod roll;
 
 use aggregates::refusal::Rule;

@@ -33,4 +33,5 @@ pub(super) const TEMPLATES: &[(&str, &str)] = embed![
     "pages/not_found.html",
     "pages/oauth_error.html",
     "pages/password_change.html",
+    "pages/read_models.html",
 ];

@@ -23,6 +23,8 @@ pub const REGISTER: &str = "/o/applications/register/";
 pub const AUTHORIZE: &str = "/o/authorize/";
 /// List of what the reader has authorized.
 pub const AUTHORIZATIONS: &str = "/o/authorized_tokens/";
+/// How far the read models are.
+pub const READ_MODELS: &str = "/admin/read-models/";
 /// The stylesheet.
 pub const STYLE: &str = "/static/style.css";
 
@@ -81,6 +83,7 @@ pub(super) fn register(environment: &mut Environment<'static>) {
         ("password_change", PASSWORD_CHANGE),
         ("applications", APPLICATIONS),
         ("register", REGISTER),
+        ("read_models", READ_MODELS),
         ("authorize", AUTHORIZE),
         ("authorizations", AUTHORIZATIONS),
         ("style", STYLE),

@@ -80,6 +80,7 @@ pub fn render_all(templates: &Templates) -> Result<Vec<Rendered>, TemplateError>
     render_page::<super::consent::Consent>(templates, &mut rendered)?;
     render_page::<super::authorizations::AuthorizationList>(templates, &mut rendered)?;
     render_page::<super::authorizations::AuthorizationDetail>(templates, &mut rendered)?;
+    render_page::<super::read_models::ReadModels>(templates, &mut rendered)?;
     render_page::<super::errors::OAuthErrorPage>(templates, &mut rendered)?;
     render_page::<super::errors::ErrorPage>(templates, &mut rendered)?;
     render_page::<super::errors::NotFound>(templates, &mut rendered)?;

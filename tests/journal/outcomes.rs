@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use chancery::journal::engine::{
-    Append, Engine, EngineError, Head, Outcome, Pulse, StateRow, StoredBatch, StoredRow, SubjectKeyRow,
+    Append, Engine, EngineError, Flip, Head, Outcome, Pulse, StateRow, StoredBatch, StoredRow, SubjectKeyRow,
 };
 use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
@@ -118,6 +118,12 @@ impl Engine for Faulty {
         ops: &[RowOp],
     ) -> Result<bool, EngineError> {
         self.inner.advance(projection, from, to, ops).await
+    }
+    async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError> {
+        self.inner.make_shadows(tables).await
+    }
+    async fn flip(&self, flip: &Flip) -> Result<i64, EngineError> {
+        self.inner.flip(flip).await
     }
 }
 

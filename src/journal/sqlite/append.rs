@@ -186,7 +186,7 @@ pub(super) fn advance(
 
 /// The statements of a batch by what they do to which table: most rows of a batch have the same one.
 #[derive(Default)]
-struct Texts(HashMap<(&'static str, Vec<usize>), String>);
+pub(super) struct Texts(HashMap<(&'static str, Vec<usize>), String>);
 
 impl Texts {
     fn get(
@@ -205,7 +205,11 @@ impl Texts {
     }
 }
 
-fn execute(transaction: &Transaction<'_>, op: &RowOp, texts: &mut Texts) -> Result<(), rusqlite::Error> {
+pub(super) fn execute(
+    transaction: &Transaction<'_>,
+    op: &RowOp,
+    texts: &mut Texts,
+) -> Result<(), rusqlite::Error> {
     let (sql, values): (&str, Vec<&Value>) = match op {
         RowOp::Insert { table, row } => {
             (texts.get(table, Vec::new(), |_| insert_sql(table)), row.iter().collect())

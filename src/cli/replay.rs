@@ -1,0 +1,43 @@
+//! `replay`: read models anew, from the events.
+
+use serde_json::json;
+
+use super::arguments::ReplayNames;
+use super::doctor::open_existing;
+use super::failure::Failure;
+use super::run::Context;
+use crate::journal::replay::{Replay, find_projection};
+
+pub(super) async fn run(context: &Context, arguments: ReplayNames) -> Result<(), Failure> {
+    let find = |name: &String| find_projection(name).ok_or_else(|| Failure::UnknownReadModel(name.clone()));
+    let projections = arguments.names.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    let engine = open_existing(context)?;
+    engine.migrate().await?;
+    let bar = context.console.progress("replaying", 0);
+    let replay = Replay::new(projections);
+    let progress = |done, total| {
+        bar.set_total(total);
+        bar.set_position(done);
+    };
+    let replayed = replay.run(engine.as_ref(), &progress).await;
+    drop(bar);
+    let replayed = replayed?;
+    if arguments.json {
+        context.console.say(json!({
+            "events": replayed.events, "resumed_at": replayed.resumed_at, "repaired_rows": replayed.repaired,
+        }));
+        return Ok(());
+    }
+    if replayed.resumed_at > 0 {
+        context
+            .console
+            .remark(format!("An interrupted replay was taken up at event {}.", replayed.resumed_at));
+    }
+    context.console.done(format!("The read models were rebuilt from {} events.", replayed.events));
+    context.console.say(match replayed.repaired {
+        Some(0) => "The live ones were the same.".to_owned(),
+        Some(rows) => format!("The live ones differed in {rows} rows, which are right now."),
+        None => "They could not be compared with the live ones; `chancery verify` can.".to_owned(),
+    });
+    Ok(())
+}

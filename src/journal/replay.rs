@@ -1,0 +1,244 @@
+//! How are read models rebuilt while the server goes on? Beside the live tables, event by event, with a
+//! checkpoint in each transaction; then both change places in one transaction that moves the projection
+//! epoch. Other processes notice, and a program of another version neither writes nor answers.
+//!
+//! A replay ends well only if the last event it took is the head of the log, looked at under a lock; a
+//! page of events that does not continue the last one is an error, never an end.
+
+use std::sync::Arc;
+
+use projections::projection::Projection;
+use projections::row::{RowOp, Table, Value};
+use projections::{EVENTUAL, TRANSACTIONAL};
+
+use super::engine::{Engine, EngineError, Flip, StoredBatch, shadow_name};
+use super::feed::{batch_ops, check_density, stored_versions};
+
+/// Batches of one transaction.
+const PAGE: i64 = 256;
+/// Between two comparisons.
+const CHASE: std::time::Duration = std::time::Duration::from_millis(10);
+/// How often locks are tried for.
+const FLIPS: usize = 10;
+/// How often the log may move on before the comparison is given up.
+const CHASES: usize = 50;
+
+/// What a replay came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// Events taken, from the first to the head.
+    pub events: i64,
+    /// The event at which an earlier, interrupted replay was taken up; 0 for a new one.
+    pub resumed_at: i64,
+    /// Rows in which the live tables differed; `None` when the log never stood still, or when the tables
+    /// were of another version.
+    pub repaired: Option<i64>,
+}
+
+/// The read model of this name.
+#[must_use]
+pub fn find_projection(name: &str) -> Option<&'static Projection> {
+    TRANSACTIONAL.iter().chain(EVENTUAL).copied().find(|projection| projection.name == name)
+}
+
+fn is_eventual(projection: &Projection) -> bool {
+    EVENTUAL.iter().any(|one| one.name == projection.name)
+}
+
+/// A replay of some read models.
+pub struct Replay {
+    projections: Vec<&'static Projection>,
+    tables: Vec<&'static Table>,
+    shadows: Arc<Vec<&'static Table>>,
+    /// Stands for the replay in the table of checkpoints.
+    checkpoint: &'static Projection,
+}
+
+impl Replay {
+    /// Of these read models; of all without any.
+    #[must_use]
+    pub fn new(projections: Vec<&'static Projection>) -> Self {
+        let mut projections = projections;
+        if projections.is_empty() {
+            projections = TRANSACTIONAL.iter().chain(EVENTUAL).copied().collect();
+        }
+        projections.sort_by_key(|projection| projection.name);
+        projections.dedup_by_key(|projection| projection.name);
+        let tables: Vec<_> = projections.iter().flat_map(|one| one.tables.iter().copied()).collect();
+        let shadows = tables.iter().map(|table| shadow(table)).collect();
+        // Another version of a read model does not go on where this one was interrupted.
+        let named: Vec<String> =
+            projections.iter().map(|one| format!("{}.{}", one.name, one.version)).collect();
+        let name = format!("replay {}", named.join(" "));
+        let checkpoint =
+            Projection { name: Box::leak(name.into_boxed_str()), version: 1, tables: &[], apply: |_, _| {} };
+        Self { projections, tables, shadows: Arc::new(shadows), checkpoint: Box::leak(Box::new(checkpoint)) }
+    }
+
+    /// Rebuilds, compares and flips. `progress` hears of events done and in all.
+    pub async fn run(
+        &self,
+        engine: &dyn Engine,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<Replayed, EngineError> {
+        let resumed_at = engine.checkpoint(self.checkpoint).await?;
+        if resumed_at == 0 {
+            self.abandon_others(engine).await?;
+            engine.make_shadows(&self.tables).await?;
+        }
+        let mut position = self.catch_up(engine, resumed_at, progress).await?;
+        let mut repaired = None;
+        if self.has_same_versions(engine).await? {
+            for _ in 0..CHASES {
+                repaired = self.compare(engine, position).await?;
+                if repaired.is_some() {
+                    break;
+                }
+                // What follows with a checkpoint gathers for a moment first.
+                tokio::time::sleep(CHASE).await;
+                position = self.catch_up(engine, position, progress).await?;
+            }
+        }
+        let eventual = self.projections.iter().copied().filter(|one| is_eventual(one)).collect();
+        let flip = Flip {
+            tables: self.tables.clone(),
+            projections: self.projections.clone(),
+            eventual,
+            replay: self.checkpoint,
+            position,
+            ops_of: self.ops_of(),
+        };
+        let events = self.flip(engine, flip, progress).await?;
+        Ok(Replayed { events, resumed_at, repaired })
+    }
+
+    /// Tries until the locks are got in time. When an answer was lost, the checkpoint tells: it leaves with
+    /// the flip.
+    async fn flip(
+        &self,
+        engine: &dyn Engine,
+        mut flip: Flip,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<i64, EngineError> {
+        for _ in 0..FLIPS {
+            match engine.flip(&flip).await {
+                Err(EngineError::Unavailable(reason) | EngineError::Unknown(reason)) => {
+                    tracing::info!(reason, "the tables could not change places in time; once more");
+                    if flip.position > 0 && engine.checkpoint(self.checkpoint).await? == 0 {
+                        return Ok(engine.pulse().await?.position);
+                    }
+                    flip.position = self.catch_up(engine, flip.position, progress).await?;
+                }
+                flipped => return flipped,
+            }
+        }
+        Err(EngineError::Unavailable("the tables could not be locked in time".to_owned()))
+    }
+
+    /// What events do to the shadows.
+    fn ops_of(&self) -> super::engine::OpsOf {
+        let (projections, shadows) = (self.projections.clone(), Arc::clone(&self.shadows));
+        Arc::new(move |batches: &[StoredBatch]| {
+            let mut ops = Vec::new();
+            for batch in batches {
+                ops.extend(batch_ops(&projections, batch)?.into_iter().map(|op| beside(op, &shadows)));
+            }
+            Ok(ops)
+        })
+    }
+
+    /// Takes everything up to the head as it stands at the end; returns the last event taken.
+    async fn catch_up(
+        &self,
+        engine: &dyn Engine,
+        from: i64,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<i64, EngineError> {
+        let ops_of = self.ops_of();
+        let mut position = from;
+        loop {
+            let head = engine.pulse().await?.position;
+            progress(u64::try_from(position).unwrap_or(0), u64::try_from(head.max(position)).unwrap_or(0));
+            if position >= head {
+                return Ok(position);
+            }
+            let batches = engine.batches_after(position, PAGE).await?;
+            let Some(last) = check_density(position, &batches)? else {
+                return Err(EngineError::Damaged(format!(
+                    "the head says {head} events, the log has {position}"
+                )));
+            };
+            if !engine.advance(self.checkpoint, position, last, &ops_of(&batches)?).await? {
+                return Err(EngineError::Refused(
+                    "another replay of the same read models is running".to_owned(),
+                ));
+            }
+            position = last;
+        }
+    }
+
+    /// A replay of something else that was interrupted has shadows that this one may need.
+    async fn abandon_others(&self, engine: &dyn Engine) -> Result<(), EngineError> {
+        engine.execute("DELETE FROM checkpoints WHERE projection LIKE 'replay %'", &[]).await.map(|_| ())
+    }
+
+    async fn has_same_versions(&self, engine: &dyn Engine) -> Result<bool, EngineError> {
+        let stored = stored_versions(engine).await?;
+        Ok(self.projections.iter().all(|one| stored.get(one.name) == Some(&i64::from(one.version))))
+    }
+
+    /// How many rows differ, if the live tables contain exactly the events that were replayed.
+    async fn compare(&self, engine: &dyn Engine, position: i64) -> Result<Option<i64>, EngineError> {
+        let mut differences = 0;
+        for projection in &self.projections {
+            let stands_at = if is_eventual(projection) {
+                format!("(SELECT position FROM checkpoints WHERE projection = '{}')", projection.name)
+            } else {
+                "(SELECT head FROM lanes WHERE lane = 0)".to_owned()
+            };
+            for table in projection.tables {
+                let columns = projections::read::columns(table, "t");
+                let (live, next) = (table.name, shadow_name(table));
+                let only = |here: &str, there: &str| {
+                    format!(
+                        "(SELECT count(*) FROM (SELECT {columns} FROM {here} t EXCEPT SELECT {columns} FROM {there} t) d)"
+                    )
+                };
+                let sql = format!("SELECT {stands_at}, {} + {}", only(live, &next), only(&next, live));
+                let row = engine.query(&sql, &[]).await?.into_iter().next().unwrap_or_default();
+                match row.as_slice() {
+                    [Value::Int(stands_at), Value::Int(rows)] if *stands_at == position => {
+                        differences += rows;
+                    }
+                    _ => return Ok(None),
+                }
+            }
+        }
+        Ok(Some(differences))
+    }
+}
+
+/// The table beside a table. One a table and process: it lives as long as the program.
+fn shadow(table: &'static Table) -> &'static Table {
+    Box::leak(Box::new(Table {
+        name: Box::leak(shadow_name(table).into_boxed_str()),
+        key: table.key,
+        columns: table.columns,
+        keep_until: table.keep_until,
+        residency: table.residency,
+    }))
+}
+
+/// The same operation on the table beside.
+fn beside(op: RowOp, shadows: &[&'static Table]) -> RowOp {
+    let find = |table: &'static Table| {
+        let name = shadow_name(table);
+        shadows.iter().copied().find(|shadow| shadow.name == name).unwrap_or(table)
+    };
+    match op {
+        RowOp::Insert { table, row } => RowOp::Insert { table: find(table), row },
+        RowOp::Update { table, key, set } => RowOp::Update { table: find(table), key, set },
+        RowOp::Delete { table, key } => RowOp::Delete { table: find(table), key },
+        RowOp::Expire { table, before } => RowOp::Expire { table: find(table), before },
+    }
+}

@@ -1,0 +1,232 @@
+//! Can read models be made anew while the server goes on? (invariants 6 and 10)
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chancery::journal::replay::{Replay, find_projection};
+use chancery::journal::verify::verify;
+use chancery::journal::{Engine, EngineError};
+use projections::row::Value;
+
+use crate::harness::{App, Registration, Server, on_both_engines};
+
+async fn execute(engine: &dyn Engine, sql: &str) {
+    engine.execute(sql, &[]).await.unwrap();
+}
+
+async fn replay(engine: &dyn Engine, names: &[&str]) -> chancery::journal::replay::Replayed {
+    let chosen = names.iter().map(|name| find_projection(name).unwrap()).collect();
+    Replay::new(chosen).run(engine, &|_, _| {}).await.unwrap()
+}
+
+/// An application, a person's tokens, and a client's.
+async fn some_history(server: &Server) -> (crate::harness::Browser, App, crate::harness::Tokens) {
+    let (ada, app) = server.ada_and_app().await;
+    let tokens = ada.tokens(&app).await;
+    let machine = ada.register(&Registration::machine()).await;
+    machine.client_credentials().send().await.is(200);
+    (ada, app, tokens)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_rebuilt_is_what_was_there_and_the_server_goes_on() {
+    on_both_engines(async |server| {
+        let (ada, app, tokens) = some_history(&server).await;
+        let engine = server.state().journal.engine();
+        for _ in 0..3 {
+            let replayed = replay(engine, &[]).await;
+            assert_eq!(replayed.repaired, Some(0));
+            assert_eq!(replayed.events, engine.head().await.unwrap().position);
+            verify(engine, &|_, _| {}).await.unwrap();
+            // Writing and reading go on at once, on the new tables.
+            assert!(app.sees_active(&tokens.access).await);
+            let more = ada.tokens(&app).await;
+            app.revoke(&more.access).send().await.is(200);
+            assert!(!app.sees_active(&more.access).await);
+            ada.get("/o/applications/").await.is(200).shows("Reports");
+        }
+        verify(engine, &|_, _| {}).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_does_not_follow_from_events_is_put_right() {
+    on_both_engines(async |server| {
+        let (ada, app, tokens) = some_history(&server).await;
+        let engine = server.state().journal.engine();
+        execute(engine, "UPDATE applications SET name = 'Forged'").await;
+        execute(engine, "DELETE FROM tokens").await;
+        assert!(verify(engine, &|_, _| {}).await.is_err());
+        let replayed = replay(engine, &["applications", "tokens"]).await;
+        assert!(replayed.repaired.unwrap() >= 5, "{replayed:?}");
+        verify(engine, &|_, _| {}).await.unwrap();
+        assert!(app.sees_active(&tokens.access).await);
+        ada.get(&format!("/o/applications/{}/", app.client_id)).await.is(200).shows("Reports");
+    })
+    .await;
+}
+
+/// Under load, again and again: nobody is refused, and nothing is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_under_load_fails_no_request() {
+    on_both_engines(async |server| {
+        let ada = server.user("ada").await;
+        let machine = ada.register(&Registration::machine()).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut load = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let (machine, stop) = (machine.clone(), Arc::clone(&stop));
+            load.spawn(async move {
+                let mut issued = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let token = machine.client_credentials().send().await.is(200).text("access_token");
+                    assert!(machine.sees_active(&token).await);
+                    issued += 1;
+                }
+                issued
+            });
+        }
+        let engine = server.state().journal.engine();
+        let epoch = engine.head().await.unwrap().epoch;
+        for _ in 0..5 {
+            replay(engine, &[]).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        stop.store(true, Ordering::Relaxed);
+        let issued: i64 = load.join_all().await.into_iter().sum();
+        assert!(issued > 20, "there was load: {issued}");
+        assert_eq!(engine.head().await.unwrap().epoch, epoch + 5);
+        verify(engine, &|_, _| {}).await.unwrap();
+    })
+    .await;
+}
+
+/// Killed in the middle it goes on where it was, not from the beginning and not with a hole.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_replay_is_taken_up_where_it_was() {
+    on_both_engines(async |server| {
+        let ada = server.user("ada").await;
+        let machine = ada.register(&Registration::machine()).await;
+        // More than one page of batches: one request, one batch.
+        for _ in 0..300 {
+            machine.client_credentials().send().await.is(200);
+        }
+        let engine = server.state().journal.engine();
+        let interrupted = Replay::new(Vec::new());
+        let gone = tokio::sync::Notify::new();
+        let progress = |done, _| {
+            if done > 0 {
+                gone.notify_one();
+            }
+        };
+        tokio::select! {
+            biased;
+            () = gone.notified() => {}
+            _ = interrupted.run(engine, &progress) => panic!("it was to be interrupted"),
+        }
+        let replayed = Replay::new(Vec::new()).run(engine, &|_, _| {}).await.unwrap();
+        assert!(replayed.resumed_at > 0, "{replayed:?}");
+        assert_eq!(replayed.events, engine.head().await.unwrap().position);
+        verify(engine, &|_, _| {}).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_10_a_replay_never_ends_early_with_success() {
+    on_both_engines(async |server| {
+        some_history(&server).await;
+        let engine = server.state().journal.engine();
+        let head = engine.head().await.unwrap().position;
+        for (damage, mended) in [
+            ("UPDATE lanes SET head = head + 1", "UPDATE lanes SET head = head - 1"),
+            (
+                "UPDATE batches SET event_count = event_count + 1 WHERE first_position = 1",
+                "UPDATE batches SET event_count = event_count - 1 WHERE first_position = 1",
+            ),
+        ] {
+            execute(engine, damage).await;
+            let ended = Replay::new(Vec::new()).run(engine, &|_, _| {}).await;
+            assert!(matches!(ended, Err(EngineError::Damaged(_))), "{damage}: {ended:?}");
+            execute(engine, mended).await;
+            execute(engine, "DELETE FROM checkpoints WHERE projection LIKE 'replay%'").await;
+        }
+        // The end of the log is missing, and the live tables still are what they were.
+        let last = engine.batches_after(head - 2, 10).await.unwrap().pop().unwrap();
+        let gone = [Value::from(last.first)];
+        engine
+            .execute("UPDATE batches SET first_position = -1 WHERE first_position = $1", &gone)
+            .await
+            .unwrap();
+        let ended = Replay::new(Vec::new()).run(engine, &|_, _| {}).await;
+        assert!(ended.is_err(), "{ended:?}");
+        engine
+            .execute("UPDATE batches SET first_position = $1 WHERE first_position = -1", &gone)
+            .await
+            .unwrap();
+        verify(engine, &|_, _| {}).await.unwrap();
+        assert_eq!(replay(engine, &[]).await.events, head);
+    })
+    .await;
+}
+
+/// A program whose read models are of another version must neither write into these tables nor answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_program_does_not_write_into_newer_tables() {
+    on_both_engines(async |server| {
+        let (_, app, tokens) = some_history(&server).await;
+        let engine = server.state().journal.engine();
+        let before = engine.head().await.unwrap().position;
+        // What a newer program's replay does in its last transaction.
+        execute(engine, "UPDATE read_models SET version = 2 WHERE projection = 'tokens'").await;
+        execute(engine, "UPDATE lanes SET projection_epoch = projection_epoch + 1").await;
+        app.refresh(&tokens.refresh).send().await.is(503);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let ready = server.get("/readyz").await.is(503);
+        assert!(ready.text("reason").contains("the read model tokens is of version 2"), "{ready:#?}");
+        app.introspect(&tokens.access).send().await.is(503);
+        assert_eq!(engine.head().await.unwrap().position, before, "nothing was written");
+        // Nor does one that starts now.
+        let cli = server.cli();
+        let refused =
+            tokio::task::spawn_blocking(move || cli.run(&["createuser", "--noinput"])).await.unwrap();
+        assert_ne!(refused.code, 0);
+        assert!(refused.stderr.contains("the read model tokens is of version 2"), "{}", refused.stderr);
+        // The newer one has its own words; here the old one makes its tables again.
+        let mended = replay(engine, &[]).await;
+        assert_eq!((mended.events, mended.repaired), (before, None));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        server.get("/readyz").await.is(200);
+        app.refresh(&tokens.refresh).send().await.is(200);
+    })
+    .await;
+}
+
+/// An event that cannot be read stops the read model that follows, is named, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisoned_event_stops_only_its_projection_and_is_named() {
+    on_both_engines(async |server| {
+        let (_, app, tokens) = some_history(&server).await;
+        let engine = server.state().journal.engine();
+        server.state().journal.hurry_projections();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let position = engine.head().await.unwrap().position + 1;
+        // It is written, and before the timeline takes it somebody damages it.
+        execute(engine, "UPDATE checkpoints SET position = position - 1 WHERE projection = 'timeline'").await;
+        let last = "(SELECT batch FROM batches ORDER BY first_position DESC LIMIT 1)";
+        let damage = format!("UPDATE events SET payload = '{{\"at\": 7}}' WHERE batch = {last}");
+        execute(engine, &damage).await;
+        let outcome = server.run(&["readmodels"]).await;
+        assert_eq!(outcome.code, 1, "{outcome:?}");
+        assert!(outcome.stdout.contains(&format!("event at position {}", position - 1)), "{outcome:?}");
+        let more = app.refresh(&tokens.refresh).send().await.is(200);
+        assert!(app.sees_active(&more.text("access_token")).await);
+        let admin = server.user("admin").await;
+        admin.get("/admin/read-models/").await.is(200).shows("Stands still").shows("event at position");
+        let ada = server.user("ada").await;
+        ada.get("/admin/read-models/").await.is(403);
+    })
+    .await;
+}
