@@ -55,6 +55,8 @@ pub(crate) fn expire(
         InstallationEvent::HorizonAdvanced { horizon, .. } => {
             ops.push(RowOp::Expire { table, before: horizon.timestamp_millis() });
         }
-        InstallationEvent::ConfigurationChanged { .. } | InstallationEvent::RootSecretBound { .. } => {}
+        InstallationEvent::ConfigurationChanged { .. }
+        | InstallationEvent::RootSecretBound { .. }
+        | InstallationEvent::RollbackAccepted { .. } => {}
     }
 }

@@ -5,6 +5,7 @@
 //! so a flag, a variable and a key of the file cannot drift apart.
 //! A password is never an argument: arguments are visible to everybody on a machine.
 
+mod acceptrollback;
 mod arguments;
 mod ask;
 mod changepassword;
@@ -150,6 +151,15 @@ pub enum Command {
         after_long_help = "Example:\n  chancery verify --data-dir /var/lib/chancery"
     )]
     Verify(Report),
+    /// Go on with a database that was restored from a backup
+    #[command(
+        long_about = "Go on with a database that ends before what this node has seen of it, as one restored from \
+            a backup does. A server refuses to start on it, because tokens that were revoked after the backup \
+            would live again. This makes every code, token and session issued before invalid, and is an event \
+            of the log. Stop all servers first.",
+        after_long_help = "Example:\n  chancery acceptrollback --data-dir /var/lib/chancery"
+    )]
+    Acceptrollback,
     /// Show how far each read model is
     #[command(
         long_about = "Show each read model: the version of its tables, the last event it contains, how many it \

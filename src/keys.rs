@@ -63,7 +63,10 @@ pub enum KeyError {
 pub struct Keys {
     current: EpochKeys,
     former: Vec<EpochKeys>,
+    /// Tokens, cookies and forms of earlier epochs are nobody's any more.
+    least_minted: u8,
     claims: ClaimKeys,
+    checkpoint: hmac::Key,
     fingerprint: String,
 }
 
@@ -102,6 +105,13 @@ impl Keys {
         Self::derive_epochs(root, FIRST_EPOCH, &[])
     }
 
+    /// Derives the keys of an installation whose log says that this epoch mints: what earlier ones minted is
+    /// invalid, while what they sealed and hashed at rest is still read.
+    pub fn derive_minting(root: &RootSecret, epoch: u8) -> Result<Self, KeyError> {
+        let former: Vec<u8> = (FIRST_EPOCH..epoch).collect();
+        Ok(Self { least_minted: epoch, ..Self::derive_epochs(root, epoch, &former)? })
+    }
+
     /// Derives the keys of `current`, which makes, and of `former`, which only verify.
     pub fn derive_epochs(root: &RootSecret, current: u8, former: &[u8]) -> Result<Self, KeyError> {
         let derivation = Derivation::from_root(root);
@@ -109,7 +119,9 @@ impl Keys {
         Ok(Self {
             current: EpochKeys::derive(&derivation, current)?,
             former: former.map(|epoch| EpochKeys::derive(&derivation, *epoch)).collect::<Result<_, _>>()?,
+            least_minted: FIRST_EPOCH,
             claims: ClaimKeys::derive(&derivation)?,
+            checkpoint: derivation.mac("checkpoint")?,
             fingerprint: URL_SAFE_NO_PAD.encode(derivation.bytes("fingerprint")?),
         })
     }
@@ -134,6 +146,17 @@ impl Keys {
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// Authenticates what a node notes outside the database: 43 characters, base64url.
+    #[must_use]
+    pub fn checkpoint_mac(&self, text: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.checkpoint, text.as_bytes()))
+    }
+
+    /// The keys of `epoch`, if what it minted is still accepted.
+    pub(crate) fn minted(&self, epoch: u8) -> Option<&EpochKeys> {
+        self.epoch(epoch).filter(|keys| keys.epoch >= self.least_minted)
     }
 
     /// The keys that make new tokens and seals.
@@ -302,6 +325,14 @@ mod tests {
         assert!(keys.epoch(2).is_some());
         assert!(keys.epoch(1).is_none());
         assert!(matches!(Keys::derive_epochs(&root(), 0, &[]), Err(KeyError::EpochZero)));
+    }
+
+    #[test]
+    fn what_an_earlier_epoch_minted_is_invalid_and_what_it_sealed_is_read() {
+        let keys = Keys::derive_minting(&root(), 3).unwrap();
+        assert_eq!(keys.current().number(), 3);
+        assert!(keys.minted(3).is_some() && keys.minted(2).is_none() && keys.minted(1).is_none());
+        assert!(keys.epoch(1).is_some() && keys.epoch(2).is_some());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! | [`cli`], [`config`], [`console`] | What did the operator ask for, and how is it answered? |
 //! | [`clock`], [`secret`] | Where do time and randomness come from? |
 //! | [`keys`], [`token`], [`sealing`], [`password`] | What proves that something is ours? |
-//! | [`open`], [`state`] | What does a process share, and how does it come to it? |
+//! | [`open`], [`state`], [`checkpoint`] | What does a process share, and how does it come to it? |
 //! | [`commands`], [`personal`] | How is a command executed, and who can read what it says of a person? |
 //! | [`journal`] | How does a command become durable, and how is it read again? |
 //! | [`serve`], [`router`], [`middleware`], [`extract`] | How does a connection become a request, and a request a handler's? |
@@ -31,6 +31,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod accounts;
+pub mod checkpoint;
 pub mod cli;
 pub mod clock;
 pub mod commands;

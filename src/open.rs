@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aggregates::installation::{Installation, InstallationCommand, InstallationError};
+use projections::row::Value;
 
+use crate::checkpoint::{Checkpoint, RollbackError};
 use crate::clock::SharedClock;
 use crate::commands::{Actor, CommandError, Commands, Origin, Stream};
 use crate::config::{Config, Database, RootSecretSource};
@@ -59,6 +61,9 @@ pub enum OpenError {
     /// The tables are older than the program, and it was told not to change them.
     #[error("the database needs {0} migrations, and --no-migrate forbids to run them")]
     MigrationsPending(usize),
+    /// The database is not the one that was seen.
+    #[error(transparent)]
+    Rollback(#[from] RollbackError),
     /// A template is broken: only after editing the program.
     #[error(transparent)]
     Templates(#[from] TemplateError),
@@ -84,20 +89,67 @@ impl OpenError {
                 "See whether the database is running and can be reached by this user, then start again."
             }
             OpenError::MigrationsPending(_) => "Run `chancery migrate`, then start again.",
+            OpenError::Rollback(error) => error.advice(),
             OpenError::Templates(_) => "Install an unchanged program.",
         }
         .to_owned()
     }
 }
 
+/// Whether a database may be older than what was seen of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guard {
+    AgainstRollback,
+    Nothing,
+}
+
 /// Opens everything a command or the server needs.
 pub async fn open(config: Arc<Config>, clock: SharedClock) -> Result<AppState, OpenError> {
+    open_guarded(config, clock, Guard::AgainstRollback).await
+}
+
+/// Goes on with a log that ends before what was seen of it; everything issued before is invalid from then
+/// on. Returns the events that are gone.
+pub async fn accept_rollback(config: Arc<Config>, clock: SharedClock) -> Result<i64, OpenError> {
+    let state = open_guarded(Arc::clone(&config), clock, Guard::Nothing).await?;
+    let checkpoint = Checkpoint::of(&config);
+    let engine = state.journal.engine();
+    let head = engine.head().await.map_err(|error| OpenError::Database { engine: engine.name(), error })?;
+    // A note that somebody changed tells nothing; what is there is all there is.
+    let seen = checkpoint.seen(&state.keys).ok().flatten().unwrap_or(head.position);
+    let command = InstallationCommand::AcceptRollback { seen, head: head.position, at: state.clock.now() };
+    let origin = Origin::internal(Actor::Operator, &state.clock);
+    let stream = Stream::Existing(INSTALLATION.to_owned());
+    let executed = state.commands.execute::<Installation>(stream, command, &origin).await;
+    executed.map_err(|error| OpenError::Bind(error.to_string()))?;
+    checkpoint.note(engine, &state.keys).await?;
+    Ok((seen - head.position).max(0))
+}
+
+/// The epoch that mints: each accepted roll-back began one. Read before there are keys.
+async fn key_epoch(engine: &dyn Engine) -> Result<u8, EngineError> {
+    let sql = "SELECT count(*) FROM events WHERE aggregate_type = 'installation' AND aggregate_id = $1 \
+               AND event_type = 'installation.rollback_accepted'";
+    let rows = engine.query(sql, &[INSTALLATION.into()]).await?;
+    match rows.first().and_then(|row| row.first()) {
+        Some(Value::Int(rollbacks)) => Ok(u8::try_from(rollbacks + 1).unwrap_or(u8::MAX)),
+        Some(Value::Null | Value::Text(_)) | None => {
+            Err(EngineError::Damaged("roll-backs cannot be counted".to_owned()))
+        }
+    }
+}
+
+async fn open_guarded(config: Arc<Config>, clock: SharedClock, guard: Guard) -> Result<AppState, OpenError> {
     let engine = open_engine(&config)?;
     let name = engine.name();
     let database = |error| OpenError::Database { engine: name, error };
     migrate(&config, engine.as_ref()).await?;
     let has_history = engine.head().await.map_err(database)?.position > 0;
-    let keys = Arc::new(Keys::derive(&root_secret(&config, has_history)?)?);
+    let key_epoch = key_epoch(engine.as_ref()).await.map_err(database)?;
+    let keys = Arc::new(Keys::derive_minting(&root_secret(&config, has_history)?, key_epoch)?);
+    if guard == Guard::AgainstRollback {
+        Checkpoint::of(&config).check(engine.as_ref(), &keys).await?;
+    }
     let capacity = Capacity { rows: config.limits.row_cache, aggregates: config.limits.aggregate_cache };
     let journal = Journal::open(engine, Arc::clone(&clock), capacity).await.map_err(database)?;
     let personal = PersonalData::new(journal.clone(), Arc::clone(&keys));

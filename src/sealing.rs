@@ -88,7 +88,7 @@ impl SealedBox {
         }
         let bytes = decode(sealed)?;
         let (epoch, bytes) = bytes.split_first().ok_or(SealError::Malformed)?;
-        let keys = self.keys.epoch(*epoch).ok_or(SealError::Forged)?;
+        let keys = self.keys.minted(*epoch).ok_or(SealError::Forged)?;
         let context = context(&[b"request", &[*epoch], purpose.as_bytes(), bound_to.as_bytes()]);
         let opened = decrypt(&keys.request_sealing, &context, bytes)?;
         let (expiry, value) = opened.split_first_chunk().ok_or(SealError::Malformed)?;

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 pub use self::error::StartError;
 
+use crate::checkpoint;
 use crate::clock::{MachineUptime, SharedClock, SystemClock};
 use crate::commands::{Actor, Origin, Stream};
 use crate::config::Config;
@@ -105,6 +106,7 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
     for listener in metrics {
         tasks.spawn(accept::accept(listener, operators.clone(), stopped.clone()));
     }
+    tasks.spawn(checkpoint::follow(state.clone(), stopped.clone()));
     tasks.spawn(horizon::follow(state.clone(), stopped));
     Ok(Running { addresses, metrics_addresses, state, stopping, tasks })
 }

@@ -132,7 +132,7 @@ pub fn check_form_token(keys: &Keys, bound_to: &str, form: &str, text: &str) -> 
     decode::<FORM_LENGTH>(text)
         .as_ref()
         .and_then(|bytes| bytes.split_first())
-        .and_then(|(epoch, mac)| Some((keys.epoch(*epoch)?, mac)))
+        .and_then(|(epoch, mac)| Some((keys.minted(*epoch)?, mac)))
         .is_some_and(|(keys, mac)| constant_time_eq(form_mac(&keys.form, bound_to, form).as_ref(), mac))
 }
 
@@ -208,7 +208,7 @@ fn open<const PAYLOAD: usize>(keys: &Keys, kind: TokenKind, text: &str) -> Optio
 
 fn authentic<const PAYLOAD: usize>(keys: &Keys, kind: TokenKind, bytes: &[u8]) -> Option<[u8; PAYLOAD]> {
     let (payload, mac) = bytes.split_first_chunk::<PAYLOAD>()?;
-    let key = keys.epoch(*payload.first()?)?.token(kind);
+    let key = keys.minted(*payload.first()?)?.token(kind);
     let expected = token_mac(key, kind, payload);
     let expected = expected.as_ref().get(..mac.len())?;
     constant_time_eq(expected, mac).then_some(*payload)

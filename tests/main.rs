@@ -27,6 +27,7 @@ mod nodes;
 mod pages;
 mod replay;
 mod restart;
+mod rollback;
 mod secrets;
 mod tls;
 mod tutorial;

@@ -21,6 +21,15 @@ pub enum InstallationCommand {
         /// When it was first used.
         at: DateTime<Utc>,
     },
+    /// Goes on with a log that ends before what was seen of it: a restored backup.
+    AcceptRollback {
+        /// The last event that had been seen.
+        seen: i64,
+        /// The last event there is.
+        head: i64,
+        /// When an operator accepted it.
+        at: DateTime<Utc>,
+    },
     /// Rows that ended before the horizon leave the read models; their events stay for ever.
     AdvanceHorizon {
         /// Rows whose last use lies before this instant are removed.

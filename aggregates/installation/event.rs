@@ -28,6 +28,18 @@ pub enum InstallationEvent {
         /// When.
         at: DateTime<Utc>,
     },
+    /// The log ends before what was seen of it, and goes on: nothing minted in an earlier epoch is valid.
+    #[serde(rename = "installation.rollback_accepted")]
+    RollbackAccepted {
+        /// The epoch of keys that mint from here on, counted from 1; the first roll-back leads to 2.
+        key_epoch: u8,
+        /// The last event that had been seen.
+        seen: i64,
+        /// The last event there was.
+        head: i64,
+        /// When an operator accepted it.
+        at: DateTime<Utc>,
+    },
     /// Rows that ended before `horizon` left the read models.
     #[serde(rename = "installation.horizon_advanced")]
     HorizonAdvanced {
@@ -41,5 +53,6 @@ pub enum InstallationEvent {
 stored_events!(
     InstallationEvent: "installation.configuration_changed",
     "installation.root_secret_bound",
+    "installation.rollback_accepted",
     "installation.horizon_advanced"
 );

@@ -25,6 +25,8 @@ pub struct Installation {
     settings: BTreeMap<String, String>,
     #[serde(default)]
     root_secret: Option<String>,
+    #[serde(default)]
+    rollbacks: u8,
     horizon: Option<DateTime<Utc>>,
 }
 
@@ -37,6 +39,7 @@ impl Decide for Installation {
                 Ok(self.record_configuration(settings, at))
             }
             InstallationCommand::BindRootSecret { fingerprint, at } => self.bind_root_secret(fingerprint, at),
+            InstallationCommand::AcceptRollback { seen, head, at } => self.accept_rollback(seen, head, at),
             InstallationCommand::AdvanceHorizon { horizon, at } => self.advance_horizon(horizon, at),
         }
     }
@@ -67,6 +70,16 @@ impl Installation {
         }
     }
 
+    fn accept_rollback(
+        &self,
+        seen: i64,
+        head: i64,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<InstallationEvent>, InstallationError> {
+        let key_epoch = self.key_epoch().checked_add(1).ok_or(InstallationError::NoEpochLeft)?;
+        Ok(vec![InstallationEvent::RollbackAccepted { key_epoch, seen, head, at }])
+    }
+
     fn advance_horizon(
         &self,
         horizon: DateTime<Utc>,
@@ -86,8 +99,17 @@ impl Installation {
                 self.settings = settings;
             }
             InstallationEvent::RootSecretBound { fingerprint, at: _ } => self.root_secret = Some(fingerprint),
+            InstallationEvent::RollbackAccepted { key_epoch, .. } => {
+                self.rollbacks = key_epoch.saturating_sub(1);
+            }
             InstallationEvent::HorizonAdvanced { horizon, at: _ } => self.horizon = Some(horizon),
         }
+    }
+
+    /// The epoch of keys that mint; each accepted roll-back begins a new one.
+    #[must_use]
+    pub fn key_epoch(&self) -> u8 {
+        self.rollbacks.saturating_add(1)
     }
 
     /// The revision of the configuration; 0 before the first.

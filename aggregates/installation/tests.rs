@@ -70,3 +70,21 @@ fn the_state_tells_what_the_installation_runs_with() {
     assert_eq!((installation.revision(), installation.settings()), (2, &settings("600")));
     assert_eq!(installation.horizon(), Some(at(10)));
 }
+
+#[test]
+fn each_accepted_rollback_begins_a_new_epoch_of_keys() {
+    let accept = || InstallationCommand::AcceptRollback { seen: 9, head: 4, at: at(1) };
+    let accepted = |key_epoch| InstallationEvent::RollbackAccepted { key_epoch, seen: 9, head: 4, at: at(1) };
+    given::<Installation>(vec![]).when(accept()).then_expect_events(vec![accepted(2)]);
+    given::<Installation>(vec![accepted(2)]).when(accept()).then_expect_events(vec![accepted(3)]);
+    assert_eq!(Installation::default().key_epoch(), 1);
+    assert_eq!(state::<Installation>(vec![accepted(2), accepted(3)]).key_epoch(), 3);
+}
+
+#[test]
+fn after_the_last_epoch_no_rollback_is_accepted() {
+    let last = InstallationEvent::RollbackAccepted { key_epoch: 255, seen: 9, head: 4, at: at(1) };
+    given::<Installation>(vec![last])
+        .when(InstallationCommand::AcceptRollback { seen: 9, head: 4, at: at(1) })
+        .then_expect_error(InstallationError::NoEpochLeft);
+}

@@ -170,6 +170,7 @@ pub(super) fn time(event: &AnyEvent) -> DateTime<Utc> {
         | AnyEvent::Installation(
             InstallationEvent::ConfigurationChanged { at, .. }
             | InstallationEvent::RootSecretBound { at, .. }
+            | InstallationEvent::RollbackAccepted { at, .. }
             | InstallationEvent::HorizonAdvanced { at, .. },
         ) => *at,
         AnyEvent::Authorization(event) => authorization_time(event),

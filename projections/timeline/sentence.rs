@@ -69,6 +69,12 @@ fn installation(event: &InstallationEvent) -> Sentence {
             Sentence::new(SealKind::Neutral, "The log was begun with its root secret.")
                 .with("fingerprint", fingerprint.as_str())
         }
+        InstallationEvent::RollbackAccepted { key_epoch, seen, head, at: _ } => Sentence::new(
+            SealKind::Revoked,
+            "A restored backup was accepted; everything issued before is invalid.",
+        )
+        .with("events that are gone", (seen - head).max(0).to_string())
+        .with("key epoch", key_epoch.to_string()),
         InstallationEvent::HorizonAdvanced { horizon, at: _ } => Sentence::new(
             SealKind::Expired,
             "What had ended left the read models; its events stay on the roll.",

@@ -189,6 +189,7 @@ fn open_advice(error: &OpenError, config: &Config) -> String {
             "The database is only readable with the root secret it was made with: restore the file from the backup, or correct --root-secret-file or CHANCERY_ROOT_SECRET.".to_owned()
         }
         OpenError::Bind(_) => LATER.to_owned(),
+        OpenError::Rollback(error) => error.advice().to_owned(),
         OpenError::Database { error, .. } => database_advice(error, config),
         OpenError::MigrationsPending(_) => {
             "Run `chancery migrate` after a backup, or start without --no-migrate.".to_owned()

@@ -49,6 +49,15 @@ impl DatabaseUrl {
     }
 }
 
+impl DatabaseUrl {
+    /// Which database on which server, whoever connects.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let port = self.0.port().unwrap_or(5432);
+        format!("{}:{port}{}", self.0.host_str().unwrap_or_default(), self.0.path())
+    }
+}
+
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = self.0.clone();

@@ -69,9 +69,16 @@ pub(super) async fn follow(inner: Weak<Inner>) {
 
 /// Applies everything up to the head as it stood when asked, and tells what was asked.
 pub(super) async fn catch_up_to_head(inner: &Arc<Inner>) -> Result<Pulse, EngineError> {
+    let before = inner.applied();
     let pulse = inner.engine.pulse().await?;
     if pulse.epoch != inner.epoch.load(Ordering::Relaxed) {
         follow_epoch(inner).await?;
+    }
+    if pulse.position < before {
+        return Err(EngineError::Damaged(format!(
+            "it has {} events and had {}: a backup was restored under a running server",
+            pulse.position, before
+        )));
     }
     if pulse.position > inner.applied() {
         let _applying = inner.applying.lock().await;

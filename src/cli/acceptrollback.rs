@@ -1,0 +1,19 @@
+//! `acceptrollback`: the restored database is the one to go on with.
+
+use std::sync::Arc;
+
+use super::doctor::open_existing;
+use super::failure::Failure;
+use super::run::Context;
+use crate::open::accept_rollback;
+
+pub(super) async fn run(context: &Context) -> Result<(), Failure> {
+    drop(open_existing(context)?);
+    let gone = accept_rollback(Arc::clone(&context.config), Arc::clone(&context.clock)).await?;
+    context.console.done("The database as it stands is the one to go on with.");
+    context.console.say(match gone {
+        0 => "Every code, token and session issued before is invalid.".to_owned(),
+        gone => format!("{gone} events are gone; every code, token and session issued before is invalid."),
+    });
+    Ok(())
+}

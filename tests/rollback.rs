@@ -1,0 +1,160 @@
+//! Is a database refused that is older than what the node has seen of it? (F21)
+
+use std::fs;
+use std::path::Path;
+
+use crate::harness::process::free_port;
+use crate::harness::{App, Browser, Cli, Directory, Process, Query, Tokens, prepared};
+
+const FILES: [&str; 3] = ["chancery.db", "chancery.db-wal", "chancery.db-shm"];
+
+/// An installation whose server was stopped in good order.
+struct Installation {
+    home: Directory,
+    cli: Cli,
+    port: u16,
+}
+
+impl Installation {
+    fn new() -> Self {
+        let home = Directory::copy_of(prepared::sqlite());
+        Self { cli: Cli::at(home.path(), None), port: free_port(), home }
+    }
+
+    async fn start(&self) -> Process {
+        Process::start_with(&self.cli, &self.home, self.port, &[]).await
+    }
+
+    fn run(&self, arguments: &[&str]) -> crate::harness::cli::Outcome {
+        self.cli.run(arguments)
+    }
+
+    /// The server's refusal to start.
+    async fn refuses(&self) -> crate::harness::cli::Outcome {
+        let (cli, listen) = (self.cli.clone(), format!("127.0.0.1:{}", self.port));
+        tokio::task::spawn_blocking(move || cli.run(&["--listen", &listen])).await.unwrap()
+    }
+
+    fn copy(&self, to: &Path, back: bool) {
+        for name in FILES {
+            let (live, kept) = (self.home.path().join(name), to.join(name));
+            let (from, to) = if back { (kept, live) } else { (live, kept) };
+            let _ = fs::remove_file(&to);
+            if from.exists() {
+                fs::copy(from, to).unwrap();
+            }
+        }
+    }
+}
+
+async fn application(process: &Process, installation: &Installation) -> (Browser, App) {
+    let callback = "https://app.example/cb";
+    let registered = installation
+        .run(&[
+            "createapplication",
+            "confidential",
+            "authorization-code",
+            "--skip-authorization",
+            "--redirect-uris",
+            callback,
+            "--json",
+        ])
+        .succeeded()
+        .json();
+    let ada = process.browser();
+    ada.login("ada").await;
+    let app = App {
+        client: crate::harness::browser::plain_client(),
+        base: process.base.clone(),
+        client_id: registered["client_id"].as_str().unwrap().to_owned(),
+        secret: registered["client_secret"].as_str().unwrap().to_owned(),
+        redirect_uri: callback.to_owned(),
+    };
+    (ada, app)
+}
+
+async fn tokens(ada: &Browser, app: &App) -> Tokens {
+    let query: Query = app.query();
+    let code = ada.authorize(&query).await.is(302).code();
+    Tokens::of(&app.redeem(&code).send().await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f21_a_backup_from_before_a_revocation_revives_nothing() {
+    let installation = Installation::new();
+    let backup = Directory::new();
+    let process = installation.start().await;
+    let (ada, app) = application(&process, &installation).await;
+    let (revoked, kept) = (tokens(&ada, &app).await, tokens(&ada, &app).await);
+    process.terminate().await;
+    installation.copy(backup.path(), false);
+
+    let process = installation.start().await;
+    app.revoke(&revoked.refresh).send().await.is(200);
+    assert!(!app.sees_active(&revoked.access).await);
+    process.terminate().await;
+
+    installation.copy(backup.path(), true);
+    let refused = installation.refuses().await.failed_about("older than what this node has seen");
+    assert!(refused.stderr.contains("chancery acceptrollback"), "{}", refused.stderr);
+    // Nor does any command write into it.
+    installation.run(&["lockuser", "bob"]).failed_about("older than what this node has seen");
+
+    let accepted = installation.run(&["acceptrollback"]).succeeded();
+    assert!(accepted.stdout.contains("events are gone"), "{}", accepted.stdout);
+    let process = installation.start().await;
+    for token in [&revoked.access, &kept.access] {
+        assert!(!app.sees_active(token).await, "nothing issued before is valid");
+    }
+    for token in [&revoked.refresh, &kept.refresh] {
+        assert_eq!(app.refresh(token).send().await.is(400).error(), "invalid_grant");
+    }
+    assert!(!ada.is_logged_in().await);
+    // What people know and applications keep still works, and what is issued now.
+    let ada = process.browser();
+    ada.login("ada").await;
+    let new = tokens(&ada, &app).await;
+    assert!(app.sees_active(&new.access).await);
+    process.terminate().await;
+    installation.run(&["verify"]).succeeded();
+    let process = installation.start().await;
+    assert!(app.sees_active(&new.access).await, "once accepted, it stays so");
+    process.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f21_another_history_of_the_same_length_is_refused() {
+    let installation = Installation::new();
+    let backup = Directory::new();
+    installation.copy(backup.path(), false);
+    let grow = |name: &str| {
+        let outcome = installation.run(&[
+            "createapplication",
+            "public",
+            "authorization-code",
+            "--name",
+            name,
+            "--redirect-uris",
+            "https://app.example/cb",
+        ]);
+        outcome.succeeded();
+    };
+    grow("Reports");
+    installation.start().await.terminate().await;
+    installation.copy(backup.path(), true);
+    let aside = Directory::new();
+    let checkpoint = installation.home.path().join("checkpoint.json");
+    fs::rename(&checkpoint, aside.path().join("checkpoint.json")).unwrap();
+    for name in ["One", "Two", "Three", "Four"] {
+        grow(name);
+    }
+    fs::rename(aside.path().join("checkpoint.json"), &checkpoint).unwrap();
+    installation.refuses().await.failed_about("another history");
+
+    // A note that somebody wrote is no note.
+    let forged = fs::read_to_string(&checkpoint).unwrap().replacen("\"position\":", "\"position\":1", 1);
+    fs::write(&checkpoint, forged).unwrap();
+    installation.refuses().await.failed_about("was not written by this installation");
+    installation.run(&["acceptrollback"]).succeeded();
+    installation.start().await.terminate().await;
+}
