@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::config::{Config, Database};
-use crate::journal::chain::GENESIS;
+use crate::journal::chain::{GENESIS, hex};
 use crate::journal::{Engine, EngineError};
 use crate::keys::Keys;
 use crate::secret::random_bytes;
@@ -196,15 +196,6 @@ async fn chain_at(engine: &dyn Engine, position: i64) -> Result<Option<String>, 
     };
     let batch = engine.batches_after(first - 1, 1).await?.pop();
     Ok(batch.filter(|batch| batch.first + batch.count - 1 == position).map(|batch| hex(&batch.chain)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Notes how far the log goes, every few seconds and when the server stops.

@@ -8,18 +8,22 @@
 mod acceptrollback;
 mod arguments;
 mod ask;
+mod backup;
 mod changepassword;
 mod config;
 mod createapplication;
 mod createuser;
 mod disableapplication;
 mod doctor;
+mod export;
 mod failure;
+mod import;
 mod lockuser;
 mod migrate;
 mod options;
 mod readmodels;
 mod replay;
+mod restore;
 mod run;
 mod serve;
 mod verify;
@@ -30,8 +34,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::arguments::{
-    ApplicationName, ChangePassword, ClientType, CreateApplication, CreateUser, GrantType, ReplayNames,
-    Report, ShowConfig, SigningAlgorithm, UserName,
+    ApplicationName, Backup, ChangePassword, ClientType, CreateApplication, CreateUser, Export, GrantType,
+    Import, ReplayNames, Report, Restore, ShowConfig, SigningAlgorithm, UserName,
 };
 pub use self::options::Options;
 pub use self::run::run;
@@ -151,6 +155,40 @@ pub enum Command {
         after_long_help = "Example:\n  chancery verify --data-dir /var/lib/chancery"
     )]
     Verify(Report),
+    /// Write the whole log into a file
+    #[command(
+        long_about = "Write the whole log into a file of JSON lines, its chain of hashes verified: to move it to \
+            another database, or to analyse it. Verifiers, keys and the root secret are left out unless \
+            --with-secrets is given, and are then sealed with a passphrase (age). The server may run meanwhile; \
+            to move an installation, stop it first.",
+        after_long_help = "Examples:\n  chancery export events.ndjson\n  chancery export move.ndjson --with-secrets\n  \
+            chancery export - | jq -r .event_type | sort | uniq -c"
+    )]
+    Export(Export),
+    /// Read a log that was exported into an empty database
+    #[command(
+        long_about = "Read a log that `export` wrote into a database without a history, on either engine. The \
+            file is verified whole before anything is written; an import that was interrupted goes on where it \
+            was. Read models follow from the events. With --with-secrets the root secret is put in its place, \
+            unless one is there.",
+        after_long_help = "Example:\n  chancery import move.ndjson --with-secrets --database-url postgres://chancery@db/chancery"
+    )]
+    Import(Import),
+    /// Copy the embedded database into a file
+    #[command(
+        long_about = "Copy the embedded database into a file while the server goes on, and verify the copy. The \
+            root secret is not in it: keep that somewhere else. PostgreSQL is backed up by its own tools.",
+        after_long_help = "Example:\n  chancery backup /backup/chancery-2026-11-25.db"
+    )]
+    Backup(Backup),
+    /// Put a backup in the place of the embedded database
+    #[command(
+        long_about = "Verify a backup and put it in the place of the embedded database. No server may run on it. \
+            A backup that is older than what the server has seen must be accepted afterwards with \
+            `acceptrollback`.",
+        after_long_help = "Example:\n  chancery restore /backup/chancery-2026-11-25.db --replace"
+    )]
+    Restore(Restore),
     /// Go on with a database that was restored from a backup
     #[command(
         long_about = "Go on with a database that ends before what this node has seen of it, as one restored from \

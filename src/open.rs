@@ -1,6 +1,7 @@
 //! How does a process come to its state? Data directory, root secret, database, journal: the same way
 //! for the server and for every command, so that a command never works on another database.
 
+use std::fs::{File, OpenOptions, TryLockError};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +65,9 @@ pub enum OpenError {
     /// The database is not the one that was seen.
     #[error(transparent)]
     Rollback(#[from] RollbackError),
+    /// The embedded database is served, or exchanged, by another process.
+    #[error("another process is using the embedded database")]
+    InUse,
     /// A template is broken: only after editing the program.
     #[error(transparent)]
     Templates(#[from] TemplateError),
@@ -89,6 +93,7 @@ impl OpenError {
                 "See whether the database is running and can be reached by this user, then start again."
             }
             OpenError::MigrationsPending(_) => "Run `chancery migrate`, then start again.",
+            OpenError::InUse => "Stop the server first; `restore` must be alone with the database.",
             OpenError::Rollback(error) => error.advice(),
             OpenError::Templates(_) => "Install an unchanged program.",
         }
@@ -211,6 +216,35 @@ pub fn open_engine(config: &Config) -> Result<Arc<dyn Engine>, OpenError> {
     }
 }
 
+/// Servers on the embedded database hold this together; whoever exchanges the file must be alone.
+pub fn lock_shared(config: &Config) -> Result<Option<File>, OpenError> {
+    let Database::Embedded(_) = config.database else { return Ok(None) };
+    let (path, file) = lock_file(config)?;
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
+        Err(TryLockError::Error(reason)) => Err(OpenError::DataDirectory { path, reason }),
+    }
+}
+
+/// Makes sure that no server runs on the embedded database, for as long as the file is held.
+pub fn lock_exclusively(config: &Config) -> Result<File, OpenError> {
+    let (path, file) = lock_file(config)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
+        Err(TryLockError::Error(reason)) => Err(OpenError::DataDirectory { path, reason }),
+    }
+}
+
+fn lock_file(config: &Config) -> Result<(PathBuf, File), OpenError> {
+    make_private_directory(&config.data_dir)?;
+    let path = config.data_dir.join("chancery.lock");
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = opened.map_err(|reason| OpenError::DataDirectory { path: path.clone(), reason })?;
+    Ok((path, file))
+}
+
 /// Passwords that may wait for each one being hashed: about half a second of work.
 const ARGON2_WAITING: usize = 32;
 /// One writes, one polls, the others read.
@@ -228,7 +262,7 @@ async fn migrate(config: &Config, engine: &dyn Engine) -> Result<(), OpenError> 
 
 /// A new one is made only for a new log: beside an old one it could read nothing, and would look like
 /// the one that was lost.
-fn root_secret(config: &Config, has_history: bool) -> Result<RootSecret, OpenError> {
+pub fn root_secret(config: &Config, has_history: bool) -> Result<RootSecret, OpenError> {
     match &config.root_secret {
         RootSecretSource::File(path) if has_history => Ok(RootSecret::load(path)?),
         RootSecretSource::File(path) => {

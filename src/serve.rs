@@ -10,6 +10,7 @@ mod horizon;
 mod listen;
 mod tls;
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -73,6 +74,8 @@ pub struct Running {
     pub state: AppState,
     stopping: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    /// While it is held, nobody exchanges the embedded database.
+    _lock: Option<File>,
 }
 
 /// Starts a server.
@@ -86,6 +89,7 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
         Some(first) => config.with_bound_port(first.port()),
         None => config,
     };
+    let lock = open::lock_shared(&config)?;
     let state = open::open(Arc::new(config), clock).await?;
     record_configuration(&state).await?;
     start_answering(&state).await;
@@ -108,7 +112,7 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
     }
     tasks.spawn(checkpoint::follow(state.clone(), stopped.clone()));
     tasks.spawn(horizon::follow(state.clone(), stopped));
-    Ok(Running { addresses, metrics_addresses, state, stopping, tasks })
+    Ok(Running { addresses, metrics_addresses, state, stopping, tasks, _lock: lock })
 }
 
 impl Running {

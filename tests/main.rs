@@ -23,6 +23,7 @@ mod grants;
 mod harness;
 mod health;
 mod journal;
+mod moving;
 mod nodes;
 mod pages;
 mod replay;

@@ -2,6 +2,8 @@
 //!
 //! The options of `createapplication` and `createsuperuser` have the names their users already know.
 
+use std::path::PathBuf;
+
 use clap::{ArgGroup, Args, ValueEnum};
 
 /// `createuser` and `createsuperuser`.
@@ -85,6 +87,53 @@ pub struct ReplayNames {
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `export`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Export {
+    /// The file to write; `-` is standard output
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// With verifiers, keys of personal data and the root secret, sealed with a passphrase (age)
+    #[arg(long)]
+    pub with_secrets: bool,
+    /// How the passphrase is given.
+    #[command(flatten)]
+    pub passphrase: PasswordInput,
+}
+
+/// `import`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Import {
+    /// The file that `export` wrote
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The export has secrets: open them with the passphrase
+    #[arg(long)]
+    pub with_secrets: bool,
+    /// How the passphrase is given.
+    #[command(flatten)]
+    pub passphrase: PasswordInput,
+}
+
+/// `backup`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Backup {
+    /// The file to write; it must not exist
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `restore`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Restore {
+    /// The file that `backup` wrote
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Put it in the place of the database that is there, which is kept beside it
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// `config`.

@@ -43,6 +43,18 @@ pub(super) fn new_password(
     }
 }
 
+/// The passphrase of something that exists: asked for once.
+pub(super) fn passphrase(context: &Context, input: PasswordInput) -> Result<Secret, Failure> {
+    if input.noinput {
+        let given = context.environment.password().ok_or(Failure::NoPassword)?;
+        return Ok(Secret::new(given.expose()));
+    }
+    if input.password_stdin {
+        return first_line();
+    }
+    hidden(context.console, "Passphrase")
+}
+
 /// A line that is asked for until it will do.
 pub(super) fn line<T>(
     console: Console,

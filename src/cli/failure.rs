@@ -11,6 +11,7 @@ use crate::commands::CommandError;
 use crate::config::{Config, Database};
 use crate::console::Console;
 use crate::journal::EngineError;
+use crate::journal::archive::ArchiveError;
 use crate::journal::verify::VerifyError;
 use crate::keys::RootSecretError;
 use crate::open::OpenError;
@@ -66,6 +67,18 @@ pub(super) enum Failure {
     /// There is nothing to look at yet.
     #[error("there is no database at {} yet", .0.display())]
     NothingYet(PathBuf),
+    /// An export cannot be made or read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A file cannot be used.
+    #[error("{} cannot be used", .0.display())]
+    File(PathBuf, #[source] io::Error),
+    /// Only the embedded database is restored here.
+    #[error("PostgreSQL is restored by its own tools")]
+    NotEmbedded,
+    /// There is a database already.
+    #[error("there is a database at {}", .0.display())]
+    DatabaseExists(PathBuf),
     /// A read model stands still, as has been said.
     #[error("the read model {0} stands still")]
     Stopped(&'static str),
@@ -135,7 +148,7 @@ impl Failure {
         match self {
             Self::Open(error) => open_advice(error, config),
             Self::Start(error) => start_advice(error, config),
-            Self::Engine(error) => database_advice(error, config),
+            Self::Engine(error) | Self::Archive(ArchiveError::Engine(error)) => database_advice(error, config),
             Self::Read(_) => database_advice(&EngineError::Unavailable(String::new()), config),
             Self::Runtime(_) => "Look at the limits of this user and machine (ulimit -u, free memory).".to_owned(),
             Self::Prompt(_) => "Run it in a terminal, or give --password-stdin, or --noinput with CHANCERY_PASSWORD.".to_owned(),
@@ -161,6 +174,20 @@ impl Failure {
             }
             Self::Stopped(_) => {
                 "`chancery verify` says whether the event was damaged; then restore a backup. Otherwise this program is too old for the event: install a newer one. Nothing but this read model is affected.".to_owned()
+            }
+            Self::Archive(ArchiveError::File(_)) | Self::File(..) => {
+                "Give the path of a file this user may use, on a disk with room; a new file must not exist.".to_owned()
+            }
+            Self::Archive(ArchiveError::NotEmpty { .. }) => {
+                "Import into a database without a history: another --data-dir or --database-url.".to_owned()
+            }
+            Self::Archive(ArchiveError::Passphrase) => {
+                "Give --with-secrets and the passphrase it was exported with; nothing was written.".to_owned()
+            }
+            Self::Archive(_) => "Make the export anew, or bring a whole copy of it; nothing was written.".to_owned(),
+            Self::NotEmbedded => "See the chapter on backups in OPERATING.md.".to_owned(),
+            Self::DatabaseExists(_) => {
+                "Give --replace to put the backup in its place; it is kept beside it.".to_owned()
             }
             Self::UnknownReadModel(_) => "`chancery readmodels` lists them.".to_owned(),
             Self::Verify(VerifyError::Row { .. }) => {
@@ -189,6 +216,7 @@ fn open_advice(error: &OpenError, config: &Config) -> String {
             "The database is only readable with the root secret it was made with: restore the file from the backup, or correct --root-secret-file or CHANCERY_ROOT_SECRET.".to_owned()
         }
         OpenError::Bind(_) => LATER.to_owned(),
+        OpenError::InUse => "Stop the server first; it is started again afterwards.".to_owned(),
         OpenError::Rollback(error) => error.advice().to_owned(),
         OpenError::Database { error, .. } => database_advice(error, config),
         OpenError::MigrationsPending(_) => {

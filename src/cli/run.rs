@@ -8,8 +8,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::failure::Failure;
 use super::{
-    Cli, Command, acceptrollback, changepassword, config, createapplication, createuser, disableapplication,
-    doctor, lockuser, migrate, readmodels, replay, serve, verify,
+    Cli, Command, acceptrollback, backup, changepassword, config, createapplication, createuser,
+    disableapplication, doctor, export, import, lockuser, migrate, readmodels, replay, restore, serve,
+    verify,
 };
 use crate::clock::{SharedClock, SystemClock};
 use crate::commands::{Actor, Origin};
@@ -129,6 +130,10 @@ fn carry_out(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Disableapplication(arguments) => disableapplication::run(context, arguments, true).await,
             Command::Enableapplication(arguments) => disableapplication::run(context, arguments, false).await,
             Command::Verify(arguments) => verify::run(context, arguments).await,
+            Command::Export(arguments) => export::run(context, arguments).await,
+            Command::Import(arguments) => import::run(context, arguments).await,
+            Command::Backup(arguments) => backup::run(context, arguments).await,
+            Command::Restore(arguments) => restore::run(context, arguments).await,
             Command::Acceptrollback => acceptrollback::run(context).await,
             Command::Readmodels(arguments) => readmodels::run(context, arguments).await,
             Command::Replay(arguments) => replay::run(context, arguments).await,

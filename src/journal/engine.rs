@@ -1,6 +1,7 @@
 //! What must a database do for the journal? One trait, two engines ([`super::postgres`],
 //! [`super::sqlite`]), and the plain data that goes between.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -318,6 +319,9 @@ pub trait Engine: Send + Sync {
         to: i64,
         rows: &[RowOp],
     ) -> Result<bool, EngineError>;
+
+    /// Writes a copy of the whole database into a new file while others go on, if the engine can.
+    async fn copy_to(&self, file: &Path) -> Result<(), EngineError>;
 
     /// Makes empty tables beside these, in the place of what an abandoned replay left.
     async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError>;

@@ -13,6 +13,7 @@
 //!                                                                      └────> feed ─> eventual projections
 //! ```
 
+pub mod archive;
 pub mod batch;
 pub mod chain;
 pub mod claims;

@@ -7,6 +7,7 @@ mod flip;
 mod rows;
 
 use std::future::Future;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -420,6 +421,13 @@ impl Engine for PostgresEngine {
             connection.execute("COMMIT").await?;
             Ok(true)
         })
+    }
+
+    async fn copy_to(&self, _file: &Path) -> Result<(), EngineError> {
+        Err(EngineError::Refused(
+            "PostgreSQL is backed up by its own tools: pg_basebackup with an archive of its log, or pg_dump"
+                .to_owned(),
+        ))
     }
 
     async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError> {

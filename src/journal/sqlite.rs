@@ -374,6 +374,12 @@ impl Engine for SqliteEngine {
         .await
     }
 
+    /// One reading transaction: writers go on beside it.
+    async fn copy_to(&self, file: &Path) -> Result<(), EngineError> {
+        let file = file.to_string_lossy().into_owned();
+        self.read(move |connection| connection.execute("VACUUM INTO ?1", [file]).map(drop)).await
+    }
+
     async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError> {
         let tables = tables.to_vec();
         self.write(move |connection| {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use projections::memory::{ended, update};
 use projections::row::{Row, RowOp, Table, Value};
 
-use super::chain::{GENESIS, fold, leaf};
+use super::chain::{GENESIS, fold, hex, leaf};
 use super::engine::{Engine, EngineError, Head, StoredBatch};
 use super::feed::transactional_ops;
 
@@ -237,13 +237,4 @@ fn show(key: &[Value]) -> String {
         })
         .collect();
     parts.join(", ")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

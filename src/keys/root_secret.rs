@@ -112,7 +112,7 @@ impl RootSecret {
 
     /// Writes a neighbour first and links it to its name, which fails, unlike a
     /// rename, when another process was quicker; then that one's file counts.
-    fn store(&self, path: &Path) -> io::Result<()> {
+    pub fn store(&self, path: &Path) -> io::Result<()> {
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             Some(_) | None => Path::new("."),
@@ -128,9 +128,15 @@ impl RootSecret {
         }
     }
 
+    /// As it stands in its file.
+    #[must_use]
+    pub fn to_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(GeneralPurpose::new(&URL_SAFE, NO_PAD).encode(*self.0))
+    }
+
     fn write(&self, path: &Path) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        let text = Zeroizing::new(GeneralPurpose::new(&URL_SAFE, NO_PAD).encode(*self.0));
+        let text = self.to_text();
         file.write_all(text.as_bytes())?;
         file.write_all(b"\n")?;
         file.sync_all()

@@ -1,0 +1,39 @@
+//! `backup`: a verified copy of the embedded database.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+
+use super::arguments::Backup;
+use super::doctor::open_existing;
+use super::failure::Failure;
+use super::run::Context;
+use crate::journal::sqlite::SqliteEngine;
+use crate::journal::verify::verify;
+
+pub(super) async fn run(context: &Context, arguments: Backup) -> Result<(), Failure> {
+    let engine = open_existing(context)?;
+    let file = &arguments.file;
+    // Made here, so that nobody else can read it at any time.
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    drop(made.map_err(|cause| Failure::File(file.clone(), cause))?);
+    let copied = engine.copy_to(file).await;
+    if copied.is_err() {
+        let _ = std::fs::remove_file(file);
+    }
+    copied?;
+    let copy = SqliteEngine::open(file, context.config.database_deadline)?;
+    let bar = context.console.progress("verifying the copy", 0);
+    let verified = verify(&copy, &|done, total| {
+        bar.set_total(total);
+        bar.set_position(done);
+    })
+    .await;
+    drop(bar);
+    let report = verified?;
+    context.console.done(format!("{} holds a whole history of {} events.", file.display(), report.events));
+    context.console.say(format!("chain: {}", report.chain));
+    context.console.remark(
+        "The root secret is not in it, and without it the backup is of no use: keep a copy of root.secret elsewhere.",
+    );
+    Ok(())
+}
