@@ -80,7 +80,7 @@ pub struct Running {
 
 /// Starts a server.
 pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartError> {
-    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?.map(watch::Sender::new);
     let listeners = listen::bind(&config.listen).await?;
     let metrics = listen::bind(&config.metrics_listen).await?;
     let metrics_addresses = metrics.iter().filter_map(|one| one.local_addr().ok()).collect();
@@ -97,7 +97,7 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
     let (stopping, stopped) = watch::channel(false);
     let shared = accept::Shared::new(
         router(state.clone()),
-        tls,
+        tls.as_ref().map(watch::Sender::subscribe),
         state.config.limits.connections,
         state.metrics.clone(),
     );
@@ -109,6 +109,9 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
         accept::Shared::new(health::operators_router(state.clone()), None, OPERATORS, Metrics::default());
     for listener in metrics {
         tasks.spawn(accept::accept(listener, operators.clone(), stopped.clone()));
+    }
+    if let (Some(serving), Some(files)) = (tls, state.config.tls.clone()) {
+        tasks.spawn(tls::follow(files, serving, stopped.clone()));
     }
     tasks.spawn(checkpoint::follow(state.clone(), stopped.clone()));
     tasks.spawn(horizon::follow(state.clone(), stopped));

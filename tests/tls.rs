@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -9,31 +10,108 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::harness::{Directory, Engine, Setup};
+use crate::harness::{Directory, Engine, Server, Setup};
 
 const REQUEST: &[u8] = b"GET /admin/login/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
+/// A server with a certificate, and where its files are.
+struct Https {
+    server: Server,
+    files: Directory,
+    certificate: rcgen::CertifiedKey<rcgen::KeyPair>,
+}
+
+fn write(files: &Directory) -> rcgen::CertifiedKey<rcgen::KeyPair> {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    fs::write(files.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    fs::write(files.path().join("cert.pem"), made.cert.pem()).unwrap();
+    made
+}
+
+impl Https {
+    async fn start() -> Self {
+        let files = Directory::new();
+        let certificate = write(&files);
+        let path = |name| files.path().join(name).to_str().unwrap().to_owned();
+        let setup = Setup::new(Engine::Sqlite).set("issuer", "https://localhost");
+        let setup = setup.set("tls-cert", &path("cert.pem")).set("tls-key", &path("key.pem"));
+        Self { server: setup.start().await, files, certificate }
+    }
+
+    fn address(&self) -> String {
+        self.server.base.trim_start_matches("http://").to_owned()
+    }
+
+    async fn connect(
+        &self,
+        trusted: Option<&rcgen::Certificate>,
+        protocols: &[&[u8]],
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        if let Some(certificate) = trusted {
+            roots.add(certificate.der().clone()).unwrap();
+        }
+        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        let stream = TcpStream::connect(self.address()).await.unwrap();
+        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
+    }
+}
+
+/// Renewed by whatever renews certificates: nobody has to restart anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_is_served_without_a_restart() {
+    let https = Https::start().await;
+    https.connect(Some(&https.certificate.cert), &[]).await.unwrap();
+    // A half-written pair changes nothing.
+    fs::write(https.files.path().join("cert.pem"), "cheese").unwrap();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    https.connect(Some(&https.certificate.cert), &[]).await.unwrap();
+    let renewed = write(&https.files);
+    let mut tries = 0;
+    while https.connect(Some(&renewed.cert), &[]).await.is_err() {
+        tries += 1;
+        assert!(tries < 100, "the new certificate is not served");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(https.connect(Some(&https.certificate.cert), &[]).await.is_err(), "the former one is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_2_is_spoken_with_those_who_ask_for_it() {
+    use http_body_util::{BodyExt, Full};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let https = Https::start().await;
+    let stream = https.connect(Some(&https.certificate.cert), &[b"h2", b"http/1.1"]).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (sender, connection) =
+        builder.handshake::<_, Full<axum::body::Bytes>>(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut answers = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let mut sender = sender.clone();
+        answers.spawn(async move {
+            let request = axum::http::Request::get("https://localhost/admin/login/");
+            let answer = sender.send_request(request.body(Full::default()).unwrap()).await.unwrap();
+            let status = answer.status();
+            (status.as_u16(), answer.into_body().collect().await.unwrap().to_bytes().len())
+        });
+    }
+    for (status, length) in answers.join_all().await {
+        assert!(status == 200 && length > 500, "{status}, {length} bytes");
+    }
+    // Headers beyond all measure.
+    let long = "x".repeat(40 * 1024);
+    let request = axum::http::Request::get("https://localhost/").header("x-long", long);
+    let answer = sender.clone().send_request(request.body(Full::default()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 431);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_makes_it_https() {
-    let files = Directory::new();
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let (certificate, key) = (files.path().join("cert.pem"), files.path().join("key.pem"));
-    fs::write(&certificate, made.cert.pem()).unwrap();
-    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let server = Setup::new(Engine::Sqlite)
-        .set("tls-cert", certificate.to_str().unwrap())
-        .set("tls-key", key.to_str().unwrap())
-        .set("issuer", "https://localhost")
-        .start()
-        .await;
-    let address = server.base.trim_start_matches("http://").to_owned();
-
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let trusting = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let stream = TcpStream::connect(&address).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    let mut stream = TlsConnector::from(Arc::new(trusting)).connect(name.clone(), stream).await.unwrap();
+    let https = Https::start().await;
+    let mut stream = https.connect(Some(&https.certificate.cert), &[]).await.unwrap();
     stream.write_all(REQUEST).await.unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
@@ -43,11 +121,8 @@ async fn a_certificate_makes_it_https() {
     assert!(answer.contains("set-cookie: __host-") && answer.contains("secure"), "{answer}");
 
     // Somebody who does not know the certificate does not connect, and plain text gets no page.
-    let doubting =
-        ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
-    let stream = TcpStream::connect(&address).await.unwrap();
-    assert!(TlsConnector::from(Arc::new(doubting)).connect(name, stream).await.is_err());
-    let mut plain = TcpStream::connect(&address).await.unwrap();
+    assert!(https.connect(None, &[]).await.is_err());
+    let mut plain = TcpStream::connect(https.address()).await.unwrap();
     plain.write_all(REQUEST).await.unwrap();
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer).await;

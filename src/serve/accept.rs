@@ -1,7 +1,8 @@
 //! How does a connection become requests?
 //!
 //! Connections beyond the cap are closed at once: a client that waits in a queue without being told is
-//! worse off. HTTP/1.1 only; proxies in front speak it, and it has no floods of its own (RFC 9112).
+//! worse off. HTTP/1.1 (RFC 9112), and over TLS HTTP/2 for those who ask for it (RFC 9113), whose floods
+//! (many streams, resets, pings, endless headers) are bounded here.
 
 use std::convert::Infallible;
 use std::io;
@@ -13,9 +14,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -32,6 +33,14 @@ use crate::router::spaced_allow;
 /// A head that is larger is 431. More than the 32 KiB that are accepted, so that most clients that send
 /// too much are told in an orderly answer instead of a reset.
 const READ_BUFFER: usize = 96 * 1024;
+/// Requests at a time on one HTTP/2 connection.
+const STREAMS: u32 = 64;
+/// Bytes of all headers of an HTTP/2 request, as HPACK counts them; `middleware/limits.rs` answers 431 below.
+const HEADER_LIST: u32 = 48 * 1024;
+/// Streams that a client may open and reset before its connection is closed (CVE-2023-44487).
+const RESETS: usize = 32;
+/// How often a silent HTTP/2 client is asked whether it is there.
+const PING: Duration = Duration::from_secs(30);
 /// Out of file descriptors or memory: trying again at once would only burn the processor.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
@@ -39,7 +48,7 @@ const AFTER_FAILURE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(super) struct Shared {
     router: Router,
-    tls: Option<TlsAcceptor>,
+    tls: Option<watch::Receiver<TlsAcceptor>>,
     open: Arc<Semaphore>,
     metrics: Metrics,
 }
@@ -47,7 +56,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(
         router: Router,
-        tls: Option<TlsAcceptor>,
+        tls: Option<watch::Receiver<TlsAcceptor>>,
         connections: usize,
         metrics: Metrics,
     ) -> Self {
@@ -97,9 +106,12 @@ fn admit(stream: TcpStream, peer: SocketAddr, shared: &Shared, watcher: Watcher)
         // Small answers must not wait for an acknowledgement (Nagle's algorithm).
         let _ = stream.set_nodelay(true);
         match shared.tls {
-            None => serve(stream, peer, shared.router, watcher).await,
-            Some(tls) => match tokio::time::timeout(HEAD, tls.accept(stream)).await {
-                Ok(Ok(stream)) => serve(stream, peer, shared.router, watcher).await,
+            None => serve(stream, peer, shared.router, watcher, Version::One).await,
+            Some(tls) => match tokio::time::timeout(HEAD, acceptor(&tls).accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    let version = Version::agreed(stream.get_ref().1.alpn_protocol());
+                    serve(stream, peer, shared.router, watcher, version).await;
+                }
                 Ok(Err(error)) => tracing::debug!(error = %error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             },
@@ -123,7 +135,26 @@ impl Drop for Open {
     }
 }
 
-async fn serve<Io>(io: Io, peer: SocketAddr, router: Router, watcher: Watcher)
+/// With the certificate of this moment.
+fn acceptor(tls: &watch::Receiver<TlsAcceptor>) -> TlsAcceptor {
+    tls.borrow().clone()
+}
+
+/// Which HTTP is spoken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+impl Version {
+    /// What client and server agreed on in the handshake (RFC 7301).
+    fn agreed(protocol: Option<&[u8]>) -> Self {
+        if protocol == Some(b"h2") { Self::Two } else { Self::One }
+    }
+}
+
+async fn serve<Io>(io: Io, peer: SocketAddr, router: Router, watcher: Watcher, version: Version)
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -141,13 +172,30 @@ where
             response.map(spaced_allow).map_err(|never: Infallible| match never {})
         }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .max_buf_size(READ_BUFFER)
-        .serve_connection(io, service);
+    match version {
+        Version::One => {
+            let mut http = http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_BUFFER);
+            finish(watcher.watch(http.serve_connection(io, service)), &watch).await;
+        }
+        Version::Two => {
+            watch.speaks_http2();
+            let mut http = http2::Builder::new(TokioExecutor::new());
+            http.timer(TokioTimer::new())
+                .max_concurrent_streams(STREAMS)
+                .max_header_list_size(HEADER_LIST)
+                .max_pending_accept_reset_streams(RESETS)
+                .max_local_error_reset_streams(RESETS)
+                .keep_alive_interval(PING)
+                .keep_alive_timeout(HEAD);
+            finish(watcher.watch(http.serve_connection(io, service)), &watch).await;
+        }
+    }
+}
+
+async fn finish(connection: impl Future<Output = hyper::Result<()>>, watch: &Watch) {
     tokio::select! {
-        finished = watcher.watch(connection) => if let Err(error) = finished {
+        finished = connection => if let Err(error) = finished {
             tracing::debug!(error = %error, "a connection ended early");
         },
         () = watch.expired() => tracing::debug!("a connection waited for too long and was closed"),

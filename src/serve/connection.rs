@@ -8,7 +8,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -30,31 +30,47 @@ pub(super) struct Watch {
     /// Milliseconds since `began`.
     deadline: AtomicU64,
     is_idle: AtomicBool,
+    /// Requests being answered: several at once on HTTP/2.
+    in_work: AtomicUsize,
+    is_http2: AtomicBool,
 }
 
 impl Watch {
     /// Of a connection that was just accepted.
     pub(super) fn new() -> Arc<Self> {
-        let watch =
-            Self { began: Instant::now(), deadline: AtomicU64::new(NEVER), is_idle: AtomicBool::new(false) };
+        let watch = Self {
+            began: Instant::now(),
+            deadline: AtomicU64::new(NEVER),
+            is_idle: AtomicBool::new(false),
+            in_work: AtomicUsize::new(0),
+            is_http2: AtomicBool::new(false),
+        };
         watch.expect_within(HEAD);
         Arc::new(watch)
     }
 
     /// A request is being answered.
     pub(super) fn busy(&self) {
+        self.in_work.fetch_add(1, Ordering::Relaxed);
         self.is_idle.store(false, Ordering::Relaxed);
         self.deadline.store(NEVER, Ordering::Relaxed);
     }
 
     /// An answer is on its way out; a client that does not take it is cut off as well.
     pub(super) fn answered(&self) {
-        self.is_idle.store(true, Ordering::Relaxed);
-        self.expect_within(IDLE);
+        if self.in_work.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.is_idle.store(true, Ordering::Relaxed);
+            self.expect_within(IDLE);
+        }
+    }
+
+    /// On HTTP/2 not every byte belongs to the head of a request: after the first one only silence counts.
+    pub(super) fn speaks_http2(&self) {
+        self.is_http2.store(true, Ordering::Relaxed);
     }
 
     fn received(&self) {
-        if self.is_idle.swap(false, Ordering::Relaxed) {
+        if !self.is_http2.load(Ordering::Relaxed) && self.is_idle.swap(false, Ordering::Relaxed) {
             self.expect_within(HEAD);
         }
     }
@@ -147,5 +163,18 @@ mod tests {
         assert!((75_000..76_000).contains(&limit(&watch)));
         watch.received();
         assert!((5_000..6_000).contains(&limit(&watch)));
+    }
+
+    #[test]
+    fn several_requests_at_once_are_all_waited_for() {
+        let watch = Watch::new();
+        watch.speaks_http2();
+        watch.busy();
+        watch.busy();
+        watch.answered();
+        assert_eq!(limit(&watch), NEVER, "one is still in work");
+        watch.answered();
+        watch.received();
+        assert!((75_000..76_000).contains(&limit(&watch)), "a ping is no request");
     }
 }

@@ -1,8 +1,11 @@
 //! With which certificate does the server speak https? (RFC 8446; TLS 1.2 for old clients)
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -11,6 +14,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::StartError;
 use crate::config::TlsFiles;
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Reads the files.
 pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
@@ -21,8 +27,46 @@ pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
         .with_no_client_auth()
         .with_single_cert(chain(&files.cert)?, key(&files.key)?)
         .map_err(refused)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Looks at the files again and again: a renewed certificate is served from the next connection on. Files
+/// that cannot be used change nothing but the log.
+pub(super) async fn follow(
+    files: TlsFiles,
+    serving: watch::Sender<TlsAcceptor>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut known = stamp(&files);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        let found = stamp(&files);
+        if found == known {
+            continue;
+        }
+        known = found;
+        match acceptor(&files) {
+            Ok(acceptor) => {
+                serving.send_replace(acceptor);
+                tracing::info!("the certificate was read again and is served from here on");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the new certificate cannot be used; the former one is served on");
+            }
+        }
+    }
+}
+
+/// What changes when a file is written or exchanged.
+fn stamp(files: &TlsFiles) -> [Option<(SystemTime, u64)>; 2] {
+    [&files.cert, &files.key].map(|path| {
+        let metadata = fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    })
 }
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
