@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::Ledger;
+use super::report::{record, scale};
 use crate::harness::process::free_port;
 use crate::harness::{App, Cli, Directory, Process};
 
@@ -31,7 +32,8 @@ async fn f1_invariant_01_twenty_kills_of_the_server_lose_nothing_acknowledged() 
     let mut server = Process::start_with(&cli, &home, port, &[]).await;
     let ledger = Arc::new(Ledger::default());
     let load = ledger.load(&app, 8);
-    for kill in 0..KILLS {
+    let kills = KILLS * scale() as u64;
+    for kill in 0..kills {
         // Moments that do not repeat: 150 to 620 ms.
         tokio::time::sleep(Duration::from_millis(150 + kill * 263 % 470)).await;
         drop(server); // kill -9, then waits for the process to be gone
@@ -39,7 +41,7 @@ async fn f1_invariant_01_twenty_kills_of_the_server_lose_nothing_acknowledged() 
     }
     load.stop().await;
     let totals = ledger.judge(&app).await;
-    println!("{KILLS} kills -9 of the server: {totals}, nothing lost");
+    record("F1", &format!("{kills} kills -9 of the server: {totals}, nothing lost"));
     assert!(totals.issued > 100, "there was a load: {totals}");
     cli.run(&["verify"]).succeeded();
     drop(server);

@@ -129,7 +129,7 @@ impl Load {
 }
 
 /// Status and JSON body (null if it has none), or nothing when the answer did not come.
-async fn post(app: &App, path: &str, fields: &[(&str, &str)]) -> Option<(u16, Value)> {
+pub async fn post(app: &App, path: &str, fields: &[(&str, &str)]) -> Option<(u16, Value)> {
     let credentials = [("client_id", app.client_id.as_str()), ("client_secret", app.secret.as_str())];
     let fields: Vec<(&str, &str)> = credentials.iter().chain(fields).copied().collect();
     let request =

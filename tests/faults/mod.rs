@@ -2,5 +2,7 @@
 
 mod crash;
 mod ledger;
+mod nodes;
 mod postgres;
 mod races;
+mod report;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::crash::machine;
 use super::ledger::Ledger;
+use super::report::{record, scale};
 use crate::harness::process::free_port;
 use crate::harness::{Cli, Directory, Process, environment};
 
@@ -104,7 +105,8 @@ async fn f4_invariant_01_five_kills_of_postgresql_lose_nothing_acknowledged() {
     let server = Process::start_with(&cli, &home, port, &[]).await;
     let ledger = Arc::new(Ledger::default());
     let load = ledger.load(&app, 8);
-    for kill in 0..KILLS {
+    let kills = KILLS * scale() as u64;
+    for kill in 0..kills {
         tokio::time::sleep(Duration::from_millis(700 + kill * 137)).await;
         cluster.kill();
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -113,7 +115,7 @@ async fn f4_invariant_01_five_kills_of_postgresql_lose_nothing_acknowledged() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     load.stop().await;
     let totals = ledger.judge(&app).await;
-    println!("{KILLS} kills -9 of PostgreSQL: {totals}, nothing lost");
+    record("F4", &format!("{kills} kills -9 of PostgreSQL: {totals}, nothing lost"));
     assert!(totals.issued > 100, "there was a load: {totals}");
     cli.run(&["verify"]).succeeded();
     drop(server);

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::report::{record, scale};
+
 use crate::harness::browser::plain_client;
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
@@ -86,7 +88,7 @@ async fn f23_invariant_04_sixteen_racers_on_two_processes_have_one_winner() {
     let (postgres, database) = (Directory::copy_of(postgres), Database::copy_of(database));
     for (engine, home, database) in [("SQLite", &sqlite, None), ("PostgreSQL", &postgres, Some(database))] {
         let pair = Pair::start(home, database).await;
-        for round in 0..ROUNDS {
+        for round in 0..ROUNDS * scale() {
             let code = pair.code().await;
             assert_eq!(pair.race(|app| app.redeem(&code)).await, 1, "a code, round {round} on {engine}");
             let code = pair.code().await;
@@ -94,7 +96,11 @@ async fn f23_invariant_04_sixteen_racers_on_two_processes_have_one_winner() {
             let winners = pair.race(|app| app.refresh(&tokens.refresh)).await;
             assert_eq!(winners, 1, "a refresh token, round {round} on {engine}");
         }
-        println!("{engine}: {ROUNDS} races of a code and {ROUNDS} of a refresh token, one winner each");
+        let rounds = ROUNDS * scale();
+        record(
+            "F23",
+            &format!("{engine}: {rounds} races of a code and {rounds} of a refresh token, one winner each"),
+        );
         let Pair { servers, cli, _database, .. } = pair;
         drop(servers);
         cli.run(&["verify"]).succeeded();

@@ -28,6 +28,21 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run tests/run, which prepares it"))
 }
 
+/// Where a campaign writes its totals; only there they are kept.
+pub fn results() -> Option<PathBuf> {
+    optional("CHANCERY_TEST_RESULTS").map(PathBuf::from)
+}
+
+/// Whether this is a long campaign and not the short form of every change.
+pub fn is_campaign() -> bool {
+    results().is_some()
+}
+
+#[allow(clippy::disallowed_methods, reason = "the tests' one reader of the environment")]
+fn optional(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// The directory of PostgreSQL's programs.
 pub fn postgres_programs() -> PathBuf {
     variable("CHANCERY_TEST_PG_BIN").into()
