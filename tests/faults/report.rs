@@ -9,7 +9,7 @@ pub fn scale() -> usize {
     if crate::harness::environment::is_campaign() { CAMPAIGN } else { 1 }
 }
 
-const CAMPAIGN: usize = 20;
+const CAMPAIGN: usize = 8;
 
 /// Says what a scenario came to.
 pub fn record(row: &str, text: &str) {
