@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
 use crate::harness::{App, Browser, Cli, Directory, Process, Query, Tokens, prepared};
 
@@ -13,12 +14,42 @@ struct Installation {
     home: Directory,
     cli: Cli,
     port: u16,
+    database: Option<Database>,
+}
+
+/// What was kept of it.
+enum Backup {
+    Files(Directory),
+    Database(Database),
 }
 
 impl Installation {
-    fn new() -> Self {
+    fn embedded() -> Self {
         let home = Directory::copy_of(prepared::sqlite());
-        Self { cli: Cli::at(home.path(), None), port: free_port(), home }
+        Self { cli: Cli::at(home.path(), None), port: free_port(), home, database: None }
+    }
+
+    fn on_postgres() -> Self {
+        let (home, database) = prepared::postgres();
+        let (home, database) = (Directory::copy_of(home), Database::copy_of(database));
+        let cli = Cli::at(home.path(), Some(database.url()));
+        Self { cli, port: free_port(), home, database: Some(database) }
+    }
+
+    fn back_up(&self) -> Backup {
+        if let Some(database) = &self.database {
+            return Backup::Database(Database::copy_of(database));
+        }
+        let backup = Directory::new();
+        self.copy(backup.path(), false);
+        Backup::Files(backup)
+    }
+
+    fn restore(&self, backup: &Backup) {
+        match backup {
+            Backup::Files(files) => self.copy(files.path(), true),
+            Backup::Database(backup) => self.database.as_ref().unwrap().become_copy_of(backup),
+        }
     }
 
     async fn start(&self) -> Process {
@@ -81,20 +112,24 @@ async fn tokens(ada: &Browser, app: &App) -> Tokens {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f21_a_backup_from_before_a_revocation_revives_nothing() {
-    let installation = Installation::new();
-    let backup = Directory::new();
+    for installation in [Installation::embedded(), Installation::on_postgres()] {
+        a_backup_revives_nothing(&installation).await;
+    }
+}
+
+async fn a_backup_revives_nothing(installation: &Installation) {
     let process = installation.start().await;
-    let (ada, app) = application(&process, &installation).await;
+    let (ada, app) = application(&process, installation).await;
     let (revoked, kept) = (tokens(&ada, &app).await, tokens(&ada, &app).await);
     process.terminate().await;
-    installation.copy(backup.path(), false);
+    let backup = installation.back_up();
 
     let process = installation.start().await;
     app.revoke(&revoked.refresh).send().await.is(200);
     assert!(!app.sees_active(&revoked.access).await);
     process.terminate().await;
 
-    installation.copy(backup.path(), true);
+    installation.restore(&backup);
     let refused = installation.refuses().await.failed_about("older than what this node has seen");
     assert!(refused.stderr.contains("chancery acceptrollback"), "{}", refused.stderr);
     // Nor does any command write into it.
@@ -124,9 +159,8 @@ async fn f21_a_backup_from_before_a_revocation_revives_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f21_another_history_of_the_same_length_is_refused() {
-    let installation = Installation::new();
-    let backup = Directory::new();
-    installation.copy(backup.path(), false);
+    let installation = Installation::embedded();
+    let backup = installation.back_up();
     let grow = |name: &str| {
         let outcome = installation.run(&[
             "createapplication",
@@ -141,7 +175,7 @@ async fn f21_another_history_of_the_same_length_is_refused() {
     };
     grow("Reports");
     installation.start().await.terminate().await;
-    installation.copy(backup.path(), true);
+    installation.restore(&backup);
     let aside = Directory::new();
     let checkpoint = installation.home.path().join("checkpoint.json");
     fs::rename(&checkpoint, aside.path().join("checkpoint.json")).unwrap();

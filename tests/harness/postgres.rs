@@ -32,6 +32,12 @@ impl Database {
         Self { name }
     }
 
+    /// Becomes what the other one is, under its own name: a restored backup. Nobody may be connected.
+    pub fn become_copy_of(&self, backup: &Database) {
+        execute(format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        execute(format!("CREATE DATABASE {} TEMPLATE {}", self.name, backup.name));
+    }
+
     /// Its address.
     pub fn url(&self) -> String {
         let mut url = Url::parse(&environment::postgres_url()).unwrap();
