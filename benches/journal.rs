@@ -18,6 +18,8 @@
 mod journal_peer;
 #[path = "journal/plain.rs"]
 mod journal_plain;
+#[path = "journal/whole_log.rs"]
+mod whole_log;
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -38,6 +40,8 @@ use chancery::personal::PersonalData;
 use chancery::secret::new_id;
 use chrono::TimeDelta;
 use tokio::sync::Mutex;
+
+use whole_log::Walked;
 
 const RUN: Duration = Duration::from_secs(2);
 const TASKS: [usize; 3] = [1, 16, 64];
@@ -64,7 +68,8 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let starts = start_millis();
     let measured = runtime.block_on(measure_all());
-    let text = report(&measured, &starts);
+    let walked = runtime.block_on(walk_all());
+    let text = report(&measured, &walked, &starts);
     println!("{text}");
     std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/RESULTS.md"), text).unwrap();
 }
@@ -95,6 +100,20 @@ async fn measure_all() -> Vec<Measured> {
     }
     std::fs::remove_dir_all(&directory).unwrap();
     measured
+}
+
+async fn walk_all() -> Vec<Walked> {
+    let directory = std::env::temp_dir().join(format!("chancery-bench-walk-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let deadline = Duration::from_mins(1);
+    let postgres = PostgresEngine::new(&database("chancery_bench_walk").await, 8, deadline).unwrap();
+    let sqlite = SqliteEngine::open(&directory.join("walk.db"), deadline).unwrap();
+    let walked = vec![
+        whole_log::walk("PostgreSQL", Arc::new(postgres)).await,
+        whole_log::walk("SQLite", Arc::new(sqlite)).await,
+    ];
+    std::fs::remove_dir_all(&directory).unwrap();
+    walked
 }
 
 /// A fresh database beside the one `tests/run` names.
@@ -353,7 +372,7 @@ fn start_millis() -> Vec<u128> {
     starts
 }
 
-fn report(measured: &[Measured], starts: &[u128]) -> String {
+fn report(measured: &[Measured], walked: &[Walked], starts: &[u128]) -> String {
     let mut text = String::from(
         "# The journal, measured\n\nWritten by `tests/run bench`; never edited by hand. One run, one machine: \
          compare within a table only.\nCPU is microseconds a command, of this process and of PostgreSQL together.\n\
@@ -364,6 +383,11 @@ fn report(measured: &[Measured], starts: &[u128]) -> String {
         for kind in [Kind::Fresh, Kind::Loaded] {
             table(&mut text, measured, engine, kind);
         }
+    }
+    writeln!(text, "\n## The whole log\n\n| engine | events | verified in s | replayed in s |").unwrap();
+    writeln!(text, "|---|---:|---:|---:|").unwrap();
+    for Walked { engine, events, verified, replayed } in walked {
+        writeln!(text, "| {engine} | {events} | {verified:.1} | {replayed:.1} |").unwrap();
     }
     let (median, slowest) = (starts[starts.len() / 2], starts[starts.len() - 1]);
     writeln!(

@@ -1,0 +1,46 @@
+//! How long does it take to walk a whole log? A million events, verified and replayed, on both engines.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chancery::journal::Engine;
+use chancery::journal::replay::Replay;
+use chancery::journal::verify::verify;
+
+use crate::Node;
+
+/// Events of the log that is walked.
+const EVENTS: i64 = 1_000_000;
+const TASKS: i64 = 64;
+
+/// Seconds for a whole log.
+pub struct Walked {
+    pub engine: &'static str,
+    pub events: i64,
+    pub verified: f64,
+    pub replayed: f64,
+}
+
+/// Fills an empty log, then walks it.
+pub async fn walk(name: &'static str, engine: Arc<dyn Engine>) -> Walked {
+    engine.migrate().await.unwrap();
+    let node = Node::on(Arc::clone(&engine)).await;
+    let mut filling = tokio::task::JoinSet::new();
+    for _ in 0..TASKS {
+        let node = node.clone();
+        filling.spawn(async move {
+            for _ in 0..EVENTS / TASKS {
+                node.issue().await;
+            }
+        });
+    }
+    filling.join_all().await;
+    drop(node);
+    let began = Instant::now();
+    let report = verify(engine.as_ref(), &|_, _| {}).await.unwrap();
+    let verified = began.elapsed().as_secs_f64();
+    let began = Instant::now();
+    let replayed = Replay::new(Vec::new()).run(engine.as_ref(), &|_, _| {}).await.unwrap();
+    assert_eq!(replayed.events, report.events);
+    Walked { engine: name, events: report.events, verified, replayed: began.elapsed().as_secs_f64() }
+}
