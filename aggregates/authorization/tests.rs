@@ -1,6 +1,7 @@
 //! Given these events, when this is asked, then that happens (`tests/attacks` B, C, D as decisions).
 
 mod granting;
+mod model;
 mod redeeming;
 mod refreshing;
 mod retrying;
