@@ -224,8 +224,10 @@ async fn a_poisoned_event_stops_only_its_projection_and_is_named() {
         let more = app.refresh(&tokens.refresh).send().await.is(200);
         assert!(app.sees_active(&more.text("access_token")).await);
         let admin = server.user("admin").await;
+        assert!(admin.get("/").await.body.contains("href=\"/admin/read-models/\""));
         admin.get("/admin/read-models/").await.is(200).shows("Stands still").shows("event at position");
         let ada = server.user("ada").await;
+        assert!(!ada.get("/").await.body.contains("/admin/read-models/"));
         ada.get("/admin/read-models/").await.is(403);
     })
     .await;
