@@ -9,7 +9,7 @@
 //! | [`commands`], [`personal`] | How is a command executed, and who can read what it says of a person? |
 //! | [`journal`] | How does a command become durable, and how is it read again? |
 //! | [`serve`], [`router`], [`middleware`], [`extract`] | How does a connection become a request, and a request a handler's? |
-//! | [`health`], [`metrics`] | Is it well, and how much does it do? |
+//! | [`health`], [`metrics`], [`logging`] | Is it well, and how much does it do? |
 //! | [`oauth`], [`resource`] | What do clients get? |
 //! | [`pages`], [`accounts`], [`registration`] | What do people see, and what is wrong with what they typed? |
 //! | [`error`], [`refusals`], [`json`] | What goes out when something is refused, what is kept of it, how does it look? |
@@ -43,6 +43,7 @@ pub mod health;
 pub mod journal;
 pub mod json;
 pub mod keys;
+pub mod logging;
 pub mod metrics;
 pub mod middleware;
 pub mod oauth;

@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::logging::dropped_lines;
 use crate::state::AppState;
 
 /// Labels of an answered request.
@@ -133,6 +134,7 @@ fn now(state: &AppState, registry: &mut Registry) {
         "Passwords that are being checked or wait for it",
         whole(state.passwords.waiting()),
     );
+    show("log_lines_dropped", "Log lines that found no room to wait in", whole(dropped_lines()));
     show("log_position", "The position applied to memory", state.journal.applied());
     let age = Gauge::<f64, AtomicU64>::default();
     age.set(lease.and_then(crate::journal::Lease::age).map_or(f64::INFINITY, |age| age.as_secs_f64()));

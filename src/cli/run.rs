@@ -4,8 +4,6 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tracing_subscriber::EnvFilter;
-
 use super::failure::Failure;
 use super::{
     Cli, Command, acceptrollback, backup, changepassword, config, createapplication, createuser,
@@ -14,8 +12,9 @@ use super::{
 };
 use crate::clock::{SharedClock, SystemClock};
 use crate::commands::{Actor, Origin};
-use crate::config::{Config, Environment, Flags, LogFormat, Setting, find_setting};
+use crate::config::{Config, Environment, Flags, Setting, find_setting};
 use crate::console::Console;
+use crate::logging;
 use crate::open::open;
 use crate::state::AppState;
 
@@ -102,7 +101,7 @@ pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
         }
     };
     let command = cli.command();
-    start_log(&config, &command, console);
+    let _log = logging::start(&config.log, log_filter(&config, &command), console.colours_errors());
     let clock = SystemClock::shared();
     let context = Context { console, config, environment, clock, program, flags: cli.options.flags };
     match carry_out(&context, command) {
@@ -144,20 +143,9 @@ fn carry_out(context: &Context, command: Command) -> Result<(), Failure> {
 }
 
 /// Only the server tells what it does at every step; of other commands people read the result.
-fn start_log(config: &Config, command: &Command, console: Console) {
+fn log_filter<'a>(config: &'a Config, command: &Command) -> &'a str {
     let serves = matches!(command, Command::Serve);
-    let filter = if !serves && config.log.filter == "info" { "warn" } else { config.log.filter.as_str() };
-    // The filter was checked with the configuration.
-    let filter = EnvFilter::builder().parse(filter).unwrap_or_default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(console.colours_errors());
-    // A second subscriber in one process (tests) changes nothing.
-    let _ = match config.log.format {
-        LogFormat::Text => subscriber.try_init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
-    };
+    if !serves && config.log.filter == "info" { "warn" } else { &config.log.filter }
 }
 
 fn exit_code(code: i32) -> ExitCode {

@@ -2,6 +2,7 @@
 
 mod crash;
 mod ledger;
+mod log;
 mod nodes;
 mod postgres;
 mod races;

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, PgConnection};
 
 use super::crash::machine;
 use super::ledger::Ledger;
@@ -72,6 +74,21 @@ impl Cluster {
         Command::new("sh").args(["-c", &script]).status().unwrap();
     }
 
+    /// Kills one backend of a server: PostgreSQL then restarts all of them. Returns when it accepts again.
+    async fn kill_a_backend(&self) -> Instant {
+        let mut connection = PgConnection::connect(&self.url()).await.unwrap();
+        let sql =
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'chancery' ORDER BY random() LIMIT 1";
+        let pid: i32 = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
+        assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+        drop(connection);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        while PgConnection::connect(&self.url()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Instant::now()
+    }
+
     fn run(program: &str, arguments: &[&str]) {
         let output = Self::attempt(program, arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -117,6 +134,41 @@ async fn f4_invariant_01_five_kills_of_postgresql_lose_nothing_acknowledged() {
     let totals = ledger.judge(&app).await;
     record("F4", &format!("{kills} kills -9 of PostgreSQL: {totals}, nothing lost"));
     assert!(totals.issued > 100, "there was a load: {totals}");
+    cli.run(&["verify"]).succeeded();
+    drop(server);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f3_killed_backends_lose_nothing_acknowledged() {
+    let (cluster, home) = (Cluster::start().await, Directory::new());
+    let cli = Cli::at(home.path(), Some(cluster.url()));
+    let port = free_port();
+    let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
+    let server = Process::start_with(&cli, &home, port, &[]).await;
+    let ledger = Arc::new(Ledger::default());
+    let load = ledger.load(&app, 8);
+    let kills = KILLS * scale() as u64;
+    let mut slowest = Duration::ZERO;
+    for kill in 0..kills {
+        tokio::time::sleep(Duration::from_millis(700 + kill * 137 % 900)).await;
+        let accepts = cluster.kill_a_backend().await;
+        // Served again: a token is given.
+        while app.client_credentials().send().await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        slowest = slowest.max(accepts.elapsed());
+    }
+    load.stop().await;
+    let totals = ledger.judge(&app).await;
+    let slowest = slowest.as_millis();
+    record(
+        "F3",
+        &format!(
+            "{kills} backends killed -9: {totals}, nothing lost; served again {slowest} ms after PostgreSQL at most"
+        ),
+    );
+    assert!(totals.issued > 100, "there was a load: {totals}");
+    assert!(slowest <= 1_000, "{slowest} ms");
     cli.run(&["verify"]).succeeded();
     drop(server);
 }
