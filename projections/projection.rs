@@ -23,6 +23,7 @@ pub struct Recorded<'a> {
 }
 
 /// A read model.
+#[derive(Clone, Copy)]
 pub struct Projection {
     /// Its name on the command line and in checkpoints.
     pub name: &'static str,

@@ -194,7 +194,7 @@ pub async fn set_locked(
     let at = state.clock.now();
     let command = if locked { UserCommand::LockUser { at } } else { UserCommand::UnlockUser { at } };
     let stream = Stream::Existing(subject.to_owned());
-    let executed = state.commands.execute::<User>(stream, command, origin).await?;
+    let executed = state.commands.execute_ending::<User>(stream, command, origin).await?;
     Ok(!executed.events.is_empty())
 }
 

@@ -179,6 +179,27 @@ impl Commands {
         self.execute_with(stream, command, origin, Beside::default()).await
     }
 
+    /// Executes a command that ends something. When nothing changes because it has ended already, the answer
+    /// waits all the same until every process knows.
+    pub async fn execute_ending<A>(
+        &self,
+        stream: Stream,
+        command: A::Command,
+        origin: &Origin,
+    ) -> Result<Executed<A>, CommandError<A::Error>>
+    where
+        A: Remembered,
+        A::Command: Clone + Send + Sync + 'static,
+        A::Error: Send + Sync + 'static,
+    {
+        let result = self.execute(stream, command, origin).await;
+        if writes_nothing(&result) {
+            let settled = self.journal.settle().await;
+            settled.map_err(|error| CommandError::Unavailable(error.to_string()))?;
+        }
+        result
+    }
+
     /// Executes a command together with what is written beside its events.
     pub async fn execute_with<A>(
         &self,
@@ -256,19 +277,22 @@ where
             }
             Err(error) => Err(command_error(error)),
         };
-        let writes_nothing = match &result {
-            Ok(executed) => executed.events.is_empty(),
-            Err(error) => matches!(error, CommandError::Refused(_)),
-        };
         // What is written is held against the stream by its key. What is not must be decided on what
         // stands in the log: another process may know better than this one remembers.
-        if writes_nothing && seen.is_from_memory() {
+        if writes_nothing(&result) && seen.is_from_memory() {
             journal.forget::<A>(stream.id());
             continue;
         }
         return result;
     }
     Err(CommandError::Busy)
+}
+
+fn writes_nothing<A: Remembered>(result: &Result<Executed<A>, CommandError<A::Error>>) -> bool {
+    match result {
+        Ok(executed) => executed.events.is_empty(),
+        Err(error) => matches!(error, CommandError::Refused(_)),
+    }
 }
 
 fn command_error<E: std::error::Error>(error: AggregateError<E>) -> CommandError<E> {

@@ -146,6 +146,24 @@ async fn key_epoch(engine: &dyn Engine) -> Result<u8, EngineError> {
 
 async fn open_guarded(config: Arc<Config>, clock: SharedClock, guard: Guard) -> Result<AppState, OpenError> {
     let engine = open_engine(&config)?;
+    open_engine_guarded(engine, config, clock, guard).await
+}
+
+/// The same on a database that is open already.
+pub async fn open_on(
+    engine: Arc<dyn Engine>,
+    config: Arc<Config>,
+    clock: SharedClock,
+) -> Result<AppState, OpenError> {
+    open_engine_guarded(engine, config, clock, Guard::AgainstRollback).await
+}
+
+async fn open_engine_guarded(
+    engine: Arc<dyn Engine>,
+    config: Arc<Config>,
+    clock: SharedClock,
+    guard: Guard,
+) -> Result<AppState, OpenError> {
     let name = engine.name();
     let database = |error| OpenError::Database { engine: name, error };
     migrate(&config, engine.as_ref()).await?;

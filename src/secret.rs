@@ -5,6 +5,9 @@
 //! random bytes of the program come from here, from aws-lc-rs.
 //! RFC 6749 §10.10 (entropy of secrets), RFC 9562 §5.7 (UUID version 7).
 
+#[cfg(feature = "simulation")]
+pub mod seeded;
+
 use std::fmt;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -89,6 +92,10 @@ pub fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
 #[allow(clippy::disallowed_methods, reason = "the one place that draws random bytes")]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0_u8; N];
+    #[cfg(feature = "simulation")]
+    if seeded::fill(&mut bytes) {
+        return bytes;
+    }
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
         tracing::error!("the operating system gives no random bytes");
         std::process::abort();

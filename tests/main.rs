@@ -30,5 +30,6 @@ mod replay;
 mod restart;
 mod rollback;
 mod secrets;
+mod simulation;
 mod tls;
 mod tutorial;

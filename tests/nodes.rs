@@ -81,6 +81,34 @@ async fn a_node_that_died_delays_a_revocation_by_its_lease() {
     .await;
 }
 
+/// Who ends what has ended already is told so when every node knows, and not before: the first may still
+/// be waiting for them, and rotation waits for nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_already_is_over_on_every_node_when_somebody_is_told_so() {
+    on_both_engines(async |one| {
+        let two = one.sibling().await;
+        let (ada, app) = one.ada_and_app().await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let other = at(&two, &app);
+        for _ in 0..10 {
+            let tokens = ada.tokens(&app).await;
+            assert!(other.sees_active(&tokens.access).await);
+            app.refresh(&tokens.refresh).send().await.is(200);
+            app.revoke(&tokens.access).send().await.is(200);
+            expect_dead(&other.introspect(&tokens.access).send().await);
+
+            let tokens = ada.tokens(&app).await;
+            assert!(other.sees_active(&tokens.access).await);
+            let (first, second) = (app.revoke(&tokens.access), app.revoke(&tokens.access));
+            let first = tokio::spawn(async move { first.send().await.is(200) });
+            second.send().await.is(200);
+            expect_dead(&other.introspect(&tokens.access).send().await);
+            first.await.unwrap();
+        }
+    })
+    .await;
+}
+
 /// One that stops says so: nobody waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stopped_is_not_waited_for() {

@@ -18,7 +18,7 @@ pub(super) async fn run(context: &Context, arguments: ApplicationName, disable: 
         ApplicationCommand::EnableApplication { at }
     };
     let stream = Stream::Existing(client_id.clone());
-    let executed = state.commands.execute::<Application>(stream, command, &context.origin()).await;
+    let executed = state.commands.execute_ending::<Application>(stream, command, &context.origin()).await;
     let changed = !executed.map_err(|error| Failure::application(&client_id, error))?.events.is_empty();
     if arguments.json {
         context.console.say(json!({ "client_id": client_id, "disabled": disable, "changed": changed }));

@@ -360,6 +360,17 @@ pub(super) async fn wait_for_others(inner: &Inner, position: i64) {
     inner.metrics.spread_seconds.observe(committed.elapsed().as_secs_f64());
 }
 
+/// The same for everything that is in the log now. Whoever finds that something has ended already does not
+/// know whether the others know: the one who ended it may still be waiting for them, or be gone.
+pub(super) async fn wait_for_others_at_head(inner: &Arc<Inner>) -> Result<(), EngineError> {
+    // Only what moves the revision is reported by the others at once.
+    let sql = "UPDATE lanes SET revision = head WHERE lane = $1 AND revision < head";
+    inner.engine.execute(sql, &[LANE.into()]).await?;
+    let pulse = feed::catch_up_to_head(inner).await?;
+    wait_for_others(inner, pulse.revision).await;
+    Ok(())
+}
+
 async fn spread(inner: &Inner, position: i64, committed: tokio::time::Instant) {
     let mut longest = LONGEST;
     loop {

@@ -181,6 +181,11 @@ impl Journal {
         tokio::spawn(feed::project(Arc::downgrade(&self.inner)));
     }
 
+    /// Waits until no process answers from before what is in the log now.
+    pub async fn settle(&self) -> Result<(), EngineError> {
+        lease::wait_for_others_at_head(&self.inner).await
+    }
+
     /// What it counts.
     #[must_use]
     pub fn metrics(&self) -> &JournalMetrics {

@@ -29,11 +29,14 @@ const STATEMENTS_KEPT: usize = 128;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// An embedded database in one file.
-pub struct SqliteEngine {
-    writer: mpsc::Sender<Job>,
-    readers: Arc<Mutex<Vec<Connection>>>,
-    reading: Arc<Semaphore>,
+/// An embedded database.
+pub struct SqliteEngine(Connections);
+
+enum Connections {
+    /// To one file: whoever calls waits for another thread.
+    File { writer: mpsc::Sender<Job>, readers: Arc<Mutex<Vec<Connection>>>, reading: Arc<Semaphore> },
+    /// To memory: whoever calls does the work, and waits for nobody.
+    Memory(Mutex<Connection>),
 }
 
 impl SqliteEngine {
@@ -55,11 +58,24 @@ impl SqliteEngine {
                 }
             })
             .map_err(|error| EngineError::Unavailable(error.to_string()))?;
-        Ok(Self {
+        Ok(Self(Connections::File {
             writer: sender,
             readers: Arc::new(Mutex::new(readers.map_err(|error| sqlite_error(&error))?)),
             reading: Arc::new(Semaphore::new(READERS)),
-        })
+        }))
+    }
+
+    /// A database that is gone with the process, for simulations: everything happens on the caller's
+    /// thread, in the order of the calls.
+    pub fn in_memory() -> Result<Self, EngineError> {
+        let open = || {
+            let connection = Connection::open_in_memory()?;
+            connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+            connection.execute_batch(TABLE)?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|error: rusqlite::Error| sqlite_error(&error))?;
+        Ok(Self(Connections::Memory(Mutex::new(connection))))
     }
 
     /// Runs a job on the writer thread.
@@ -67,10 +83,16 @@ impl SqliteEngine {
         &self,
         job: impl FnOnce(&mut Connection) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
+        let writer = match &self.0 {
+            Connections::File { writer, .. } => writer,
+            Connections::Memory(connection) => {
+                return job(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+        };
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| drop(answer.send(job(connection))));
         let stopped = || EngineError::Unavailable("the writer thread has stopped".to_owned());
-        self.writer.send(job).await.map_err(|_| stopped())?;
+        writer.send(job).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| EngineError::Unknown("the writer thread has stopped".to_owned()))?
     }
 
@@ -80,8 +102,15 @@ impl SqliteEngine {
         job: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
     ) -> Result<T, EngineError> {
         let stopped = || EngineError::Unavailable("the readers have stopped".to_owned());
-        let _permit = self.reading.acquire().await.map_err(|_| stopped())?;
-        let readers = Arc::clone(&self.readers);
+        let (readers, reading) = match &self.0 {
+            Connections::File { readers, reading, .. } => (readers, reading),
+            Connections::Memory(connection) => {
+                let result = job(&connection.lock().unwrap_or_else(PoisonError::into_inner));
+                return result.map_err(|error| sqlite_error(&error));
+            }
+        };
+        let _permit = reading.acquire().await.map_err(|_| stopped())?;
+        let readers = Arc::clone(readers);
         let task = tokio::task::spawn_blocking(move || {
             let connection = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(connection) = connection else { return Err(rusqlite::Error::InvalidQuery) };

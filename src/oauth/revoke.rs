@@ -62,10 +62,10 @@ async fn revoke_access_token(exchange: &Exchange, token_id: String) -> Result<()
     if let Some(authorization_id) = token.authorization_id {
         let command = AuthorizationCommand::RevokeAccessToken { token_id, reason, at };
         let stream = Stream::Existing(authorization_id);
-        return settled(state.commands.execute::<Authorization>(stream, command, &origin).await);
+        return settled(state.commands.execute_ending::<Authorization>(stream, command, &origin).await);
     }
     let command = ClientTokenCommand::RevokeToken { reason, at };
-    settled(state.commands.execute::<ClientToken>(Stream::Existing(token_id), command, &origin).await)
+    settled(state.commands.execute_ending::<ClientToken>(Stream::Existing(token_id), command, &origin).await)
 }
 
 async fn revoke_authorization(exchange: &Exchange, authorization_id: String) -> Result<(), OAuthError> {
@@ -79,7 +79,7 @@ async fn revoke_authorization(exchange: &Exchange, authorization_id: String) -> 
     let command =
         AuthorizationCommand::RevokeAuthorization { reason: RevocationReason::Client, at: context.now };
     let stream = Stream::Existing(authorization_id);
-    settled(state.commands.execute::<Authorization>(stream, command, &exchange.origin()).await)
+    settled(state.commands.execute_ending::<Authorization>(stream, command, &exchange.origin()).await)
 }
 
 /// What is not there cannot be revoked and need not be; what may not have been written is 503, never

@@ -131,7 +131,7 @@ pub async fn revoke(
         let reason = if is_mine { RevocationReason::ResourceOwner } else { RevocationReason::Superuser };
         let command = AuthorizationCommand::RevokeAuthorization { reason, at };
         let stream = Stream::Existing(id);
-        let revoked = state.commands.execute::<AuthorizationAggregate>(stream, command, &origin);
+        let revoked = state.commands.execute_ending::<AuthorizationAggregate>(stream, command, &origin);
         revoked.await.map_err(PageError::of_command)?;
     }
     see_other(&format!("{}?done=revoked", paths::AUTHORIZATIONS))

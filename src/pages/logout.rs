@@ -46,7 +46,7 @@ pub async fn post(State(state): State<AppState>, form: PageForm) -> Result<Respo
         let origin = session.origin(&form.context);
         state
             .commands
-            .execute::<SessionAggregate>(stream, command, &origin)
+            .execute_ending::<SessionAggregate>(stream, command, &origin)
             .await
             .map_err(PageError::of_command)?;
     }

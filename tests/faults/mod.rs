@@ -6,4 +6,4 @@ mod log;
 mod nodes;
 mod postgres;
 mod races;
-mod report;
+pub mod report;

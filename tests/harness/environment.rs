@@ -38,6 +38,11 @@ pub fn is_campaign() -> bool {
     results().is_some()
 }
 
+/// The seed to simulate with, when somebody wants a run again.
+pub fn seed() -> Option<u64> {
+    optional("CHANCERY_TEST_SEED").map(|seed| seed.parse().expect("a seed is a number"))
+}
+
 #[allow(clippy::disallowed_methods, reason = "the tests' one reader of the environment")]
 fn optional(name: &str) -> Option<String> {
     std::env::var(name).ok()

@@ -91,7 +91,7 @@ async fn execute(
     find_changeable(state, &form.session, client_id).await?;
     let origin = form.session.origin(&form.context);
     let stream = Stream::Existing(client_id.to_owned());
-    state.commands.execute::<Aggregate>(stream, command, &origin).await.map_err(trouble)?;
+    state.commands.execute_ending::<Aggregate>(stream, command, &origin).await.map_err(trouble)?;
     Ok(())
 }
 

@@ -1,0 +1,407 @@
+//! What do clients do? Ask any node for anything, believe what they are told, and hold every later answer
+//! against it (rules L1 to L3 and L6).
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use aggregates::application::{Application, ApplicationCommand};
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use chancery::commands::{Actor, Origin, Stream};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+use url::Url;
+use url::form_urlencoded::Serializer;
+
+use super::ledger::{App, Kind, Family, Fate, Now, Standing, Token};
+use super::node::{Answer, Nodes};
+use super::world::NODES;
+
+pub const REDIRECT: &str = "https://app.example/cb";
+/// Tokens that are asked about; older ones are forgotten until the end.
+const RECENT: usize = 200;
+
+/// Those who ask, and what they know together.
+pub struct Clients {
+    pub nodes: Rc<Nodes>,
+    pub apps: RefCell<Vec<Rc<App>>>,
+    pub cookie: String,
+    pub tokens: RefCell<Vec<Rc<Token>>>,
+    pub families: RefCell<Vec<Rc<Family>>>,
+    pub tally: RefCell<Tally>,
+    pub is_settling: std::cell::Cell<bool>,
+}
+
+/// What it came to.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Tally {
+    pub requests: usize,
+    pub done: usize,
+    pub refused: usize,
+    pub unavailable: usize,
+    pub unanswered: usize,
+    pub issued: usize,
+    pub revoked: usize,
+    pub races: usize,
+    pub asked_dead: usize,
+    pub slowest: Duration,
+    /// Every answer, in order: the same seed gives the same.
+    pub trace: u64,
+}
+
+impl std::ops::AddAssign<&Tally> for Tally {
+    fn add_assign(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.done += other.done;
+        self.refused += other.refused;
+        self.unavailable += other.unavailable;
+        self.unanswered += other.unanswered;
+        self.issued += other.issued;
+        self.revoked += other.revoked;
+        self.races += other.races;
+        self.asked_dead += other.asked_dead;
+        self.slowest = self.slowest.max(other.slowest);
+        self.trace ^= other.trace;
+    }
+}
+
+/// An answer as clients understand it.
+#[derive(Debug)]
+enum Said {
+    /// 2xx, or a redirect.
+    Yes(Answer),
+    /// 400 or 401 with this error.
+    No(String),
+    /// 503, or nothing at all: it may have been done.
+    Unclear,
+}
+
+impl Clients {
+    /// One thing that somebody does.
+    pub async fn act(&self) {
+        let (node, draw) = {
+            let mut random = self.nodes.world.random();
+            (random.usize(..NODES), random.u32(..100))
+        };
+        match draw {
+            0..28 => self.issue(node).await,
+            28..60 => self.introspect(node).await,
+            60..68 => self.use_token(node).await,
+            68..76 => self.revoke(node).await,
+            76..85 => self.authorize(node).await,
+            85..94 => self.refresh(node).await,
+            94..97 => self.race(node).await,
+            97..99 => self.replay(node).await,
+            _ => self.disable(node).await,
+        }
+    }
+
+    // ── Asking ───────────────────────────────────────────────────────────────
+
+    async fn ask(&self, node: usize, request: Request<Body>) -> Said {
+        let begun = Instant::now();
+        let answer = self.nodes.ask(node, request).await;
+        let mut tally = self.tally.borrow_mut();
+        tally.requests += 1;
+        tally.slowest = tally.slowest.max(begun.elapsed());
+        let code = answer.as_ref().map_or(0, |answer| answer.status.as_u16());
+        let age = self.nodes.world.age().as_micros();
+        let seen = u64::from(code) << 40 | u64::try_from(age).unwrap() << 2 | node as u64;
+        tally.trace = (tally.trace ^ seen).wrapping_mul(0x0000_0100_0000_01b3);
+        let Some(answer) = answer else {
+            tally.unanswered += 1;
+            if self.is_settling.get() { println!("node {node}: none {}", self.nodes.is_running(node)); }
+            return Said::Unclear;
+        };
+        if answer.status.is_success() || answer.status == StatusCode::FOUND {
+            tally.done += 1;
+            return Said::Yes(answer);
+        }
+        if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+            assert!(answer.headers.contains_key(header::RETRY_AFTER), "{answer:?}");
+            tally.unavailable += 1;
+            if self.is_settling.get() { println!("node {node}: {answer:?}"); }
+            return Said::Unclear;
+        }
+        assert!(matches!(answer.status.as_u16(), 400 | 401), "{answer:?}");
+        tally.refused += 1;
+        let error = json(&answer)["error"].as_str().unwrap_or_default().to_owned();
+        Said::No(error)
+    }
+
+    async fn post(&self, node: usize, path: &str, app: &App, pairs: &[(&str, &str)]) -> Said {
+        let mut form = Serializer::new(String::new());
+        form.append_pair("client_id", &app.client_id).append_pair("client_secret", &app.secret);
+        form.extend_pairs(pairs);
+        let request = Request::post(path)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(form.finish()))
+            .unwrap();
+        self.ask(node, request).await
+    }
+
+    /// Any application of a kind.
+    fn app(&self, kind: Kind) -> Rc<App> {
+        let apps: Vec<_> = self.apps.borrow().iter().filter(|app| app.kind == kind).cloned().collect();
+        Rc::clone(&apps[self.nodes.world.random().usize(..apps.len())])
+    }
+
+    /// One of the latest tokens.
+    fn token(&self) -> Option<Rc<Token>> {
+        let tokens = self.tokens.borrow();
+        let oldest = tokens.len().saturating_sub(RECENT);
+        (!tokens.is_empty()).then(|| Rc::clone(&tokens[self.nodes.world.random().usize(oldest..tokens.len())]))
+    }
+
+    fn family(&self) -> Option<Rc<Family>> {
+        let families = self.families.borrow();
+        let oldest = families.len().saturating_sub(RECENT);
+        let index = (!families.is_empty()).then(|| self.nodes.world.random().usize(oldest..families.len()));
+        index.map(|index| Rc::clone(&families[index]))
+    }
+
+    fn keep(&self, text: &str, app: &Rc<App>, family: Option<Rc<Family>>) -> Rc<Token> {
+        self.tally.borrow_mut().issued += 1;
+        let token = Rc::new(Token { text: text.to_owned(), app: Rc::clone(app), own: Fate::new(), family });
+        self.tokens.borrow_mut().push(Rc::clone(&token));
+        token
+    }
+
+    // ── What they do ─────────────────────────────────────────────────────────
+
+    async fn issue(&self, node: usize) {
+        let app = self.app(Kind::Machine);
+        match self.post(node, "/o/token/", &app, &[("grant_type", "client_credentials")]).await {
+            Said::Yes(answer) => drop(self.keep(text(&json(&answer), "access_token"), &app, None)),
+            Said::No(error) => assert_ne!(app.fate.get(), Standing::Alive, "{error}"),
+            Said::Unclear => {}
+        }
+    }
+
+    async fn introspect(&self, node: usize) {
+        if let Some(token) = self.token() {
+            self.look_at(node, &token).await;
+        }
+    }
+
+    /// What a node says of a token, if it says anything; wrong answers end the simulation.
+    pub async fn look_at(&self, node: usize, token: &Token) -> Option<bool> {
+        let before = token.standing();
+        let begun = Instant::now();
+        // Of a disabled application nobody can ask any more: another one does.
+        let asks = if token.app.fate.get() == Standing::Alive { Rc::clone(&token.app) } else { self.apps.borrow()[0].clone() };
+        match self.post(node, "/o/introspect/", &asks, &[("token", &token.text)]).await {
+            Said::Yes(answer) => {
+                let is_active = json(&answer)["active"].as_bool().unwrap();
+                assert!(!is_active || before != Standing::Dead, "alive after its end was acknowledged: node {node}, own {:?} family {:?} app {:?}, asked {begun:?}, now {:?}", token.own, token.family.as_ref().map(|f| f.fate.clone()), token.app.fate, tokio::time::Instant::now());
+                let is_asked_by_owner = asks.client_id == token.app.client_id;
+                let must_live = is_asked_by_owner && token.standing() == Standing::Alive;
+                assert!(is_active || !must_live, "dead, and nobody ended it");
+                self.tally.borrow_mut().asked_dead += usize::from(before == Standing::Dead);
+                Some(is_active)
+            }
+            Said::No(error) => {
+                assert_ne!(asks.fate.get(), Standing::Alive, "{error}");
+                None
+            }
+            Said::Unclear => None,
+        }
+    }
+
+    async fn use_token(&self, node: usize) {
+        let Some(token) = self.token() else { return };
+        let before = token.standing();
+        let request = Request::get("/resource")
+            .header(header::AUTHORIZATION, format!("Bearer {}", token.text))
+            .body(Body::empty())
+            .unwrap();
+        match self.ask(node, request).await {
+            Said::Yes(_) => assert_ne!(before, Standing::Dead, "served after its end was acknowledged"),
+            Said::No(error) => assert_ne!(token.standing(), Standing::Alive, "{error}"),
+            Said::Unclear => {}
+        }
+    }
+
+    async fn revoke(&self, node: usize) {
+        let Some(token) = self.token().filter(|token| token.app.fate.get() == Standing::Alive) else { return };
+        // The revocation of an access token leaves its family alone.
+        token.own.fall(Standing::Doubtful);
+        match self.post(node, "/o/revoke_token/", &token.app, &[("token", &token.text)]).await {
+            Said::Yes(_) => {
+                token.own.fall(Standing::Dead);
+                self.tally.borrow_mut().revoked += 1;
+            }
+            Said::No(error) => assert_ne!(token.app.fate.get(), Standing::Alive, "{error}"),
+            Said::Unclear => {}
+        }
+    }
+
+    /// A browser that is logged in brings a code, which is redeemed.
+    async fn authorize(&self, node: usize) {
+        let app = self.app(Kind::Web);
+        let Some(code) = self.code(node, &app).await else { return };
+        let family = Rc::new(Family { app, code, fate: Fate::new(), now: RefCell::new(Now::default()) });
+        let other = self.nodes.world.random().usize(..NODES);
+        match self.redeem(other, &family).await {
+            Said::Yes(answer) => self.found(&family, &json(&answer)),
+            Said::No(error) => assert_ne!(family.app.fate.get(), Standing::Alive, "{error}"),
+            Said::Unclear => {}
+        }
+    }
+
+    async fn code(&self, node: usize, app: &App) -> Option<String> {
+        let query = Serializer::new(String::new())
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &app.client_id)
+            .append_pair("redirect_uri", REDIRECT)
+            .append_pair("state", "s")
+            .finish();
+        let request = Request::get(format!("/o/authorize/?{query}"))
+            .header(header::COOKIE, &self.cookie)
+            .body(Body::empty())
+            .unwrap();
+        match self.ask(node, request).await {
+            Said::Yes(answer) => {
+                let location = answer.headers[header::LOCATION].to_str().unwrap();
+                let url = Url::parse(location).unwrap_or_else(|_| panic!("{location}"));
+                let find = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+                match find("error") {
+                    Some(error) => assert_eq!(error, "temporarily_unavailable"),
+                    None => return Some(find("code").unwrap()),
+                }
+            }
+            Said::No(error) => assert_ne!(app.fate.get(), Standing::Alive, "{error}"),
+            Said::Unclear => {}
+        }
+        None
+    }
+
+    async fn redeem(&self, node: usize, family: &Family) -> Said {
+        let pairs =
+            [("grant_type", "authorization_code"), ("code", &family.code), ("redirect_uri", REDIRECT)];
+        self.post(node, "/o/token/", &family.app, &pairs).await
+    }
+
+    /// The first tokens of a family.
+    fn found(&self, family: &Rc<Family>, answer: &Value) {
+        let access = self.keep(text(answer, "access_token"), &family.app, Some(Rc::clone(family)));
+        let refresh = text(answer, "refresh_token").to_owned();
+        *family.now.borrow_mut() = Now { refresh, former: None, access: Some(access), is_busy: false };
+        self.families.borrow_mut().push(Rc::clone(family));
+    }
+
+    async fn refresh(&self, node: usize) {
+        let Some(family) = self.family() else { return };
+        if family.now.borrow().is_busy || family.fate.get() == Standing::Doubtful {
+            return;
+        }
+        family.now.borrow_mut().is_busy = true;
+        let refresh = family.now.borrow().refresh.clone();
+        let before = family.fate.get();
+        // The new access token takes the place of the former one, which others may know for a while.
+        if let Some(access) = &family.now.borrow().access {
+            access.own.fall(Standing::Doubtful);
+        }
+        let pairs = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str())];
+        match self.post(node, "/o/token/", &family.app, &pairs).await {
+            Said::Yes(answer) => {
+                assert_ne!(before, Standing::Dead, "refreshed after its end was acknowledged");
+                assert_ne!(family.app.fate.get().min(before), Standing::Dead);
+                let answer = json(&answer);
+                let access = self.keep(text(&answer, "access_token"), &family.app, Some(Rc::clone(&family)));
+                let mut now = family.now.borrow_mut();
+                now.former = Some(refresh);
+                now.refresh = text(&answer, "refresh_token").to_owned();
+                now.access = Some(access);
+            }
+            Said::No(error) => {
+                let standing = family.fate.get().max(family.app.fate.get());
+                assert_ne!(standing, Standing::Alive, "{error}");
+            }
+            // It may have been used: the next use may be the end of the family.
+            Said::Unclear => family.fate.fall(Standing::Doubtful),
+        }
+        family.now.borrow_mut().is_busy = false;
+    }
+
+    /// One code at three nodes at once: at most one of them gives something for it.
+    async fn race(&self, node: usize) {
+        let app = self.app(Kind::Web);
+        let Some(code) = self.code(node, &app).await else { return };
+        let family = Rc::new(Family { app, code, fate: Fate::new(), now: RefCell::new(Now::default()) });
+        family.fate.fall(Standing::Doubtful);
+        let racers = (self.redeem(0, &family), self.redeem(1, &family), self.redeem(2, &family));
+        let answers: [Said; NODES] = <[Said; NODES]>::from(tokio::join!(biased; racers.0, racers.1, racers.2));
+        let winners: Vec<&Said> = answers.iter().filter(|said| matches!(said, Said::Yes(_))).collect();
+        assert!(winners.len() <= 1, "{winners:?}");
+        self.tally.borrow_mut().races += 1;
+        if let Some(Said::Yes(answer)) = winners.first() {
+            self.found(&family, &json(answer));
+        }
+    }
+
+    /// What was used is used again: refused, and the end of all it gave.
+    async fn replay(&self, node: usize) {
+        let Some(family) = self.family() else { return };
+        let is_alive = family.fate.get().max(family.app.fate.get()) == Standing::Alive;
+        if !is_alive || family.now.borrow().is_busy {
+            return;
+        }
+        family.fate.fall(Standing::Doubtful);
+        let former = family.now.borrow().former.clone();
+        let said = match former {
+            Some(former) => {
+                let pairs = [("grant_type", "refresh_token"), ("refresh_token", former.as_str())];
+                self.post(node, "/o/token/", &family.app, &pairs).await
+            }
+            None => self.redeem(node, &family).await,
+        };
+        match said {
+            Said::Yes(answer) => panic!("used twice: {answer:?}"),
+            Said::No(error) if family.app.fate.get() == Standing::Alive => {
+                assert_eq!(error, "invalid_grant");
+                family.fate.fall(Standing::Dead);
+                self.tally.borrow_mut().revoked += 1;
+            }
+            Said::No(_) | Said::Unclear => {}
+        }
+    }
+
+    /// An application is disabled: whatever was given to it is dead. The first one stays.
+    async fn disable(&self, node: usize) {
+        let kind = if self.nodes.world.random().bool() { Kind::Web } else { Kind::Machine };
+        let app = self.app(kind);
+        let is_first = app.client_id == self.apps.borrow()[0].client_id;
+        let is_rare = self.nodes.world.random().u32(..10) == 0;
+        let others = self.apps.borrow().iter().filter(|one| one.kind == kind).count() - 1;
+        if is_first || !is_rare || others == 0 || !self.nodes.is_running(node) {
+            return;
+        }
+        self.apps.borrow_mut().retain(|one| one.client_id != app.client_id);
+        app.fate.fall(Standing::Doubtful);
+        let state = self.nodes.state(node);
+        let command = ApplicationCommand::DisableApplication { at: state.clock.now() };
+        let origin = Origin::internal(Actor::Operator, &state.clock);
+        let stream = Stream::Existing(app.client_id.clone());
+        let executed = state.commands.execute_ending::<Application>(stream, command, &origin).await;
+        if executed.is_ok() && self.nodes.is_running(node) {
+            app.fate.fall(Standing::Dead);
+        }
+    }
+
+    /// A pause, as people make.
+    pub async fn pause(&self) {
+        let pause = self.nodes.world.random().u64(..20_000);
+        sleep(Duration::from_micros(pause)).await;
+    }
+}
+
+fn json(answer: &Answer) -> Value {
+    serde_json::from_slice(&answer.body).unwrap_or(Value::Null)
+}
+
+#[track_caller]
+fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
+    answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer}"))
+}

@@ -1,0 +1,90 @@
+//! What was promised, and is it so? Each token with what its holder may rely on.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// What may be said of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Given, and nobody has asked to end it.
+    Alive,
+    /// Something that may have ended it has no clear answer yet.
+    Doubtful,
+    /// Its end was acknowledged.
+    Dead,
+}
+
+/// A shared standing that only gets worse.
+#[derive(Debug, Clone)]
+pub struct Fate(Rc<Cell<Standing>>, Rc<Cell<Option<tokio::time::Instant>>>);
+
+impl Fate {
+    pub fn new() -> Self {
+        Self(Rc::new(Cell::new(Standing::Alive)), Default::default())
+    }
+
+    pub fn get(&self) -> Standing {
+        self.0.get()
+    }
+
+    pub fn fall(&self, to: Standing) {
+        self.0.set(self.0.get().max(to));
+        if to == Standing::Dead { self.1.set(Some(tokio::time::Instant::now())); }
+    }
+}
+
+/// What an application may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Codes, for somebody who is logged in.
+    Web,
+    /// Tokens for itself.
+    Machine,
+}
+
+/// An application and its secret; who ends it ends every token of it.
+#[derive(Debug)]
+pub struct App {
+    pub kind: Kind,
+    pub client_id: String,
+    pub secret: String,
+    pub fate: Fate,
+}
+
+/// A token that was given.
+#[derive(Debug)]
+pub struct Token {
+    pub text: String,
+    pub app: Rc<App>,
+    pub own: Fate,
+    pub family: Option<Rc<Family>>,
+}
+
+impl Token {
+    pub fn standing(&self) -> Standing {
+        let family = self.family.as_ref().map_or(Standing::Alive, |family| family.fate.get());
+        self.own.get().max(family).max(self.app.fate.get())
+    }
+}
+
+/// What began with one code.
+#[derive(Debug)]
+pub struct Family {
+    pub app: Rc<App>,
+    pub code: String,
+    pub fate: Fate,
+    pub now: RefCell<Now>,
+}
+
+/// What a family stands at.
+#[derive(Debug, Default)]
+pub struct Now {
+    /// The refresh token to be used next.
+    pub refresh: String,
+    /// One that was used before, when that was acknowledged.
+    pub former: Option<String>,
+    /// The access token that goes with it.
+    pub access: Option<Rc<Token>>,
+    /// Somebody is about to use it.
+    pub is_busy: bool,
+}

@@ -1,0 +1,245 @@
+//! How does a node reach the database? Over a wire on which calls are slow, refused, lost on either way or
+//! too late, and in the middle of which the node itself may end.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use chancery::journal::engine::{
+    Append, Engine, EngineError, Flip, Head, Outcome, Pulse, StateRow, StoredBatch, StoredRow,
+};
+use chancery::journal::{EngineError as Error, SubjectKeyRow};
+use projections::projection::Projection;
+use projections::row::{Row, RowOp, Table, Value};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::world::{DEADLINE, Fate, World};
+
+/// One process from its start to its end.
+#[derive(Debug, Default)]
+pub struct Life(AtomicBool);
+
+impl Life {
+    pub fn end(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A process's connections.
+pub struct Wire {
+    pub world: Arc<World>,
+    pub node: usize,
+    pub life: Arc<Life>,
+}
+
+/// What a call of the database is waited for with.
+type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+/// Whether a call whose answer is missing may have changed something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Commit,
+}
+
+impl Wire {
+    /// Sends a call and waits for its answer. A process that is over changes nothing any more, and whatever
+    /// it still learns goes nowhere.
+    async fn call<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        kind: Kind,
+        call: impl FnOnce(Arc<World>) -> Answer<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let over = || Error::Unavailable("the process is over".to_owned());
+        let begun = Instant::now();
+        self.thaw().await;
+        sleep(self.world.latency()).await;
+        self.thaw().await;
+        if self.life.is_over() {
+            return Err(over());
+        }
+        let missing = || match kind {
+            Kind::Commit => Error::Unknown("no answer".to_owned()),
+            Kind::Plain => Error::Unavailable("no answer".to_owned()),
+        };
+        let answer = match self.world.fate(self.node) {
+            Fate::Refused => return Err(Error::Unavailable("not now".to_owned())),
+            Fate::CrashBefore => {
+                self.world.crashed((name, "before"));
+                self.life.end();
+                return Err(over());
+            }
+            Fate::LostThere => Err(missing()),
+            Fate::LostBack => {
+                drop(call(Arc::clone(&self.world)).await);
+                Err(missing())
+            }
+            Fate::Late => {
+                let (world, late) = (Arc::clone(&self.world), self.world.latency());
+                tokio::spawn(async move {
+                    sleep_until(begun + DEADLINE + late).await;
+                    drop(call(world).await);
+                });
+                Err(missing())
+            }
+            Fate::CrashAfter => {
+                drop(call(Arc::clone(&self.world)).await);
+                self.world.crashed((name, "after"));
+                self.life.end();
+                return Err(over());
+            }
+            Fate::Done => Ok(call(Arc::clone(&self.world)).await),
+        };
+        match answer {
+            Ok(_) => sleep(self.world.latency()).await,
+            Err(_) => sleep_until(begun + DEADLINE).await,
+        }
+        self.thaw().await;
+        if self.life.is_over() {
+            return Err(over());
+        }
+        // An answer after the deadline is none.
+        if begun.elapsed() > DEADLINE { Err(missing()) } else { answer? }
+    }
+
+    async fn thaw(&self) {
+        while let Some(until) = self.world.frozen_until(self.node) {
+            sleep_until(until).await;
+        }
+    }
+}
+
+/// Calls the same method of the database, over the wire.
+macro_rules! over {
+    ($wire:expr, $kind:ident, $method:ident($($argument:expr),*)) => {
+        $wire
+            .call(stringify!($method), Kind::$kind, move |world| {
+                Box::pin(async move { world.database.0.$method($($argument),*).await })
+            })
+            .await
+    };
+}
+
+#[async_trait]
+impl Engine for Wire {
+    fn name(&self) -> &'static str {
+        "simulated"
+    }
+
+    async fn migrate(&self) -> Result<usize, EngineError> {
+        over!(self, Plain, migrate())
+    }
+
+    async fn pending_migrations(&self) -> Result<usize, EngineError> {
+        over!(self, Plain, pending_migrations())
+    }
+
+    async fn append(&self, batch: i64, epoch: i64, appends: &[Append]) -> Result<Outcome, EngineError> {
+        let appends = appends.to_vec();
+        over!(self, Commit, append(batch, epoch, &appends))
+    }
+
+    async fn find_batch(&self, batch: i64) -> Result<Option<i64>, EngineError> {
+        over!(self, Plain, find_batch(batch))
+    }
+
+    async fn load_stream(
+        &self,
+        kind: &'static str,
+        id: &str,
+        after: i64,
+    ) -> Result<Vec<StoredRow>, EngineError> {
+        let id = id.to_owned();
+        over!(self, Plain, load_stream(kind, &id, after))
+    }
+
+    async fn find_state(&self, kind: &'static str, id: &str) -> Result<Option<StateRow>, EngineError> {
+        let id = id.to_owned();
+        over!(self, Plain, find_state(kind, &id))
+    }
+
+    async fn batches_after(&self, position: i64, limit: i64) -> Result<Vec<StoredBatch>, EngineError> {
+        over!(self, Plain, batches_after(position, limit))
+    }
+
+    async fn head(&self) -> Result<Head, EngineError> {
+        over!(self, Plain, head())
+    }
+
+    async fn pulse(&self) -> Result<Pulse, EngineError> {
+        let pulse = over!(self, Plain, pulse())?;
+        Ok(Pulse { clock: Some(self.world.now().timestamp_millis()), ..pulse })
+    }
+
+    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {
+        let key = key.to_owned();
+        over!(self, Plain, find_row(table, &key))
+    }
+
+    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, i64), EngineError> {
+        over!(self, Plain, all_rows(table))
+    }
+
+    async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {
+        let (sql, parameters) = (sql.to_owned(), parameters.to_vec());
+        over!(self, Plain, query(&sql, &parameters))
+    }
+
+    async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64, EngineError> {
+        let (sql, parameters) = (sql.to_owned(), parameters.to_vec());
+        over!(self, Plain, execute(&sql, &parameters))
+    }
+
+    async fn find_secret(&self, id: &str) -> Result<Option<String>, EngineError> {
+        let id = id.to_owned();
+        over!(self, Plain, find_secret(&id))
+    }
+
+    async fn find_subject_key(&self, subject: &str) -> Result<Option<String>, EngineError> {
+        let subject = subject.to_owned();
+        over!(self, Plain, find_subject_key(&subject))
+    }
+
+    async fn keep_subject_key(&self, key: &SubjectKeyRow) -> Result<String, EngineError> {
+        let key = key.clone();
+        over!(self, Plain, keep_subject_key(&key))
+    }
+
+    async fn checkpoint(&self, projection: &Projection) -> Result<i64, EngineError> {
+        let projection = projection.clone();
+        over!(self, Plain, checkpoint(&projection))
+    }
+
+    async fn advance(
+        &self,
+        projection: &Projection,
+        from: i64,
+        to: i64,
+        rows: &[RowOp],
+    ) -> Result<bool, EngineError> {
+        let (projection, rows) = (projection.clone(), rows.to_vec());
+        over!(self, Plain, advance(&projection, from, to, &rows))
+    }
+
+    async fn copy_to(&self, file: &Path) -> Result<(), EngineError> {
+        let file = file.to_owned();
+        over!(self, Plain, copy_to(&file))
+    }
+
+    async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError> {
+        let tables = tables.to_vec();
+        over!(self, Plain, make_shadows(&tables))
+    }
+
+    async fn flip(&self, flip: &Flip) -> Result<i64, EngineError> {
+        let flip = flip.clone();
+        over!(self, Commit, flip(&flip))
+    }
+}

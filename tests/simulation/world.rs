@@ -1,0 +1,211 @@
+//! What is outside the servers? One database, the way to it, clocks, and what goes wrong with them. All of
+//! it follows from one seed, in time that passes only when everybody waits.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use chancery::clock::{Clock, Uptime};
+use chancery::journal::sqlite::SqliteEngine;
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+
+pub const NODES: usize = 3;
+/// How long a call may take before its connection is given up, as `database-deadline`.
+pub const DEADLINE: Duration = Duration::from_millis(500);
+/// 2026-01-01.
+const EPOCH: i64 = 1_767_225_600_000;
+
+/// Everything the nodes share.
+#[derive(Debug)]
+pub struct World {
+    begun: Instant,
+    random: Mutex<fastrand::Rng>,
+    weather: Mutex<Weather>,
+    crashes: Mutex<BTreeMap<CrashPoint, usize>>,
+    pub database: Database,
+}
+
+/// Before or after which call of the database a process ended.
+pub type CrashPoint = (&'static str, &'static str);
+
+/// The tables, in memory and on this thread.
+pub struct Database(pub SqliteEngine);
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Database")
+    }
+}
+
+/// Until when what is wrong.
+#[derive(Debug, Clone)]
+struct Weather {
+    is_calm: bool,
+    down: Instant,
+    nodes: [NodeWeather; NODES],
+}
+
+#[derive(Debug, Clone, Copy)]
+struct NodeWeather {
+    cut: Instant,
+    frozen: Instant,
+    /// How far the clock shows off, in milliseconds: always, and for a while.
+    skew: i64,
+    jump: (i64, Instant),
+}
+
+/// What becomes of a call of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Done,
+    /// The database says no before it does anything.
+    Refused,
+    /// The call never arrives.
+    LostThere,
+    /// The answer never arrives.
+    LostBack,
+    /// It arrives after the caller has given up.
+    Late,
+    /// The caller ends before, or after.
+    CrashBefore,
+    CrashAfter,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let now = Instant::now();
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut node = || NodeWeather { cut: now, frozen: now, skew: random.i64(-400..400), jump: (0, now) };
+        let nodes = [node(), node(), node()];
+        Self {
+            begun: now,
+            random: Mutex::new(random),
+            weather: Mutex::new(Weather { is_calm: true, down: now, nodes }),
+            crashes: Mutex::default(),
+            database: Database(SqliteEngine::in_memory().unwrap()),
+        }
+    }
+
+    pub fn random(&self) -> MutexGuard<'_, fastrand::Rng> {
+        self.random.lock().unwrap()
+    }
+
+    /// Since the world began.
+    pub fn age(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// What time it really is: to the database.
+    pub fn now(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(EPOCH).unwrap() + self.age()
+    }
+
+    pub fn crash_points(&self) -> BTreeMap<CrashPoint, usize> {
+        self.crashes.lock().unwrap().clone()
+    }
+
+    /// Somebody's life ended here.
+    pub fn crashed(&self, point: CrashPoint) {
+        *self.crashes.lock().unwrap().entry(point).or_default() += 1;
+    }
+
+    // ── Weather ──────────────────────────────────────────────────────────────
+
+    /// Nothing goes wrong from here on, or it may again.
+    pub fn set_calm(&self, is_calm: bool) {
+        let now = Instant::now();
+        let mut weather = self.weather.lock().unwrap();
+        weather.is_calm = is_calm;
+        if is_calm {
+            weather.down = now;
+            for node in &mut weather.nodes {
+                (node.cut, node.frozen, node.jump) = (now, now, (0, now));
+            }
+        }
+    }
+
+    pub fn take_database_down(&self, lasting: Duration) {
+        self.weather.lock().unwrap().down = Instant::now() + lasting;
+    }
+
+    pub fn cut_off(&self, node: usize, lasting: Duration) {
+        self.weather.lock().unwrap().nodes[node].cut = Instant::now() + lasting;
+    }
+
+    pub fn freeze(&self, node: usize, lasting: Duration) {
+        self.weather.lock().unwrap().nodes[node].frozen = Instant::now() + lasting;
+    }
+
+    pub fn jump(&self, node: usize, by: TimeDelta, lasting: Duration) {
+        self.weather.lock().unwrap().nodes[node].jump = (by.num_milliseconds(), Instant::now() + lasting);
+    }
+
+    /// Until when a node does nothing.
+    pub fn frozen_until(&self, node: usize) -> Option<Instant> {
+        let until = self.weather.lock().unwrap().nodes[node].frozen;
+        (until > Instant::now()).then_some(until)
+    }
+
+    /// How long a message is on its way.
+    pub fn latency(&self) -> Duration {
+        let is_calm = self.weather.lock().unwrap().is_calm;
+        let mut random = self.random();
+        let micros = if random.u32(..100) == 0 && !is_calm { random.u64(1_000..300_000) } else { random.u64(50..600) };
+        Duration::from_micros(micros)
+    }
+
+    /// What becomes of a call that a node makes now.
+    pub fn fate(&self, node: usize) -> Fate {
+        let weather = self.weather.lock().unwrap().clone();
+        let now = Instant::now();
+        if weather.down > now {
+            return Fate::Refused;
+        }
+        let mut random = self.random();
+        if weather.nodes[node].cut > now {
+            return if random.bool() { Fate::LostThere } else { Fate::LostBack };
+        }
+        if weather.is_calm {
+            return Fate::Done;
+        }
+        match random.u32(..20_000) {
+            0..20 => Fate::Refused,
+            20..30 => Fate::LostThere,
+            30..40 => Fate::LostBack,
+            40..50 => Fate::Late,
+            50..55 => Fate::CrashBefore,
+            55..60 => Fate::CrashAfter,
+            _ => Fate::Done,
+        }
+    }
+}
+
+/// The clock on a node's wall.
+#[derive(Debug)]
+pub struct WallClock(pub std::sync::Arc<World>, pub usize);
+
+impl Clock for WallClock {
+    fn now(&self) -> DateTime<Utc> {
+        let node = self.0.weather.lock().unwrap().nodes[self.1];
+        let jump = if node.jump.1 > Instant::now() { node.jump.0 } else { 0 };
+        let now = self.0.now() + TimeDelta::milliseconds(node.skew + jump);
+        DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap()
+    }
+}
+
+/// How long a node's machine has been up. No two count the same seconds: half a hundredth off is more than
+/// any machine is.
+#[derive(Debug)]
+pub struct DriftingUptime(pub std::sync::Arc<World>, pub usize);
+
+impl Uptime for DriftingUptime {
+    fn now(&self) -> Duration {
+        let age = self.0.age();
+        match self.1 {
+            0 => age,
+            1 => age + age / 200,
+            _ => age - age / 200,
+        }
+    }
+}
