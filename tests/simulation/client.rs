@@ -2,6 +2,7 @@
 //! against it (rules L1 to L3 and L6).
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::ledger::{App, Kind, Family, Fate, Now, Standing, Token};
+use super::ledger::{App, Family, Fate, Kind, Now, Standing, Token};
 use super::node::{Answer, Nodes};
 use super::world::NODES;
 
@@ -22,15 +23,19 @@ pub const REDIRECT: &str = "https://app.example/cb";
 /// Tokens that are asked about; older ones are forgotten until the end.
 const RECENT: usize = 200;
 
+/// Of those that ended last somebody asks more often: there a stale answer would be.
+const JUST_ENDED: usize = 8;
+
 /// Those who ask, and what they know together.
 pub struct Clients {
     pub nodes: Rc<Nodes>,
     pub apps: RefCell<Vec<Rc<App>>>,
     pub cookie: String,
     pub tokens: RefCell<Vec<Rc<Token>>>,
+    /// Those that ended last.
+    pub ended: RefCell<VecDeque<Rc<Token>>>,
     pub families: RefCell<Vec<Rc<Family>>>,
     pub tally: RefCell<Tally>,
-    pub is_settling: std::cell::Cell<bool>,
 }
 
 /// What it came to.
@@ -111,7 +116,6 @@ impl Clients {
         tally.trace = (tally.trace ^ seen).wrapping_mul(0x0000_0100_0000_01b3);
         let Some(answer) = answer else {
             tally.unanswered += 1;
-            if self.is_settling.get() { println!("node {node}: none {}", self.nodes.is_running(node)); }
             return Said::Unclear;
         };
         if answer.status.is_success() || answer.status == StatusCode::FOUND {
@@ -121,7 +125,6 @@ impl Clients {
         if answer.status == StatusCode::SERVICE_UNAVAILABLE {
             assert!(answer.headers.contains_key(header::RETRY_AFTER), "{answer:?}");
             tally.unavailable += 1;
-            if self.is_settling.get() { println!("node {node}: {answer:?}"); }
             return Said::Unclear;
         }
         assert!(matches!(answer.status.as_u16(), 400 | 401), "{answer:?}");
@@ -151,7 +154,24 @@ impl Clients {
     fn token(&self) -> Option<Rc<Token>> {
         let tokens = self.tokens.borrow();
         let oldest = tokens.len().saturating_sub(RECENT);
-        (!tokens.is_empty()).then(|| Rc::clone(&tokens[self.nodes.world.random().usize(oldest..tokens.len())]))
+        (!tokens.is_empty())
+            .then(|| Rc::clone(&tokens[self.nodes.world.random().usize(oldest..tokens.len())]))
+    }
+
+    /// One of those that ended last.
+    fn ended(&self) -> Option<Rc<Token>> {
+        let ended = self.ended.borrow();
+        (!ended.is_empty()).then(|| Rc::clone(&ended[self.nodes.world.random().usize(..ended.len())]))
+    }
+
+    /// The end of a token was acknowledged.
+    fn has_ended(&self, token: &Rc<Token>) {
+        self.tally.borrow_mut().revoked += 1;
+        let mut ended = self.ended.borrow_mut();
+        ended.push_back(Rc::clone(token));
+        if ended.len() > JUST_ENDED {
+            ended.pop_front();
+        }
     }
 
     fn family(&self) -> Option<Rc<Family>> {
@@ -180,7 +200,9 @@ impl Clients {
     }
 
     async fn introspect(&self, node: usize) {
-        if let Some(token) = self.token() {
+        let ended = self.nodes.world.random().u32(..3) == 0;
+        let token = if ended { self.ended() } else { self.token() };
+        if let Some(token) = token {
             self.look_at(node, &token).await;
         }
     }
@@ -188,13 +210,17 @@ impl Clients {
     /// What a node says of a token, if it says anything; wrong answers end the simulation.
     pub async fn look_at(&self, node: usize, token: &Token) -> Option<bool> {
         let before = token.standing();
-        let begun = Instant::now();
         // Of a disabled application nobody can ask any more: another one does.
-        let asks = if token.app.fate.get() == Standing::Alive { Rc::clone(&token.app) } else { self.apps.borrow()[0].clone() };
+        let asks = if token.app.fate.get() == Standing::Alive {
+            Rc::clone(&token.app)
+        } else {
+            self.apps.borrow()[0].clone()
+        };
         match self.post(node, "/o/introspect/", &asks, &[("token", &token.text)]).await {
             Said::Yes(answer) => {
                 let is_active = json(&answer)["active"].as_bool().unwrap();
-                assert!(!is_active || before != Standing::Dead, "alive after its end was acknowledged: node {node}, own {:?} family {:?} app {:?}, asked {begun:?}, now {:?}", token.own, token.family.as_ref().map(|f| f.fate.clone()), token.app.fate, tokio::time::Instant::now());
+                assert!(!is_active || before != Standing::Dead, "alive after its end was acknowledged");
+                assert!(!is_active || is_recent(token, &answer), "alive from too long ago");
                 let is_asked_by_owner = asks.client_id == token.app.client_id;
                 let must_live = is_asked_by_owner && token.standing() == Standing::Alive;
                 assert!(is_active || !must_live, "dead, and nobody ended it");
@@ -217,20 +243,25 @@ impl Clients {
             .body(Body::empty())
             .unwrap();
         match self.ask(node, request).await {
-            Said::Yes(_) => assert_ne!(before, Standing::Dead, "served after its end was acknowledged"),
+            Said::Yes(answer) => {
+                assert_ne!(before, Standing::Dead, "served after its end was acknowledged");
+                assert!(is_recent(&token, &answer), "served from too long ago");
+            }
             Said::No(error) => assert_ne!(token.standing(), Standing::Alive, "{error}"),
             Said::Unclear => {}
         }
     }
 
     async fn revoke(&self, node: usize) {
-        let Some(token) = self.token().filter(|token| token.app.fate.get() == Standing::Alive) else { return };
+        let Some(token) = self.token().filter(|token| token.app.fate.get() == Standing::Alive) else {
+            return;
+        };
         // The revocation of an access token leaves its family alone.
         token.own.fall(Standing::Doubtful);
         match self.post(node, "/o/revoke_token/", &token.app, &[("token", &token.text)]).await {
             Said::Yes(_) => {
                 token.own.fall(Standing::Dead);
-                self.tally.borrow_mut().revoked += 1;
+                self.has_ended(&token);
             }
             Said::No(error) => assert_ne!(token.app.fate.get(), Standing::Alive, "{error}"),
             Said::Unclear => {}
@@ -265,7 +296,9 @@ impl Clients {
             Said::Yes(answer) => {
                 let location = answer.headers[header::LOCATION].to_str().unwrap();
                 let url = Url::parse(location).unwrap_or_else(|_| panic!("{location}"));
-                let find = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+                let find = |name: &str| {
+                    url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+                };
                 match find("error") {
                     Some(error) => assert_eq!(error, "temporarily_unavailable"),
                     None => return Some(find("code").unwrap()),
@@ -312,7 +345,7 @@ impl Clients {
                 let access = self.keep(text(&answer, "access_token"), &family.app, Some(Rc::clone(&family)));
                 let mut now = family.now.borrow_mut();
                 now.former = Some(refresh);
-                now.refresh = text(&answer, "refresh_token").to_owned();
+                text(&answer, "refresh_token").clone_into(&mut now.refresh);
                 now.access = Some(access);
             }
             Said::No(error) => {
@@ -332,7 +365,8 @@ impl Clients {
         let family = Rc::new(Family { app, code, fate: Fate::new(), now: RefCell::new(Now::default()) });
         family.fate.fall(Standing::Doubtful);
         let racers = (self.redeem(0, &family), self.redeem(1, &family), self.redeem(2, &family));
-        let answers: [Said; NODES] = <[Said; NODES]>::from(tokio::join!(biased; racers.0, racers.1, racers.2));
+        let answers: [Said; NODES] =
+            <[Said; NODES]>::from(tokio::join!(biased; racers.0, racers.1, racers.2));
         let winners: Vec<&Said> = answers.iter().filter(|said| matches!(said, Said::Yes(_))).collect();
         assert!(winners.len() <= 1, "{winners:?}");
         self.tally.borrow_mut().races += 1;
@@ -362,7 +396,10 @@ impl Clients {
             Said::No(error) if family.app.fate.get() == Standing::Alive => {
                 assert_eq!(error, "invalid_grant");
                 family.fate.fall(Standing::Dead);
-                self.tally.borrow_mut().revoked += 1;
+                let access = family.now.borrow().access.clone();
+                if let Some(access) = access {
+                    self.has_ended(&access);
+                }
             }
             Said::No(_) | Said::Unclear => {}
         }
@@ -395,6 +432,12 @@ impl Clients {
         let pause = self.nodes.world.random().u64(..20_000);
         sleep(Duration::from_micros(pause)).await;
     }
+}
+
+/// Whether the token may have been alive at some time in the second before the answer (rule R2). A
+/// hundredth more, for clocks that are slow.
+fn is_recent(token: &Token, answer: &Answer) -> bool {
+    token.dead_since().is_none_or(|since| answer.at < since + Duration::from_millis(1_010))
 }
 
 fn json(answer: &Answer) -> Value {

@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use tokio::time::Instant;
+
 /// What may be said of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
@@ -14,22 +16,29 @@ pub enum Standing {
     Dead,
 }
 
-/// A shared standing that only gets worse.
+/// A shared standing that only gets worse, and since when it is the worst.
 #[derive(Debug, Clone)]
-pub struct Fate(Rc<Cell<Standing>>, Rc<Cell<Option<tokio::time::Instant>>>);
+pub struct Fate(Rc<Cell<(Standing, Instant)>>);
 
 impl Fate {
     pub fn new() -> Self {
-        Self(Rc::new(Cell::new(Standing::Alive)), Default::default())
+        Self(Rc::new(Cell::new((Standing::Alive, Instant::now()))))
     }
 
     pub fn get(&self) -> Standing {
-        self.0.get()
+        self.0.get().0
     }
 
     pub fn fall(&self, to: Standing) {
-        self.0.set(self.0.get().max(to));
-        if to == Standing::Dead { self.1.set(Some(tokio::time::Instant::now())); }
+        if to > self.get() {
+            self.0.set((to, Instant::now()));
+        }
+    }
+
+    /// Since when it is known to be over.
+    fn dead_since(&self) -> Option<Instant> {
+        let (standing, since) = self.0.get();
+        (standing == Standing::Dead).then_some(since)
     }
 }
 
@@ -64,6 +73,12 @@ impl Token {
     pub fn standing(&self) -> Standing {
         let family = self.family.as_ref().map_or(Standing::Alive, |family| family.fate.get());
         self.own.get().max(family).max(self.app.fate.get())
+    }
+
+    /// Since when its end was acknowledged.
+    pub fn dead_since(&self) -> Option<Instant> {
+        let family = self.family.as_ref().and_then(|family| family.fate.dead_since());
+        [self.own.dead_since(), family, self.app.fate.dead_since()].into_iter().flatten().min()
     }
 }
 

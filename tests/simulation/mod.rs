@@ -50,16 +50,8 @@ const LONG: usize = 1_000_000;
 
 /// The calls on the way of a command and of its answer: before and after each of them somebody must have
 /// ended in a long run.
-const COMMAND_PATH: [&str; 8] = [
-    "append",
-    "find_batch",
-    "load_stream",
-    "batches_after",
-    "pulse",
-    "find_row",
-    "find_state",
-    "execute",
-];
+const COMMAND_PATH: [&str; 8] =
+    ["append", "find_batch", "load_stream", "batches_after", "pulse", "find_row", "find_state", "execute"];
 
 #[test]
 fn three_nodes_keep_their_word_whatever_happens() {
@@ -120,7 +112,10 @@ impl Drop for Named {
     fn drop(&mut self) {
         seeded::seed(None);
         if std::thread::panicking() {
-            println!("the simulation failed with seed {0}: CHANCERY_TEST_SEED={0} tests/run simulation", self.0);
+            println!(
+                "the simulation failed with seed {0}: CHANCERY_TEST_SEED={0} tests/run simulation",
+                self.0
+            );
         }
     }
 }
@@ -129,7 +124,8 @@ impl Drop for Named {
 fn run(seed: u64, requests: usize) -> (Tally, BTreeMap<CrashPoint, usize>) {
     let _named = Named(seed);
     seeded::seed(Some(seed));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(LocalSet::new().run_until(live(seed, requests)))
 }
 
@@ -155,9 +151,9 @@ async fn live(seed: u64, requests: usize) -> (Tally, BTreeMap<CrashPoint, usize>
         apps: RefCell::new(apps),
         cookie,
         tokens: RefCell::default(),
+        ended: RefCell::default(),
         families: RefCell::default(),
         tally: RefCell::default(),
-        is_settling: Default::default(),
     });
     world.set_calm(false);
     let trouble = tokio::task::spawn_local(trouble(Rc::clone(&nodes)));
@@ -195,6 +191,15 @@ async fn trouble(nodes: Rc<Nodes>) {
             0 => nodes.kill(node),
             1 => world.freeze(node, lasting * 2),
             2 => world.cut_off(node, lasting),
+            // What was asked last comes back late, and nothing after it.
+            5 => {
+                world.slow_down(node, lasting / 2);
+                let world = Arc::clone(&world);
+                tokio::task::spawn_local(async move {
+                    sleep(lasting / 2).await;
+                    world.cut_off(node, lasting);
+                });
+            }
             3 => world.take_database_down(lasting / 2),
             4 => {
                 let hours = if lasting.as_millis() % 2 == 0 { 1 } else { -24 };
@@ -217,7 +222,6 @@ async fn trouble(nodes: Rc<Nodes>) {
 async fn settle(clients: &Clients) {
     let (nodes, world) = (&clients.nodes, &clients.nodes.world);
     world.set_calm(true);
-    clients.is_settling.set(true);
     for node in 0..NODES {
         if !nodes.is_running(node) {
             nodes.kill(node);

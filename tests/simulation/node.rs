@@ -27,13 +27,13 @@ use crate::harness::Directory;
 
 pub const ISSUER: &str = "http://127.0.0.1:8000";
 /// Longer than any command may try.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The processes of an installation.
 pub struct Nodes {
     pub world: Arc<World>,
     config: Arc<Config>,
-    nodes: [RefCell<Option<Node>>; NODES],
+    running: [RefCell<Option<Node>>; NODES],
     _home: Directory,
 }
 
@@ -50,6 +50,8 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// When the node gave it.
+    pub at: Instant,
 }
 
 impl Nodes {
@@ -61,13 +63,16 @@ impl Nodes {
             ("issuer", ISSUER),
             ("requests-per-address", "0"),
             ("requests-per-client", "0"),
+            // Little is remembered, so much is asked for.
+            ("row-cache", "100"),
+            ("aggregate-cache", "50"),
         ];
         let flags: BTreeMap<_, _> =
             flags.into_iter().map(|(key, value)| (key, vec![value.to_owned()])).collect();
         let secret = ("CHANCERY_ROOT_SECRET".to_owned(), "0123456789abcdef".repeat(4));
         let environment: Environment = [secret].into_iter().collect();
         let config = Arc::new(Config::load(&flags, &environment).unwrap());
-        Self { world, config, nodes: [const { RefCell::new(None) }; NODES], _home: home }
+        Self { world, config, running: [const { RefCell::new(None) }; NODES], _home: home }
     }
 
     /// Starts a node, as often as it takes.
@@ -92,30 +97,30 @@ impl Nodes {
             return false;
         }
         let router = router(state.clone());
-        *self.nodes[node].borrow_mut() = Some(Node { state, router, life });
+        *self.running[node].borrow_mut() = Some(Node { state, router, life });
         true
     }
 
     /// Ends a node in the middle of whatever it does.
     pub fn kill(&self, node: usize) {
-        if let Some(node) = self.nodes[node].borrow_mut().take() {
+        if let Some(node) = self.running[node].borrow_mut().take() {
             node.life.end();
         }
     }
 
     /// Whether it runs; one that ended in the middle of a call does not.
     pub fn is_running(&self, node: usize) -> bool {
-        self.nodes[node].borrow().as_ref().is_some_and(|node| !node.life.is_over())
+        self.running[node].borrow().as_ref().is_some_and(|node| !node.life.is_over())
     }
 
     pub fn state(&self, node: usize) -> AppState {
-        self.nodes[node].borrow().as_ref().unwrap().state.clone()
+        self.running[node].borrow().as_ref().unwrap().state.clone()
     }
 
     /// Asks a node; `None` when it ended or was not there.
     pub async fn ask(&self, node: usize, request: Request<Body>) -> Option<Answer> {
-        sleep(self.world.latency()).await;
-        let running = self.nodes[node].borrow().clone()?;
+        sleep(self.world.delay()).await;
+        let running = self.running[node].borrow().clone()?;
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(Peer([127, 0, 0, 1].into()));
         let begun = Instant::now();
@@ -135,11 +140,11 @@ impl Nodes {
         })
         .await?
         .unwrap();
-        let waited = begun.elapsed();
+        let (at, waited) = (Instant::now(), begun.elapsed());
         assert!(waited < PATIENCE, "answered after {waited:?}");
         let (parts, body) = answer.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap();
-        sleep(self.world.latency()).await;
-        (!running.life.is_over()).then_some(Answer { status: parts.status, headers: parts.headers, body })
+        sleep(self.world.delay()).await;
+        (!running.life.is_over()).then_some(Answer { status: parts.status, headers: parts.headers, body, at })
     }
 }

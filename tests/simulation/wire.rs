@@ -60,7 +60,7 @@ impl Wire {
         let over = || Error::Unavailable("the process is over".to_owned());
         let begun = Instant::now();
         self.thaw().await;
-        sleep(self.world.latency()).await;
+        sleep(self.world.latency(self.node)).await;
         self.thaw().await;
         if self.life.is_over() {
             return Err(over());
@@ -82,7 +82,7 @@ impl Wire {
                 Err(missing())
             }
             Fate::Late => {
-                let (world, late) = (Arc::clone(&self.world), self.world.latency());
+                let (world, late) = (Arc::clone(&self.world), self.world.latency(self.node));
                 tokio::spawn(async move {
                     sleep_until(begun + DEADLINE + late).await;
                     drop(call(world).await);
@@ -98,7 +98,7 @@ impl Wire {
             Fate::Done => Ok(call(Arc::clone(&self.world)).await),
         };
         match answer {
-            Ok(_) => sleep(self.world.latency()).await,
+            Ok(_) => sleep(self.world.latency(self.node)).await,
             Err(_) => sleep_until(begun + DEADLINE).await,
         }
         self.thaw().await;
@@ -213,7 +213,7 @@ impl Engine for Wire {
     }
 
     async fn checkpoint(&self, projection: &Projection) -> Result<i64, EngineError> {
-        let projection = projection.clone();
+        let projection = *projection;
         over!(self, Plain, checkpoint(&projection))
     }
 
@@ -224,7 +224,7 @@ impl Engine for Wire {
         to: i64,
         rows: &[RowOp],
     ) -> Result<bool, EngineError> {
-        let (projection, rows) = (projection.clone(), rows.to_vec());
+        let (projection, rows) = (*projection, rows.to_vec());
         over!(self, Plain, advance(&projection, from, to, &rows))
     }
 

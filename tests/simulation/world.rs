@@ -49,6 +49,7 @@ struct Weather {
 #[derive(Debug, Clone, Copy)]
 struct NodeWeather {
     cut: Instant,
+    slow: Instant,
     frozen: Instant,
     /// How far the clock shows off, in milliseconds: always, and for a while.
     skew: i64,
@@ -76,7 +77,8 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let now = Instant::now();
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut node = || NodeWeather { cut: now, frozen: now, skew: random.i64(-400..400), jump: (0, now) };
+        let mut node =
+            || NodeWeather { cut: now, slow: now, frozen: now, skew: random.i64(-400..400), jump: (0, now) };
         let nodes = [node(), node(), node()];
         Self {
             begun: now,
@@ -120,7 +122,7 @@ impl World {
         if is_calm {
             weather.down = now;
             for node in &mut weather.nodes {
-                (node.cut, node.frozen, node.jump) = (now, now, (0, now));
+                (node.cut, node.slow, node.frozen, node.jump) = (now, now, now, (0, now));
             }
         }
     }
@@ -130,7 +132,14 @@ impl World {
     }
 
     pub fn cut_off(&self, node: usize, lasting: Duration) {
-        self.weather.lock().unwrap().nodes[node].cut = Instant::now() + lasting;
+        let mut weather = self.weather.lock().unwrap();
+        if !weather.is_calm {
+            weather.nodes[node].cut = Instant::now() + lasting;
+        }
+    }
+
+    pub fn slow_down(&self, node: usize, lasting: Duration) {
+        self.weather.lock().unwrap().nodes[node].slow = Instant::now() + lasting;
     }
 
     pub fn freeze(&self, node: usize, lasting: Duration) {
@@ -147,12 +156,23 @@ impl World {
         (until > Instant::now()).then_some(until)
     }
 
-    /// How long a message is on its way.
-    pub fn latency(&self) -> Duration {
-        let is_calm = self.weather.lock().unwrap().is_calm;
+    /// How long a client's message is on its way.
+    pub fn delay(&self) -> Duration {
+        Duration::from_micros(self.random().u64(50..600))
+    }
+
+    /// How long a message of a node is on its way.
+    pub fn latency(&self, node: usize) -> Duration {
+        let weather = self.weather.lock().unwrap().clone();
+        let is_slow = weather.nodes[node].slow > Instant::now();
         let mut random = self.random();
-        let micros = if random.u32(..100) == 0 && !is_calm { random.u64(1_000..300_000) } else { random.u64(50..600) };
-        Duration::from_micros(micros)
+        Duration::from_micros(if is_slow {
+            random.u64(50_000..245_000)
+        } else if random.u32(..100) == 0 && !weather.is_calm {
+            random.u64(1_000..300_000)
+        } else {
+            random.u64(50..600)
+        })
     }
 
     /// What becomes of a call that a node makes now.
@@ -205,7 +225,7 @@ impl Uptime for DriftingUptime {
         match self.1 {
             0 => age,
             1 => age + age / 200,
-            _ => age - age / 200,
+            _ => age.saturating_sub(age / 200),
         }
     }
 }
