@@ -33,8 +33,9 @@ use crate::router::spaced_allow;
 /// A head that is larger is 431. More than the 32 KiB that are accepted, so that most clients that send
 /// too much are told in an orderly answer instead of a reset.
 const READ_BUFFER: usize = 96 * 1024;
-/// Requests at a time on one HTTP/2 connection.
-const STREAMS: u32 = 64;
+/// Requests at a time on one HTTP/2 connection. Clients send so many before they have heard of any limit
+/// (RFC 9113 §6.5.2): a smaller one refuses them what they could not know.
+const STREAMS: u32 = 100;
 /// Bytes of all headers of an HTTP/2 request, as HPACK counts them; `middleware/limits.rs` answers 431 below.
 const HEADER_LIST: u32 = 48 * 1024;
 /// Streams that a client may open and reset before its connection is closed (CVE-2023-44487).

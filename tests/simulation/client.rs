@@ -73,7 +73,7 @@ impl std::ops::AddAssign<&Tally> for Tally {
 
 /// An answer as clients understand it.
 #[derive(Debug)]
-enum Said {
+pub enum Said {
     /// 2xx, or a redirect.
     Yes(Answer),
     /// 400 or 401 with this error.
@@ -133,7 +133,7 @@ impl Clients {
         Said::No(error)
     }
 
-    async fn post(&self, node: usize, path: &str, app: &App, pairs: &[(&str, &str)]) -> Said {
+    pub async fn post(&self, node: usize, path: &str, app: &App, pairs: &[(&str, &str)]) -> Said {
         let mut form = Serializer::new(String::new());
         form.append_pair("client_id", &app.client_id).append_pair("client_secret", &app.secret);
         form.extend_pairs(pairs);
@@ -145,7 +145,7 @@ impl Clients {
     }
 
     /// Any application of a kind.
-    fn app(&self, kind: Kind) -> Rc<App> {
+    pub fn app(&self, kind: Kind) -> Rc<App> {
         let apps: Vec<_> = self.apps.borrow().iter().filter(|app| app.kind == kind).cloned().collect();
         Rc::clone(&apps[self.nodes.world.random().usize(..apps.len())])
     }
@@ -281,7 +281,7 @@ impl Clients {
         }
     }
 
-    async fn code(&self, node: usize, app: &App) -> Option<String> {
+    pub async fn code(&self, node: usize, app: &App) -> Option<String> {
         let query = Serializer::new(String::new())
             .append_pair("response_type", "code")
             .append_pair("client_id", &app.client_id)
@@ -310,7 +310,7 @@ impl Clients {
         None
     }
 
-    async fn redeem(&self, node: usize, family: &Family) -> Said {
+    pub async fn redeem(&self, node: usize, family: &Family) -> Said {
         let pairs =
             [("grant_type", "authorization_code"), ("code", &family.code), ("redirect_uri", REDIRECT)];
         self.post(node, "/o/token/", &family.app, &pairs).await
@@ -440,11 +440,11 @@ fn is_recent(token: &Token, answer: &Answer) -> bool {
     token.dead_since().is_none_or(|since| answer.at < since + Duration::from_millis(1_010))
 }
 
-fn json(answer: &Answer) -> Value {
+pub fn json(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.body).unwrap_or(Value::Null)
 }
 
 #[track_caller]
-fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
+pub fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
     answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer}"))
 }

@@ -5,6 +5,7 @@
 mod client;
 mod ledger;
 mod node;
+mod points;
 mod wire;
 mod world;
 
@@ -23,7 +24,7 @@ use chancery::journal::Engine as _;
 use chancery::journal::verify::verify;
 use chancery::keys::ClaimKind;
 use chancery::personal::PersonalData;
-use chancery::registration::{Bounds, Initial, RawApplication, read_registration, register};
+use chancery::registration::{Bounds, Initial, RawApplication, RegisterError, read_registration, register};
 use chancery::secret::{new_client_id, new_client_secret, new_id, seeded};
 use chancery::state::AppState;
 use chancery::token::mint_session;
@@ -122,39 +123,22 @@ impl Drop for Named {
 
 /// A world from its beginning to its end.
 fn run(seed: u64, requests: usize) -> (Tally, BTreeMap<CrashPoint, usize>) {
+    in_time_of_its_own(seed, live(seed, requests))
+}
+
+/// Runs a world, random bytes and time included, on this thread.
+fn in_time_of_its_own<T>(seed: u64, world: impl Future<Output = T>) -> T {
     let _named = Named(seed);
     seeded::seed(Some(seed));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(LocalSet::new().run_until(live(seed, requests)))
+    runtime.block_on(LocalSet::new().run_until(world))
 }
 
 async fn live(seed: u64, requests: usize) -> (Tally, BTreeMap<CrashPoint, usize>) {
     let world = Arc::new(World::new(seed));
-    world.database.0.migrate().await.unwrap();
-    let nodes = Rc::new(Nodes::of(Arc::clone(&world)));
-    for node in 0..NODES {
-        nodes.start(node).await;
-    }
-    let state = nodes.state(0);
-    let mut apps = Vec::new();
-    for _ in 0..APPS {
-        for kind in [Kind::Web, Kind::Machine] {
-            apps.push(Rc::new(application(&state, kind).await));
-        }
-    }
-    let cookie = session(&state).await;
-    // The others hear of it.
-    sleep(Duration::from_millis(300)).await;
-    let clients = Rc::new(Clients {
-        nodes: Rc::clone(&nodes),
-        apps: RefCell::new(apps),
-        cookie,
-        tokens: RefCell::default(),
-        ended: RefCell::default(),
-        families: RefCell::default(),
-        tally: RefCell::default(),
-    });
+    let clients = begin(&world, NODES).await;
+    let nodes = Rc::clone(&clients.nodes);
     world.set_calm(false);
     let trouble = tokio::task::spawn_local(trouble(Rc::clone(&nodes)));
     let acting: Vec<_> = (0..CLIENTS)
@@ -175,6 +159,36 @@ async fn live(seed: u64, requests: usize) -> (Tally, BTreeMap<CrashPoint, usize>
     settle(&clients).await;
     let tally = clients.tally.borrow().clone();
     (tally, world.crash_points())
+}
+
+/// So many nodes, the applications, and somebody who is logged in.
+async fn begin(world: &Arc<World>, nodes: usize) -> Rc<Clients> {
+    world.database.0.migrate().await.unwrap();
+    let running = Rc::new(Nodes::of(Arc::clone(world)));
+    for node in 0..nodes {
+        running.start(node).await;
+    }
+    let state = running.state(0);
+    let mut apps = Vec::new();
+    for _ in 0..APPS {
+        for kind in [Kind::Web, Kind::Machine] {
+            let (app, registered) = application(&state, kind).await;
+            registered.unwrap();
+            apps.push(Rc::new(app));
+        }
+    }
+    let cookie = session(&state).await;
+    // The others hear of it.
+    sleep(Duration::from_millis(300)).await;
+    Rc::new(Clients {
+        nodes: running,
+        apps: RefCell::new(apps),
+        cookie,
+        tokens: RefCell::default(),
+        ended: RefCell::default(),
+        families: RefCell::default(),
+        tally: RefCell::default(),
+    })
 }
 
 /// From time to time something happens to a node or to the database; who has ended is started again.
@@ -243,7 +257,7 @@ async fn settle(clients: &Clients) {
 }
 
 /// An application that gets codes and tokens without asking anybody.
-async fn application(state: &AppState, kind: Kind) -> App {
+async fn application(state: &AppState, kind: Kind) -> (App, Result<(), RegisterError>) {
     let grant = match kind {
         Kind::Web => "authorization-code",
         Kind::Machine => "client-credentials",
@@ -264,8 +278,9 @@ async fn application(state: &AppState, kind: Kind) -> App {
     let initial = Initial::generated_here();
     let registration = read_registration(&raw, Some(&initial), Bounds::of(state, true)).unwrap();
     let origin = Origin::internal(Actor::Operator, &state.clock);
-    register(state, registration, None, Provenance::CommandLine, &origin).await.unwrap();
-    App { kind, client_id, secret: secret.expose().to_owned(), fate: Fate::new() }
+    let registered = register(state, registration, None, Provenance::CommandLine, &origin).await;
+    let app = App { kind, client_id, secret: secret.expose().to_owned(), fate: Fate::new() };
+    (app, registered)
 }
 
 /// The cookie of somebody who is logged in. There is no password: nothing here is to take real time.

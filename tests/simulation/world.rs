@@ -23,6 +23,7 @@ pub struct World {
     random: Mutex<fastrand::Rng>,
     weather: Mutex<Weather>,
     crashes: Mutex<BTreeMap<CrashPoint, usize>>,
+    script: Mutex<Option<(usize, Fate)>>,
     pub database: Database,
 }
 
@@ -85,6 +86,7 @@ impl World {
             random: Mutex::new(random),
             weather: Mutex::new(Weather { is_calm: true, down: now, nodes }),
             crashes: Mutex::default(),
+            script: Mutex::default(),
             database: Database(SqliteEngine::in_memory().unwrap()),
         }
     }
@@ -175,8 +177,28 @@ impl World {
         })
     }
 
+    /// The call after so many others is to go this way, whatever the weather.
+    pub fn script(&self, calls: usize, fate: Fate) {
+        *self.script.lock().unwrap() = Some((calls, fate));
+    }
+
+    /// Whether the scripted call has not been made; from here on there is none.
+    pub fn end_script(&self) -> bool {
+        self.script.lock().unwrap().take().is_some()
+    }
+
+    fn scripted(&self) -> Option<Fate> {
+        let mut script = self.script.lock().unwrap();
+        let (calls, fate) = (*script)?;
+        *script = calls.checked_sub(1).map(|calls| (calls, fate));
+        script.is_none().then_some(fate)
+    }
+
     /// What becomes of a call that a node makes now.
     pub fn fate(&self, node: usize) -> Fate {
+        if let Some(fate) = self.scripted() {
+            return fate;
+        }
         let weather = self.weather.lock().unwrap().clone();
         let now = Instant::now();
         if weather.down > now {
