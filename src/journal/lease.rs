@@ -83,6 +83,8 @@ struct State {
     reference: Option<(i64, Duration)>,
     beat: Option<Beat>,
     stale: Option<Stale>,
+    /// When it was last found to be so.
+    failed_at: Option<Duration>,
     has_ended: bool,
     looked: Duration,
     others: HashMap<String, (i64, Duration)>,
@@ -143,11 +145,15 @@ impl Lease {
         if self.holds() {
             return None;
         }
-        let now = self.uptime.now();
-        let state = self.state();
-        let skew = self.skew(&state, now);
-        let clock = (skew.abs() > MOST_SKEW).then_some(Stale::Clock(skew));
-        Some(state.stale.clone().or(clock).unwrap_or(Stale::Lapsed))
+        let why = self.state().stale.clone();
+        Some(why.or_else(|| self.wrong_clock()).unwrap_or(Stale::Lapsed))
+    }
+
+    /// How far the machine's clock is off, if it is too far.
+    #[must_use]
+    pub fn wrong_clock(&self) -> Option<Stale> {
+        let skew = self.skew(&self.state(), self.uptime.now());
+        (skew.abs() > MOST_SKEW).then_some(Stale::Clock(skew))
     }
 
     /// How long ago the pulse was begun that the lease stands on.
@@ -197,8 +203,23 @@ impl Lease {
             (!heard).then(|| Stale::Database("this process could not say that it is there".to_owned()));
     }
 
+    /// What a renewal came to that was under way when somebody asked for one. A lease that is asked for
+    /// each time needs one that begins later.
+    fn renewed_since(&self, asked: Duration) -> Option<Result<(), Stale>> {
+        let state = self.state();
+        let has_failed = state.failed_at.is_some_and(|at| at > asked);
+        let why = state.stale.clone();
+        drop(state);
+        match why {
+            Some(why) if has_failed => Some(Err(why)),
+            Some(_) | None => None,
+        }
+    }
+
     fn failed(&self, why: Stale) {
+        let now = self.uptime.now();
         let mut state = self.state();
+        state.failed_at = Some(now);
         if state.stale.as_ref() != Some(&why) {
             tracing::warn!(reason = %why, "the server may not answer from memory for the moment");
             state.stale = Some(why);
@@ -293,12 +314,18 @@ fn registered(row: Vec<Value>) -> Result<Registered, EngineError> {
     }
 }
 
-/// Catches up with the log, and renews the lease of a process that has one.
+/// Catches up with the log, and renews the lease of a process that has one. Whoever had to wait for another
+/// renewal takes its result, good or bad: each may take as long as the database is given, and a request
+/// that cannot be answered is to hear so after one of them.
 pub(super) async fn renew(inner: &Arc<Inner>) -> Result<(), Stale> {
     let Some(lease) = inner.lease.get() else {
         return feed::catch_up_to_head(inner).await.map(|_| ()).map_err(|error| stale_of(&error));
     };
+    let asked = lease.uptime.now();
     let _one = lease.renewing.lock().await;
+    if let Some(result) = lease.renewed_since(asked) {
+        return result;
+    }
     let renewed = renew_once(inner, lease).await;
     if let Err(stale) = &renewed {
         lease.failed(stale.clone());

@@ -154,12 +154,20 @@ impl Journal {
         self.inner.lease.get()
     }
 
+    /// Whether memory may be answered from at this instant, without asking.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.inner.lease.get().is_none_or(|lease| lease.holds() && !lease.is_asked_each_time())
+    }
+
+    /// Whether this machine's clock can be trusted to tell what has expired.
+    pub fn clock_is_right(&self) -> Result<(), Stale> {
+        self.inner.lease.get().and_then(Lease::wrong_clock).map_or(Ok(()), Err)
+    }
+
     /// Makes sure that memory may be answered from, asking the database if it must.
     pub async fn freshen(&self) -> Result<(), Stale> {
-        match self.inner.lease.get() {
-            Some(lease) if lease.is_asked_each_time() || !lease.holds() => lease::renew(&self.inner).await,
-            Some(_) | None => Ok(()),
-        }
+        if self.is_fresh() { Ok(()) } else { lease::renew(&self.inner).await }
     }
 
     /// Whether what was decided on memory may be told: to be asked right before it is.

@@ -290,14 +290,13 @@ impl Engine for PostgresEngine {
     }
 
     async fn pulse(&self) -> Result<Pulse, EngineError> {
-        let asked = tokio::time::timeout(PULSE_DEADLINE, async {
-            let mut connection = self.pulse.acquire().await.map_err(|error| engine_error(&error))?;
-            let pulse = pulse(&mut connection).await.map_err(|error| engine_error(&error));
-            Self::release(connection, pulse)
-        });
-        asked
-            .await
-            .unwrap_or_else(|_| Err(EngineError::Unavailable(format!("no answer within {PULSE_DEADLINE:?}"))))
+        let until = tokio::time::Instant::now() + PULSE_DEADLINE;
+        let late = |_| EngineError::Unavailable(format!("no answer within {PULSE_DEADLINE:?}"));
+        let acquired = tokio::time::timeout_at(until, self.pulse.acquire()).await.map_err(late)?;
+        let mut held = acquired.map_err(|error| engine_error(&error))?;
+        let asked = tokio::time::timeout_at(until, pulse(&mut held)).await;
+        // Given back unanswered, it would keep its place in the pool until TCP gives up.
+        Self::release(held, asked.map_err(late).and_then(|pulse| pulse.map_err(|error| engine_error(&error))))
     }
 
     async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {

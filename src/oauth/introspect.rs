@@ -10,6 +10,7 @@ use aggregates::values::Confirmation;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use projections::tokens::Token;
 use projections::validity::{LiveToken, find_live_token};
 use serde::Serialize;
@@ -47,13 +48,31 @@ async fn introspect(exchange: &Exchange) -> Result<Response, Refused> {
     }
     let text = form.require("token", "Missing token parameter.")?;
     let Some(token_id) = parse_access_token(&state.keys, text) else { return Ok(inactive()) };
-    // Whatever is known to be dead is dead; only what lives needs the database's word.
-    let fresh = state.journal.freshen().await;
-    let live = find_live_token(&state.journal, &token_id, context.now).await?;
+    let live = look_up(state, &token_id, context.now).await?;
     let Some(live) = live.filter(|live| may_see(caller, &live.token)) else { return Ok(inactive()) };
     let username = username(state, &live).await?;
-    fresh.and_then(|()| state.journal.vouch()).map_err(OAuthError::unavailable)?;
+    state.journal.vouch().map_err(OAuthError::unavailable)?;
     Ok(json::answer(StatusCode::OK, &describe(state, &live.token, username)))
+}
+
+/// The token if it lives. Whatever is known to be dead is dead, whether or not there is a database; only
+/// what lives needs its word. Who tells that it lives still vouches for it right before.
+pub(crate) async fn look_up(
+    state: &AppState,
+    token_id: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<LiveToken>, OAuthError> {
+    let journal = &state.journal;
+    let mut live = find_live_token(journal, token_id, now).await?;
+    if live.is_some() && !journal.is_fresh() {
+        journal.freshen().await.map_err(OAuthError::unavailable)?;
+        live = find_live_token(journal, token_id, now).await?;
+    }
+    if live.is_none() {
+        // By a wrong clock what lives has expired.
+        journal.clock_is_right().map_err(OAuthError::unavailable)?;
+    }
+    Ok(live)
 }
 
 fn may_see(caller: &Caller, token: &Token) -> bool {

@@ -1,9 +1,16 @@
-//! What survives a crash? Processes are killed under load while a ledger keeps what they promised.
+//! What survives a crash, a full disk, a cut line, a wrong clock? The rows of the fault table by their
+//! numbers; a ledger keeps what was promised meanwhile.
 
+mod clock;
+mod cluster;
 mod crash;
+mod disk;
 mod ledger;
 mod log;
+mod machine;
 mod nodes;
+mod partition;
 mod postgres;
 mod races;
 pub mod report;
+mod slow;

@@ -18,6 +18,7 @@ pub struct Cli {
     data_dir: Option<PathBuf>,
     variables: Vec<(String, String)>,
     stdin: String,
+    prefix: Vec<String>,
 }
 
 /// What a command answered.
@@ -37,12 +38,19 @@ impl Cli {
             data_dir: Some(directory.to_owned()),
             variables: variables.into_iter().collect(),
             stdin: String::new(),
+            prefix: Vec::new(),
         }
     }
 
     /// Where a person runs it without any option: data lands below their home.
     pub fn in_home(home: &Path) -> Self {
-        Self { home: home.to_owned(), data_dir: None, variables: Vec::new(), stdin: String::new() }
+        Self {
+            home: home.to_owned(),
+            data_dir: None,
+            variables: Vec::new(),
+            stdin: String::new(),
+            prefix: Vec::new(),
+        }
     }
 
     /// With `CHANCERY_PASSWORD` set.
@@ -60,10 +68,22 @@ impl Cli {
         self
     }
 
+    /// Run by another command, whose arguments it follows.
+    pub fn run_by(mut self, prefix: Vec<String>) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
     /// The call, not yet made.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command.args(arguments).env_clear().env("PATH", environment::path()).env("HOME", &self.home);
+        let mut words = self.prefix.iter().map(String::as_str).chain([PROGRAM]);
+        let mut command = Command::new(words.next().unwrap_or(PROGRAM));
+        command
+            .args(words)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", environment::path())
+            .env("HOME", &self.home);
         command.env("XDG_DATA_HOME", self.home.join("data")).env("XDG_CONFIG_HOME", self.home.join("config"));
         if let Some(data_dir) = &self.data_dir {
             command.env("CHANCERY_DATA_DIR", data_dir);

@@ -48,6 +48,11 @@ fn optional(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// A library that changes the time a process sees.
+pub fn faketime() -> String {
+    variable("CHANCERY_TEST_FAKETIME")
+}
+
 /// The directory of PostgreSQL's programs.
 pub fn postgres_programs() -> PathBuf {
     variable("CHANCERY_TEST_PG_BIN").into()

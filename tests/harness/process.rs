@@ -35,19 +35,30 @@ impl Process {
         Self::spawn(&Cli::in_home(home.path()), &home.path().join("log"), 8000, &[]).await
     }
 
+    /// Serves at an address that is not this machine's own.
+    pub async fn start_at(cli: &Cli, home: &Directory, host: &str, port: u16, arguments: &[&str]) -> Self {
+        let log = home.path().join(format!("log-{port}"));
+        let listen = format!("{host}:{port}");
+        Self::spawn_at(cli, &log, host, port, &[&["--listen", &listen], arguments].concat()).await
+    }
+
     async fn spawn(cli: &Cli, log: &std::path::Path, port: u16, arguments: &[&str]) -> Self {
+        Self::spawn_at(cli, log, "127.0.0.1", port, arguments).await
+    }
+
+    async fn spawn_at(cli: &Cli, log: &std::path::Path, host: &str, port: u16, arguments: &[&str]) -> Self {
         let file = File::create(log).unwrap();
         let mut command = cli.command(arguments);
         command.stdout(file.try_clone().unwrap()).stderr(file).stdin(std::process::Stdio::null());
         let child = command.spawn().unwrap();
-        let mut process = Self { child, base: format!("http://127.0.0.1:{port}"), log: log.to_owned() };
-        process.wait_until_it_accepts(port).await;
+        let mut process = Self { child, base: format!("http://{host}:{port}"), log: log.to_owned() };
+        process.wait_until_it_accepts(host, port).await;
         process
     }
 
-    async fn wait_until_it_accepts(&mut self, port: u16) {
+    async fn wait_until_it_accepts(&mut self, host: &str, port: u16) {
         for _ in 0..1500 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            if TcpStream::connect((host, port)).is_ok() {
                 return;
             }
             if let Some(status) = self.child.try_wait().unwrap() {

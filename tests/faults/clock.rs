@@ -1,0 +1,153 @@
+//! F15: the clock of one node jumps, forwards and back, or runs away. The node stops issuing and says why;
+//! no token lives longer or again because of it, and the others go on.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::crash::machine;
+use super::ledger::post;
+use super::report::record;
+use crate::harness::postgres::Database;
+use crate::harness::process::free_port;
+use crate::harness::{App, Cli, Directory, Process, Request, environment};
+
+/// The clock of a process that can be moved while it runs.
+struct Clock(PathBuf);
+
+impl Clock {
+    /// For the processes that this calls.
+    fn of(home: &Directory, cli: Cli) -> (Self, Cli) {
+        let clock = Self(home.path().join("time"));
+        clock.show("+0");
+        let cli = cli
+            .variable("LD_PRELOAD", &environment::faketime())
+            .variable("FAKETIME_TIMESTAMP_FILE", clock.0.to_str().unwrap())
+            .variable("FAKETIME_NO_CACHE", "1")
+            // Leases are measured on a clock that nobody sets.
+            .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        (clock, cli)
+    }
+
+    /// So far off the true time (`+1h`, `-3.5`).
+    fn show(&self, offset: &str) {
+        let beside = self.0.with_extension("new");
+        std::fs::write(&beside, format!("{offset}\n")).unwrap();
+        std::fs::rename(beside, &self.0).unwrap();
+    }
+}
+
+async fn readiness(app: &App) -> (u16, String) {
+    let answer = Request::new(&app.client, "GET", format!("{}/readyz", app.base)).send().await;
+    (answer.status, answer.body)
+}
+
+/// How long until the node says whether it is ready.
+async fn until_ready(app: &App, is_ready: bool) -> Duration {
+    let begun = Instant::now();
+    while (readiness(app).await.0 == 200) != is_ready {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", readiness(app).await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    begun.elapsed()
+}
+
+async fn issue(app: &App) -> (u16, String) {
+    let (status, body) = post(app, "/o/token/", &[("grant_type", "client_credentials")]).await.unwrap();
+    (status, body["access_token"].as_str().unwrap_or_default().to_owned())
+}
+
+async fn says(app: &App, token: &str) -> (u16, Option<bool>) {
+    let (status, body) = post(app, "/o/introspect/", &[("token", token)]).await.unwrap();
+    (status, body["active"].as_bool())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f15_a_node_whose_clock_jumps_stops_issuing_on_postgresql() {
+    let (home, database) = (Directory::new(), Database::empty());
+    let plain = Cli::at(home.path(), Some(database.url()));
+    let (clock, moved) = Clock::of(&home, plain.clone());
+    let (port, other) = (free_port(), free_port());
+    let app = machine(&plain, &format!("http://127.0.0.1:{port}"));
+    let issuer = app.base.clone();
+    let _one = Process::start_with(&moved, &home, port, &["--issuer", &issuer]).await;
+    let _two = Process::start_with(&plain, &home, other, &["--issuer", &issuer]).await;
+    let there = App { base: format!("http://127.0.0.1:{other}"), ..app.clone() };
+    let (mut slowest, mut jumps) = (Duration::ZERO, 0);
+    for jump in ["+1h", "-1h", "+1d", "-1d"] {
+        until_ready(&app, true).await;
+        let (_, alive) = issue(&app).await;
+        let (_, dead) = issue(&app).await;
+        app.revoke(&dead).send().await.is(200);
+        clock.show(jump);
+        slowest = slowest.max(until_ready(&app, false).await);
+        let (_, why) = readiness(&app).await;
+        assert!(why.contains("clock"), "{why}");
+        assert_eq!(issue(&app).await.0, 503, "a token of the wrong hour");
+        assert_ne!(says(&app, &dead).await.1, Some(true), "a dead token revived");
+        assert_ne!(says(&app, &alive).await.1, Some(false), "its end is the clock's, not the token's");
+        assert_eq!((issue(&there).await.0, says(&there, &alive).await), (200, (200, Some(true))));
+        clock.show("+0");
+        jumps += 1;
+    }
+    until_ready(&app, true).await;
+    let drift = drift(&app, &clock).await;
+    let slowest = slowest.as_millis();
+    record(
+        "F15",
+        &format!(
+            "PostgreSQL: {jumps} jumps of a clock: not ready {slowest} ms later at most; a clock that runs away stops its node {drift} ms off"
+        ),
+    );
+    assert!(slowest <= 2_000, "{slowest} ms");
+    plain.run(&["verify"]).succeeded();
+}
+
+/// A clock that runs a tenth of a second ahead every tenth of one. Returns how far off it was when the node
+/// said so, in milliseconds.
+async fn drift(app: &App, clock: &Clock) -> i64 {
+    for step in 1_i64.. {
+        let off = step * 100;
+        clock.show(&format!("+{}.{:03}", off / 1_000, off % 1_000));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if readiness(app).await.0 != 200 {
+            clock.show("+0");
+            assert!((1_900..=3_000).contains(&off), "{off} ms off");
+            return off;
+        }
+        assert!(off < 10_000, "it goes on {off} ms off");
+    }
+    unreachable!("the loop ends above")
+}
+
+/// Alone on its machine there is no other clock to compare with; but nothing lives again because it was
+/// put back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f15_a_clock_that_is_put_back_revives_nothing_on_sqlite() {
+    let home = Directory::new();
+    let plain = Cli::at(home.path(), None);
+    let (clock, moved) = Clock::of(&home, plain.clone());
+    let port = free_port();
+    let app = machine(&plain, &format!("http://127.0.0.1:{port}"));
+    let _server = Process::start_with(&moved, &home, port, &["--access-token-lifetime", "10m"]).await;
+    let (_, short) = issue(&app).await;
+    let (_, dead) = issue(&app).await;
+    app.revoke(&dead).send().await.is(200);
+    clock.show("+1h");
+    // Time that passed is time that passed: a machine that was asleep looks the same.
+    let begun = Instant::now();
+    while says(&app, &short).await.1 != Some(false) {
+        assert!(begun.elapsed() < Duration::from_secs(2), "it outlives its end");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    clock.show("+0");
+    let not_ready = until_ready(&app, false).await.as_millis();
+    assert_ne!(says(&app, &short).await.1, Some(true), "what had expired lives again");
+    assert_ne!(says(&app, &dead).await.1, Some(true), "what was revoked lives again");
+    assert_eq!(issue(&app).await.0, 503);
+    record(
+        "F15",
+        &format!("SQLite: a clock put back an hour: not ready {not_ready} ms later, nothing revived"),
+    );
+    assert!(not_ready <= 2_000, "{not_ready} ms");
+    plain.run(&["verify"]).succeeded();
+}

@@ -1,0 +1,127 @@
+//! F11, F12: the disk is full, of the database or of its write-ahead log. Writes are refused, reads go on,
+//! and with room again everything goes on by itself.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::cluster::{Cluster, give_to_postgres};
+use super::crash::machine;
+use super::ledger::{Ledger, post};
+use super::machine::SmallDisk;
+use super::report::record;
+use crate::harness::process::free_port;
+use crate::harness::{App, Cli, Directory, Process};
+
+const LOAD: Duration = Duration::from_millis(1_500);
+const FULL: Duration = Duration::from_secs(3);
+
+async fn issue(app: &App) -> Option<u16> {
+    let answer = post(app, "/o/token/", &[("grant_type", "client_credentials")]).await;
+    answer.map(|(status, _)| status)
+}
+
+/// How long until a token is given again.
+async fn until_served(app: &App) -> Duration {
+    let begun = Instant::now();
+    while issue(app).await != Some(200) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "not served again");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    begun.elapsed()
+}
+
+/// Under load the disk runs full and stays so for a while; meanwhile writes are 503 and reads are answered.
+async fn runs_full(row: &str, what: &str, disk: &SmallDisk, cli: &Cli, logs: &Directory) {
+    let port = free_port();
+    let app = machine(cli, &format!("http://127.0.0.1:{port}"));
+    let server = Process::start_with(cli, logs, port, &[]).await;
+    let known = app.client_credentials().send().await.is(200).text("access_token");
+    let ledger = Arc::new(Ledger::default());
+    let load = ledger.load(&app, 8);
+    tokio::time::sleep(LOAD).await;
+    disk.fill();
+    let (begun, mut refused) = (Instant::now(), 0);
+    while begun.elapsed() < FULL {
+        refused += usize::from(issue(&app).await == Some(503));
+        assert!(app.sees_active(&known).await, "reads go on");
+    }
+    assert!(refused > 10, "{refused} refused");
+    disk.make_room();
+    let again = until_served(&app).await;
+    load.stop().await;
+    let totals = ledger.judge(&app).await;
+    let again = again.as_millis();
+    record(
+        row,
+        &format!(
+            "{what} full for {} s: {totals}, nothing lost; served again {again} ms after there was room",
+            FULL.as_secs()
+        ),
+    );
+    assert!(again <= 1_000, "{again} ms");
+    cli.run(&["verify"]).succeeded();
+    drop(server);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f11_a_full_disk_refuses_writes_and_loses_nothing_on_sqlite() {
+    let (disk, logs) = (SmallDisk::of(48), Directory::new());
+    let cli = Cli::at(disk.directory().path(), None);
+    runs_full("F11", "SQLite: the disk", &disk, &cli, &logs).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f11_a_full_disk_refuses_writes_and_loses_nothing_on_postgresql() {
+    let (disk, logs) = (SmallDisk::of(64), Directory::new());
+    let cluster = Cluster::start().await;
+    give_to_postgres(disk.directory().text());
+    let mut connection = cluster.connect().await;
+    let sql = format!("CREATE TABLESPACE small LOCATION '{}'", disk.directory().text());
+    sqlx::query(&sql).execute(&mut connection).await.unwrap();
+    drop(connection);
+    cluster.create_database("small", "small");
+    let url = cluster.url_of("small");
+    let cli = Cli::at(logs.path(), Some(url));
+    runs_full("F11", "PostgreSQL: the tablespace", &disk, &cli, &logs).await;
+    cluster.kill();
+}
+
+/// PostgreSQL ends itself when it cannot write its log; what it acknowledged is there when it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f12_a_full_disk_of_the_write_ahead_log_loses_nothing_acknowledged() {
+    let (disk, logs) = (SmallDisk::of(80), Directory::new());
+    give_to_postgres(disk.directory().text());
+    let wal = format!("{}/wal", disk.directory().text());
+    // A new file for each 16 MB: none that is there already is taken again.
+    let options = "-c max_wal_size=32MB -c min_wal_size=32MB -c wal_recycle=off";
+    let cluster = Cluster::start_with("127.0.0.1", Some(&wal), options).await;
+    let cli = Cli::at(logs.path(), Some(cluster.url()));
+    let port = free_port();
+    let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
+    let server = Process::start_with(&cli, &logs, port, &[]).await;
+    let ledger = Arc::new(Ledger::default());
+    let load = ledger.load(&app, 8);
+    tokio::time::sleep(LOAD).await;
+    disk.fill();
+    let begun = Instant::now();
+    while issue(&app).await == Some(200) {
+        assert!(begun.elapsed() < Duration::from_mins(2), "the log is not full");
+    }
+    tokio::time::sleep(FULL).await;
+    disk.make_room();
+    // As an operator does who has made room.
+    cluster.kill();
+    cluster.up().await;
+    let again = until_served(&app).await.as_millis();
+    load.stop().await;
+    let totals = ledger.judge(&app).await;
+    record(
+        "F12",
+        &format!(
+            "the disk of the write-ahead log full: {totals}, nothing lost; served again {again} ms after PostgreSQL was back"
+        ),
+    );
+    assert!(again <= 1_000, "{again} ms");
+    cli.run(&["verify"]).succeeded();
+    drop(server);
+}

@@ -1,0 +1,129 @@
+//! What do faults need of the machine? A disk that is soon full, a network of a test's own, the clock of one
+//! process. All of it is gone when dropped.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use crate::harness::{Directory, environment};
+
+/// Runs a command that only root may run.
+pub fn as_root(arguments: &[&str]) -> Output {
+    let output = if environment::is_root() {
+        Command::new(arguments[0]).args(&arguments[1..]).output()
+    } else {
+        Command::new("sudo").arg("-n").args(arguments).output()
+    };
+    output.unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
+}
+
+fn must(arguments: &[&str]) {
+    let output = as_root(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A small file system in memory.
+pub struct SmallDisk(Directory);
+
+impl SmallDisk {
+    /// Of so many megabytes.
+    pub fn of(megabytes: usize) -> Self {
+        let directory = Directory::new();
+        let size = format!("size={megabytes}m,mode=1777");
+        must(&["mount", "-t", "tmpfs", "-o", &size, "chancery-test", directory.text()]);
+        Self(directory)
+    }
+
+    pub fn directory(&self) -> &Directory {
+        &self.0
+    }
+
+    /// Writes until nothing goes in any more.
+    pub fn fill(&self) {
+        let mut file = File::options().create(true).append(true).open(self.filler()).unwrap();
+        let mut size = 1 << 20;
+        while size > 0 {
+            if file.write_all(&vec![0; size]).is_err() {
+                size /= 2;
+            }
+        }
+    }
+
+    pub fn make_room(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.path().join("filler")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: what still writes there belongs to a test that is over.
+        as_root(&["umount", "-l", self.0.text()]);
+    }
+}
+
+/// A network of its own with one line to this machine.
+pub struct Namespace {
+    name: String,
+    line: String,
+    third: u8,
+}
+
+impl Namespace {
+    pub fn new() -> Self {
+        let number = std::process::id() % 200;
+        let third = u8::try_from(number).unwrap();
+        let namespace = Self { name: format!("chancery{number}"), line: format!("chancery{number}"), third };
+        let (name, line) = (namespace.name.as_str(), namespace.line.as_str());
+        let (outside, inside) = (format!("{}/24", namespace.outside()), format!("{}/24", namespace.inside()));
+        must(&["ip", "netns", "add", name]);
+        must(&["ip", "link", "add", line, "type", "veth", "peer", "name", "inside", "netns", name]);
+        must(&["ip", "addr", "add", &outside, "dev", line]);
+        must(&["ip", "link", "set", line, "up"]);
+        must(&["ip", "-n", name, "addr", "add", &inside, "dev", "inside"]);
+        must(&["ip", "-n", name, "link", "set", "inside", "up"]);
+        must(&["ip", "-n", name, "link", "set", "lo", "up"]);
+        namespace
+    }
+
+    /// This machine's end of the line.
+    pub fn outside(&self) -> String {
+        format!("10.231.{}.1", self.third)
+    }
+
+    /// The other end.
+    pub fn inside(&self) -> String {
+        format!("10.231.{}.2", self.third)
+    }
+
+    /// What stands before a command that is to run inside.
+    pub fn prefix(&self) -> Vec<String> {
+        ["ip", "netns", "exec", &self.name].map(str::to_owned).to_vec()
+    }
+
+    /// What goes to this port outside, comes from it, or both, is lost from here on.
+    pub fn cut(&self, port: u16, goes: bool, comes: bool) {
+        let chain = |is_cut: bool, name: &str, hook: &str, end: &str| {
+            let rule = if is_cut { format!("tcp {end} {port} drop;") } else { String::new() };
+            format!("chain {name} {{ type filter hook {hook} priority 0; {rule} }}")
+        };
+        let (out, back) = (chain(goes, "out", "output", "dport"), chain(comes, "back", "input", "sport"));
+        let rules = format!("table inet chancery {{\n{out}\n{back}\n}}");
+        must(&["ip", "netns", "exec", &self.name, "nft", &rules]);
+    }
+
+    pub fn heal(&self) {
+        must(&["ip", "netns", "exec", &self.name, "nft", "delete table inet chancery"]);
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        as_root(&["ip", "link", "del", &self.line]);
+        as_root(&["ip", "netns", "del", &self.name]);
+    }
+}
