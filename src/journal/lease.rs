@@ -85,6 +85,8 @@ struct State {
     stale: Option<Stale>,
     /// When it was last found to be so.
     failed_at: Option<Duration>,
+    /// When the last pulse began that came back well.
+    renewed_from: Option<Duration>,
     has_ended: bool,
     looked: Duration,
     others: HashMap<String, (i64, Duration)>,
@@ -199,19 +201,21 @@ impl Lease {
         });
         let heard = state.beat.is_some_and(|beat| now.saturating_sub(beat.at) < SILENT);
         state.fresh_until = heard.then(|| begun + self.length);
+        state.renewed_from = Some(begun);
         state.stale =
             (!heard).then(|| Stale::Database("this process could not say that it is there".to_owned()));
     }
 
-    /// What a renewal came to that was under way when somebody asked for one. A lease that is asked for
-    /// each time needs one that begins later.
+    /// Whether somebody's renewal will do for a request that asked at this time: one that keeps the lease, or
+    /// that began later, or that has failed since.
     fn renewed_since(&self, asked: Duration) -> Option<Result<(), Stale>> {
+        if self.holds() && !self.is_asked_each_time() {
+            return Some(Ok(()));
+        }
         let state = self.state();
-        let has_failed = state.failed_at.is_some_and(|at| at > asked);
-        let why = state.stale.clone();
-        drop(state);
-        match why {
-            Some(why) if has_failed => Some(Err(why)),
+        match &state.stale {
+            Some(why) if state.failed_at.is_some_and(|at| at > asked) => Some(Err(why.clone())),
+            None if state.renewed_from.is_some_and(|begun| begun >= asked) => Some(Ok(())),
             Some(_) | None => None,
         }
     }
@@ -314,18 +318,28 @@ fn registered(row: Vec<Value>) -> Result<Registered, EngineError> {
     }
 }
 
-/// Catches up with the log, and renews the lease of a process that has one. Whoever had to wait for another
-/// renewal takes its result, good or bad: each may take as long as the database is given, and a request
-/// that cannot be answered is to hear so after one of them.
+/// For a request that may not be answered from memory. Whoever had to wait for another renewal takes its
+/// result, good or bad: each may take as long as the database is given, and they would queue.
+pub(super) async fn freshen(inner: &Arc<Inner>) -> Result<(), Stale> {
+    let Some(lease) = inner.lease.get() else { return Ok(()) };
+    let asked = lease.uptime.now();
+    let _one = lease.renewing.lock().await;
+    match lease.renewed_since(asked) {
+        Some(result) => result,
+        None => renew_alone(inner, lease).await,
+    }
+}
+
+/// Catches up with the log, and renews the lease of a process that has one.
 pub(super) async fn renew(inner: &Arc<Inner>) -> Result<(), Stale> {
     let Some(lease) = inner.lease.get() else {
         return feed::catch_up_to_head(inner).await.map(|_| ()).map_err(|error| stale_of(&error));
     };
-    let asked = lease.uptime.now();
     let _one = lease.renewing.lock().await;
-    if let Some(result) = lease.renewed_since(asked) {
-        return result;
-    }
+    renew_alone(inner, lease).await
+}
+
+async fn renew_alone(inner: &Arc<Inner>, lease: &Lease) -> Result<(), Stale> {
     let renewed = renew_once(inner, lease).await;
     if let Err(stale) = &renewed {
         lease.failed(stale.clone());

@@ -167,7 +167,7 @@ impl Journal {
 
     /// Makes sure that memory may be answered from, asking the database if it must.
     pub async fn freshen(&self) -> Result<(), Stale> {
-        if self.is_fresh() { Ok(()) } else { lease::renew(&self.inner).await }
+        if self.is_fresh() { Ok(()) } else { lease::freshen(&self.inner).await }
     }
 
     /// Whether what was decided on memory may be told: to be asked right before it is.

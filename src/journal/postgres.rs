@@ -9,6 +9,8 @@ mod rows;
 use std::future::Future;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -52,6 +54,8 @@ pub struct PostgresEngine {
     writing: PgPool,
     /// The pulse and what depends on it: never behind other work.
     pulse: PgPool,
+    /// Whether a connection for the pulse is being made.
+    connecting: Arc<AtomicBool>,
     streams: PostgresEventRepository,
     deadline: Duration,
 }
@@ -65,19 +69,32 @@ impl PostgresEngine {
         let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(deadline);
         let writing =
             pool.clone().max_connections(2).test_before_acquire(false).connect_lazy_with(options.clone());
-        let pulse = pool
-            .clone()
-            .max_connections(2)
-            .acquire_timeout(PULSE_DEADLINE)
-            .test_before_acquire(false)
-            .connect_lazy_with(options.clone());
+        let pulse =
+            pool.clone().max_connections(2).test_before_acquire(false).connect_lazy_with(options.clone());
         let pool = pool.connect_lazy_with(options);
-        Ok(Self { streams: PostgresEventRepository::new(pool.clone()), pool, writing, pulse, deadline })
+        let streams = PostgresEventRepository::new(pool.clone());
+        Ok(Self { streams, pool, writing, pulse, connecting: Arc::default(), deadline })
     }
 
     /// A connection that has just answered.
     async fn acquire(&self) -> Result<PoolConnection<Postgres>, EngineError> {
         self.in_time(self.pool.acquire()).await
+    }
+
+    /// Far from the database connecting and preparing take longer than a pulse may: they go on for the next
+    /// one.
+    fn connect_for_next_pulse(&self) {
+        if self.connecting.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (pool, connecting) = (self.pulse.clone(), Arc::clone(&self.connecting));
+        tokio::spawn(async move {
+            // Asked once, its statement is prepared.
+            if let Ok(mut connection) = pool.acquire().await {
+                drop(pulse(&mut connection).await);
+            }
+            connecting.store(false, Ordering::Relaxed);
+        });
     }
 
     /// Gives a connection back, or closes it when its state is unknown.
@@ -292,9 +309,16 @@ impl Engine for PostgresEngine {
     async fn pulse(&self) -> Result<Pulse, EngineError> {
         let until = tokio::time::Instant::now() + PULSE_DEADLINE;
         let late = |_| EngineError::Unavailable(format!("no answer within {PULSE_DEADLINE:?}"));
-        let acquired = tokio::time::timeout_at(until, self.pulse.acquire()).await.map_err(late)?;
+        let acquired = tokio::time::timeout_at(until, self.pulse.acquire()).await;
+        if acquired.is_err() {
+            self.connect_for_next_pulse();
+        }
+        let acquired = acquired.map_err(late)?;
         let mut held = acquired.map_err(|error| engine_error(&error))?;
         let asked = tokio::time::timeout_at(until, pulse(&mut held)).await;
+        if asked.is_err() {
+            self.connect_for_next_pulse();
+        }
         // Given back unanswered, it would keep its place in the pool until TCP gives up.
         Self::release(held, asked.map_err(late).and_then(|pulse| pulse.map_err(|error| engine_error(&error))))
     }

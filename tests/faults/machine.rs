@@ -5,6 +5,13 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::harness::{Directory, environment};
 
@@ -126,4 +133,58 @@ impl Drop for Namespace {
         as_root(&["ip", "link", "del", &self.line]);
         as_root(&["ip", "netns", "del", &self.name]);
     }
+}
+
+/// A line to a port of this machine on which everything takes a while longer.
+pub struct Proxy {
+    pub port: u16,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Each way takes so much longer.
+    pub async fn start(to: u16, each_way: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { continue };
+                for end in [&client, &server] {
+                    end.set_nodelay(true).unwrap();
+                }
+                let ((client_reads, client_writes), (server_reads, server_writes)) =
+                    (client.into_split(), server.into_split());
+                tokio::spawn(carry(client_reads, server_writes, each_way));
+                tokio::spawn(carry(server_reads, client_writes, each_way));
+            }
+        });
+        Self { port, accepting }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// What is read is written later, in order; more is read meanwhile.
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, later: Duration) {
+    let (sender, mut waiting) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let writing = tokio::spawn(async move {
+        while let Some((at, bytes)) = waiting.recv().await {
+            tokio::time::sleep_until(at).await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        if sender.send((Instant::now() + later, buffer[..count].to_vec())).is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    let _ = writing.await;
 }
