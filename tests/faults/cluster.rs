@@ -93,18 +93,8 @@ impl Cluster {
         panic!("PostgreSQL does not start again: {}", std::fs::read_to_string(log).unwrap_or_default());
     }
 
-    /// Kills the postmaster and every backend at once, as a power cut would.
     pub fn kill(&self) {
-        let pid_file = format!("{}/postmaster.pid", self.data());
-        // One that ended by itself left none.
-        let Ok(pids) = std::fs::read_to_string(pid_file) else { return };
-        let postmaster = pids.lines().next().unwrap();
-        // A killed process whose new parent has not asked for its end is a zombie: gone enough.
-        let script = format!(
-            "pids=$(echo {postmaster} $(pgrep -P {postmaster}) | tr ' ' ,); kill -9 $(echo $pids | tr , ' ');\
-             while ps -o stat= -p $pids | grep -qv '^Z'; do sleep 0.02; done"
-        );
-        Command::new("sh").args(["-c", &script]).status().unwrap();
+        kill_all_of(&self.data());
     }
 
     /// Kills one backend of a server: PostgreSQL then restarts all of them. Returns when it accepts again.
@@ -150,4 +140,22 @@ impl Drop for Cluster {
 pub fn give_to_postgres(path: &str) {
     let owner = format!("{}:", environment::postgres_user());
     assert!(Command::new("chown").args([&owner, path]).status().unwrap().success());
+}
+
+/// The process that all others of the PostgreSQL in a data directory belong to; one that ended by itself
+/// left none.
+pub fn postmaster_of(data: &str) -> Option<u32> {
+    let pids = std::fs::read_to_string(format!("{data}/postmaster.pid")).ok()?;
+    pids.lines().next()?.parse().ok()
+}
+
+/// Kills the postmaster and every backend at once, as a power cut would.
+pub fn kill_all_of(data: &str) {
+    let Some(postmaster) = postmaster_of(data) else { return };
+    // A killed process whose new parent has not asked for its end is a zombie: gone enough.
+    let script = format!(
+        "pids=$(echo {postmaster} $(pgrep -P {postmaster}) | tr ' ' ,); kill -9 $(echo $pids | tr , ' ') 2>/dev/null;\
+         while ps -o stat= -p $pids | grep -qv '^Z'; do sleep 0.02; done"
+    );
+    Command::new("sh").args(["-c", &script]).status().unwrap();
 }

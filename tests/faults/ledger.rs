@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ pub struct Ledger {
     doubtful: Mutex<Vec<String>>,
     unknown: AtomicUsize,
     wrong: Mutex<Vec<String>>,
+    slowest: Mutex<Duration>,
 }
 
 /// How much was promised, and how often there was no clear answer.
@@ -56,8 +57,8 @@ impl Ledger {
     }
 
     async fn once(&self, app: &App, revoke: bool) {
-        let Some((status, body)) = post(app, "/o/token/", &[("grant_type", "client_credentials")]).await
-        else {
+        let asked = self.timed(post(app, "/o/token/", &[("grant_type", "client_credentials")])).await;
+        let Some((status, body)) = asked else {
             return self.no_answer().await;
         };
         match status {
@@ -71,7 +72,7 @@ impl Ledger {
     }
 
     async fn revoke(&self, app: &App, token: String) {
-        match post(app, "/o/revoke_token/", &[("token", &token)]).await {
+        match self.timed(post(app, "/o/revoke_token/", &[("token", &token)])).await {
             Some((200, _)) => self.dead.lock().unwrap().push(token),
             Some((503, _)) | None => {
                 self.doubtful.lock().unwrap().push(token);
@@ -79,6 +80,24 @@ impl Ledger {
             }
             Some((other, body)) => self.wrong.lock().unwrap().push(format!("revoke: {other} {body}")),
         }
+    }
+
+    async fn timed<T>(&self, request: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        let answer = request.await;
+        let mut slowest = self.slowest.lock().unwrap();
+        *slowest = begun.elapsed().max(*slowest);
+        answer
+    }
+
+    /// How many tokens were promised so far.
+    pub fn issued(&self) -> usize {
+        self.alive.lock().unwrap().len() + self.dead.lock().unwrap().len()
+    }
+
+    /// The longest that a request took so far, with an answer or without.
+    pub fn slowest(&self) -> Duration {
+        *self.slowest.lock().unwrap()
     }
 
     async fn no_answer(&self) {

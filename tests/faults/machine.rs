@@ -171,7 +171,7 @@ impl Drop for Proxy {
 /// What is read is written later, in order; more is read meanwhile.
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, later: Duration) {
     let (sender, mut waiting) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
-    let writing = tokio::spawn(async move {
+    let behind = tokio::spawn(async move {
         while let Some((at, bytes)) = waiting.recv().await {
             tokio::time::sleep_until(at).await;
             if to.write_all(&bytes).await.is_err() {
@@ -186,5 +186,5 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, later: Duration)
         }
     }
     drop(sender);
-    let _ = writing.await;
+    let _ = behind.await;
 }

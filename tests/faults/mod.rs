@@ -10,6 +10,7 @@ mod log;
 mod machine;
 mod nodes;
 mod partition;
+mod patroni;
 mod postgres;
 mod races;
 pub mod report;

@@ -1,0 +1,221 @@
+//! F5, F6, F8: what does Chancery promise on PostgreSQL under Patroni, when the primary is lost, when its
+//! synchronous standby is, and when it does not know that it is the primary no more?
+
+mod cluster;
+mod config;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, Row};
+
+use super::crash::machine;
+use super::ledger::{Ledger, Load, post};
+use super::report::{record, scale};
+use crate::harness::process::free_port;
+use crate::harness::{App, Cli, Directory, Process};
+use cluster::Cluster;
+
+/// How many tokens are promised before something is broken.
+const PROMISED: usize = 1_500;
+/// How long a database call may take before its connection is given up, as it is without any setting.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// A server on a cluster, under load.
+struct World {
+    server: Process,
+    load: Load,
+    ledger: Arc<Ledger>,
+    app: App,
+    cli: Cli,
+    home: Directory,
+    // Gone after the processes that use it.
+    cluster: Cluster,
+}
+
+impl World {
+    async fn start() -> Self {
+        let (cluster, home) = (Cluster::start().await, Directory::new());
+        let cli = Cli::at(home.path(), Some(cluster.url()));
+        let port = free_port();
+        let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
+        let server = Process::start_with(&cli, &home, port, &[]).await;
+        let ledger = Arc::new(Ledger::default());
+        let load = ledger.load(&app, 8);
+        let world = Self { server, load, ledger, app, cli, home, cluster };
+        world.promise(PROMISED * scale()).await;
+        world
+    }
+
+    /// Waits for so many more promises.
+    async fn promise(&self, more: usize) {
+        let wanted = self.ledger.issued() + more;
+        while self.ledger.issued() < wanted {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// How long it takes from `begun` until a token is given that was asked for after this call.
+    async fn served(&self, begun: Instant) -> Duration {
+        let ask = [("grant_type", "client_credentials")];
+        while begun.elapsed() < Duration::from_secs(90) {
+            if post(&self.app, "/o/token/", &ask).await.is_some_and(|(status, _)| status == 200) {
+                return begun.elapsed();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no token for 90 s: {}", self.server.log());
+    }
+
+    /// Until another node is the primary.
+    async fn promoted(&self, old: usize, begun: Instant) -> (usize, Duration) {
+        while begun.elapsed() < Duration::from_secs(90) {
+            match self.cluster.find_leader().await {
+                Some(new) if new != old => return (new, begun.elapsed()),
+                Some(_) | None => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+        panic!("nobody took over within 90 s");
+    }
+
+    /// Ends the load and holds everything against what was promised.
+    async fn judge(self, row: &str, what: &str) {
+        self.promise(PROMISED).await;
+        self.load.stop().await;
+        let totals = self.ledger.judge(&self.app).await;
+        record(row, &format!("{what}: {totals}, nothing lost"));
+        self.cli.run(&["verify"]).succeeded();
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f5_a_lost_primary_loses_nothing_acknowledged() {
+    let world = World::start().await;
+    let old = world.cluster.leader().await;
+    world.cluster.kill(old);
+    let killed = Instant::now();
+    let (served, (_, promoted)) = tokio::join!(world.served(killed), world.promoted(old, killed));
+    let what = format!(
+        "kill -9 of the primary's Patroni and PostgreSQL; promoted after {}, first token after {}",
+        seconds(promoted),
+        seconds(served)
+    );
+    world.judge("F5", &what).await;
+    assert!(served <= Duration::from_secs(25), "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f6_a_lost_synchronous_standby_is_never_acknowledged_for() {
+    let mut world = World::start().await;
+    for how in ["frozen", "killed"] {
+        let standby = world.cluster.find_synchronous_standby().await.unwrap();
+        let lost = Instant::now();
+        if how == "frozen" {
+            world.cluster.freeze(standby);
+        } else {
+            world.cluster.kill(standby);
+        }
+        if how == "frozen" {
+            // Whatever it confirmed before it was frozen is answered by now; nothing is after that.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let before = world.ledger.issued();
+            tokio::time::sleep(3 * DEADLINE).await;
+            assert_eq!(world.ledger.issued(), before, "acknowledged without the standby");
+        }
+        let served = world.served(lost).await;
+        world.promise(PROMISED).await;
+        if how == "frozen" {
+            world.cluster.thaw(standby);
+        } else {
+            world.cluster.revive(standby);
+        }
+        world.cluster.wait_until_whole().await;
+        let slowest = world.ledger.slowest();
+        record(
+            "F6",
+            &format!(
+                "synchronous standby {how}: first token after {}, no request took longer than {}",
+                seconds(served),
+                seconds(slowest)
+            ),
+        );
+        assert!(slowest <= DEADLINE + Duration::from_secs(1), "{slowest:?}");
+    }
+    world.judge("F6", "synchronous standby lost twice").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f8_an_old_primary_that_is_cut_off_accepts_nothing() {
+    let world = World::start().await;
+    let old = world.cluster.leader().await;
+    // One whose way to the old primary nobody closes.
+    let direct = Cli::at(world.home.path(), Some(world.cluster.direct_url(old)));
+    let port = free_port();
+    let late = Process::start_with(&direct, &world.home, port, &[]).await;
+    let late_app = App { base: late.base.clone(), ..world.app.clone() };
+    let token = issue(&world.app).await;
+    assert!(is_active(&late_app, &token).await, "{}", late.log());
+
+    world.cluster.freeze_patroni(old);
+    let cut = Instant::now();
+    let (new, promoted) = world.promoted(old, cut).await;
+    let served = world.served(cut).await;
+    while post(&world.app, "/o/revoke_token/", &[("token", &token)])
+        .await
+        .is_none_or(|(status, _)| status != 200)
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let revoked = Instant::now();
+    while revoked.elapsed() < Duration::from_secs(8) {
+        assert!(!is_active(&late_app, &token).await, "active {:?} after it was revoked", revoked.elapsed());
+        let (status, body) =
+            post(&late_app, "/o/token/", &[("grant_type", "client_credentials")]).await.unwrap();
+        assert_eq!(status, 503, "the old primary accepted {body}");
+    }
+    has_what_is_left(&world.cluster, old, new).await;
+
+    world.cluster.thaw_patroni(old);
+    let whole = world.cluster.wait_until_whole().await;
+    drop(late);
+    let what = format!(
+        "primary's Patroni cut off: promoted after {}, first token after {}, the old one a standby {} after it \
+         was back",
+        seconds(promoted),
+        seconds(served),
+        seconds(whole)
+    );
+    world.judge("F8", &what).await;
+    assert!(served <= Duration::from_secs(30), "{what}");
+}
+
+async fn issue(app: &App) -> String {
+    let (status, body) = post(app, "/o/token/", &[("grant_type", "client_credentials")]).await.unwrap();
+    assert_eq!(status, 200, "{body}");
+    body["access_token"].as_str().unwrap().to_owned()
+}
+
+async fn is_active(app: &App, token: &str) -> bool {
+    let (status, body) = post(app, "/o/introspect/", &[("token", token)]).await.unwrap();
+    assert!([200, 503].contains(&status), "{status} {body}");
+    body["active"] == true
+}
+
+/// Everything the old primary has committed is the beginning of what the new one has.
+async fn has_what_is_left(cluster: &Cluster, old: usize, new: usize) {
+    let mut left = cluster.connect(old, "chancery", "chancery").await;
+    let row =
+        sqlx::query("SELECT head, chain, pg_is_in_recovery() FROM lanes").fetch_one(&mut left).await.unwrap();
+    assert!(!row.get::<bool, _>(2), "it still takes itself for the primary");
+    let mut right = cluster.connect(new, "chancery", "chancery").await;
+    let sql = "SELECT chain FROM batches WHERE first_position + event_count - 1 = $1";
+    let chain: Vec<u8> =
+        sqlx::query_scalar(sql).bind(row.get::<i64, _>(0)).fetch_one(&mut right).await.unwrap();
+    assert_eq!(row.get::<Vec<u8>, _>(1), chain, "the old primary went its own way");
+    left.close().await.unwrap();
+    right.close().await.unwrap();
+}
