@@ -2,8 +2,10 @@
 //! meanwhile is the next batch. No timer: under light load a command waits for nobody.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::engine::{Append, EngineError, Lost, Outcome};
 use super::{Inner, feed};
@@ -13,6 +15,8 @@ use crate::secret::random_bytes;
 pub const QUEUE: usize = 4096;
 /// Commands of one transaction. Larger ones gain nothing and make neighbours wait.
 const LARGEST: usize = 512;
+/// A batch that failed after so long was not refused but not answered.
+const LONG: Duration = Duration::from_millis(500);
 /// A batch that meets losers again and again gives up on all of it.
 const ROUNDS: usize = 64;
 
@@ -64,7 +68,25 @@ pub(super) async fn write(inner: Weak<Inner>, mut queue: mpsc::Receiver<Submissi
         gather(&mut queue, &mut waiting).await;
         let Some(inner) = inner.upgrade() else { return };
         let batch = std::mem::take(&mut waiting);
-        commit(&inner, batch).await;
+        let begun = Instant::now();
+        let outcome = commit(&inner, batch).await;
+        if let Err(error) = outcome
+            && begun.elapsed() >= LONG
+        {
+            refuse_waiting(&inner, &mut queue, &error);
+        }
+    }
+}
+
+/// Who queued behind a batch that the database did not answer for a long time has waited as long as it: to
+/// be tried in turn would make them wait as long again.
+fn refuse_waiting(inner: &Inner, queue: &mut mpsc::Receiver<Submission>, error: &EngineError) {
+    let mut answers = Vec::new();
+    while let Ok(submission) = queue.try_recv() {
+        answers.push(submission.answer);
+    }
+    if !answers.is_empty() {
+        fail(inner, answers, &EngineError::Unavailable(error.to_string()));
     }
 }
 
@@ -85,35 +107,43 @@ async fn gather(queue: &mut mpsc::Receiver<Submission>, waiting: &mut Vec<Submis
     }
 }
 
-/// Writes a batch, dropping losers until the rest commits together.
-async fn commit(inner: &Arc<Inner>, batch: Vec<Submission>) {
+/// Writes a batch, dropping losers until the rest commits together. Whoever waits has an answer either way;
+/// the error is why none of it could be written.
+async fn commit(inner: &Arc<Inner>, batch: Vec<Submission>) -> Result<(), EngineError> {
     let (mut appends, mut answers): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|submission| (submission.append, submission.answer)).unzip();
     for _ in 0..ROUNDS {
         if appends.is_empty() {
-            return;
+            return Ok(());
         }
-        match write_once(inner, &appends).await {
-            Ok(Outcome::Committed { first }) => return committed(inner, first, appends, answers).await,
+        let error = match write_once(inner, &appends).await {
+            Ok(Outcome::Committed { first }) => {
+                committed(inner, first, appends, answers).await;
+                return Ok(());
+            }
             Ok(Outcome::Lost(lost)) => {
                 inner.metrics.failed("lost", lost.len());
                 drop_losers(&mut appends, &mut answers, &lost);
+                continue;
             }
-            Err(EngineError::EpochMoved) => {
-                if let Err(error) = feed::follow_epoch(inner).await {
-                    return fail(inner, answers, &error);
-                }
-            }
+            Err(EngineError::EpochMoved) => match feed::follow_epoch(inner).await {
+                Ok(()) => continue,
+                Err(error) => error,
+            },
             Err(EngineError::Refused(reason)) => {
                 // One alone goes again as well: it may have been the batch's id that was taken.
                 let commands = appends.len();
                 tracing::warn!(reason, commands, "a batch was refused; its commands go one by one");
-                return one_by_one(inner, appends, answers).await;
+                one_by_one(inner, appends, answers).await;
+                return Ok(());
             }
-            Err(error) => return fail(inner, answers, &error),
-        }
+            Err(error) => error,
+        };
+        fail(inner, answers, &error);
+        return Err(error);
     }
     fail(inner, answers, &EngineError::Unavailable("too many commands lost in one batch".to_owned()));
+    Ok(())
 }
 
 /// A neighbour's command that the database refuses must not take the others with it.

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::harness::{Directory, environment};
@@ -135,10 +136,12 @@ impl Drop for Namespace {
     }
 }
 
-/// A line to a port of this machine on which everything takes a while longer.
+/// A line to a port of this machine, on which everything takes a while longer, and which can be cut.
 pub struct Proxy {
     pub port: u16,
-    accepting: tokio::task::JoinHandle<()>,
+    to: u16,
+    each_way: Duration,
+    accepting: JoinHandle<()>,
 }
 
 impl Proxy {
@@ -146,25 +149,38 @@ impl Proxy {
     pub async fn start(to: u16, each_way: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let accepting = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { continue };
-                for end in [&client, &server] {
-                    end.set_nodelay(true).unwrap();
-                }
-                let ((client_reads, client_writes), (server_reads, server_writes)) =
-                    (client.into_split(), server.into_split());
-                tokio::spawn(carry(client_reads, server_writes, each_way));
-                tokio::spawn(carry(server_reads, client_writes, each_way));
-            }
-        });
-        Self { port, accepting }
+        Self { port, to, each_way, accepting: tokio::spawn(accept(listener, to, each_way)) }
+    }
+
+    /// Whoever speaks over it is cut off, and nobody else gets through.
+    pub fn cut(&self) {
+        self.accepting.abort();
+    }
+
+    pub async fn heal(&mut self) {
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
+        self.accepting = tokio::spawn(accept(listener, self.to, self.each_way));
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
+    }
+}
+
+/// Its connections end with it.
+async fn accept(listener: TcpListener, to: u16, each_way: Duration) {
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { continue };
+        for end in [&client, &server] {
+            end.set_nodelay(true).unwrap();
+        }
+        let (client_reads, client_writes) = client.into_split();
+        let (server_reads, server_writes) = server.into_split();
+        connections.spawn(carry(client_reads, server_writes, each_way));
+        connections.spawn(carry(server_reads, client_writes, each_way));
     }
 }
 

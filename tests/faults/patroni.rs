@@ -150,7 +150,7 @@ async fn f6_a_lost_synchronous_standby_is_never_acknowledged_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f8_an_old_primary_that_is_cut_off_accepts_nothing() {
-    let world = World::start().await;
+    let mut world = World::start().await;
     let old = world.cluster.leader().await;
     // One whose way to the old primary nobody closes.
     let direct = Cli::at(world.home.path(), Some(world.cluster.direct_url(old)));
@@ -160,7 +160,7 @@ async fn f8_an_old_primary_that_is_cut_off_accepts_nothing() {
     let token = issue(&world.app).await;
     assert!(is_active(&late_app, &token).await, "{}", late.log());
 
-    world.cluster.freeze_patroni(old);
+    world.cluster.cut_off(old);
     let cut = Instant::now();
     let (new, promoted) = world.promoted(old, cut).await;
     let served = world.served(cut).await;
@@ -179,11 +179,11 @@ async fn f8_an_old_primary_that_is_cut_off_accepts_nothing() {
     }
     has_what_is_left(&world.cluster, old, new).await;
 
-    world.cluster.thaw_patroni(old);
+    world.cluster.heal(old).await;
     let whole = world.cluster.wait_until_whole().await;
     drop(late);
     let what = format!(
-        "primary's Patroni cut off: promoted after {}, first token after {}, the old one a standby {} after it \
+        "primary cut off from etcd: promoted after {}, first token after {}, the old one a standby {} after it \
          was back",
         seconds(promoted),
         seconds(served),

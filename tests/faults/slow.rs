@@ -17,7 +17,7 @@ use crate::harness::{App, Cli, Directory, Process, Request};
 
 const FAR: Duration = Duration::from_millis(150);
 const LOAD: Duration = Duration::from_secs(6);
-const TASKS: usize = 200;
+const TASKS: usize = 100;
 /// What a process may grow by under a load it cannot carry, in KiB.
 const GROWTH: u64 = 50 * 1024;
 
@@ -73,7 +73,7 @@ async fn f9_a_database_far_away_refuses_what_is_too_much_at_once() {
     let app = machine(&near, &format!("http://127.0.0.1:{port}"));
     let url = cluster.url().replace(&cluster.port.to_string(), &proxy.port.to_string());
     let far = Cli::at(home.path(), Some(url));
-    let server = Process::start_with(&far, &home, port, &["--admission-queue", "64"]).await;
+    let server = Process::start_with(&far, &home, port, &["--admission-queue", "32"]).await;
     let begun = Instant::now();
     while app.client_credentials().send().await.status != 200 {
         assert!(begun.elapsed() < Duration::from_secs(40), "{}", server.log());
@@ -86,7 +86,7 @@ async fn f9_a_database_far_away_refuses_what_is_too_much_at_once() {
     record(
         "F9",
         &format!(
-            "{} ms from the database, {TASKS} at once, 64 admitted: {} tokens given, {p99} ms (p99); {} refused, {at_once} ms \
+            "{} ms from the database, {TASKS} at once, 32 admitted: {} tokens given, {p99} ms (p99); {} refused, {at_once} ms \
              (p99); {} MiB more memory",
             2 * FAR.as_millis(),
             given.0.len(),

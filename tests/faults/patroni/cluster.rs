@@ -11,6 +11,7 @@ use sqlx::{Connection, Executor, PgConnection};
 
 use super::config::{self, Ports};
 use crate::faults::cluster::{kill_all_of, postmaster_of};
+use crate::faults::machine::Proxy;
 use crate::harness::process::free_port;
 use crate::harness::{Directory, environment};
 
@@ -42,6 +43,8 @@ pub struct Cluster {
 pub struct Node {
     pub ports: Ports,
     patroni: u32,
+    /// Its way to etcd.
+    etcd: Proxy,
 }
 
 impl Cluster {
@@ -54,7 +57,12 @@ impl Cluster {
             rest: free_port(),
         });
         let (etcd, port) = (free_port(), free_port());
-        write_configuration(directory.path(), etcd, port, &ports);
+        let ways = [
+            Proxy::start(etcd, Duration::ZERO).await,
+            Proxy::start(etcd, Duration::ZERO).await,
+            Proxy::start(etcd, Duration::ZERO).await,
+        ];
+        write_configuration(directory.path(), &ways, port, &ports);
         let mut cluster = Self {
             reaper: reaper(directory.text()),
             children: Vec::new(),
@@ -64,10 +72,10 @@ impl Cluster {
             directory,
         };
         cluster.start_etcd(etcd);
-        for ports in ports {
+        for (ports, etcd) in ports.into_iter().zip(ways) {
             let config = format!("{}/{}.yml", cluster.directory.text(), ports.name);
             let patroni = cluster.spawn(&ports.name, "patroni", &[&config]);
-            cluster.nodes.push(Node { ports, patroni });
+            cluster.nodes.push(Node { ports, patroni, etcd });
         }
         let config = format!("{}/haproxy.cfg", cluster.directory.text());
         cluster.spawn("haproxy", "haproxy", &["-db", "-f", &config]);
@@ -213,14 +221,13 @@ impl Cluster {
         self.nodes[node].patroni = self.spawn(&ports.name, "patroni", &[&config]);
     }
 
-    /// Patroni of a node does nothing any more, its PostgreSQL goes on: so it is when etcd is out of
-    /// reach, only that this Patroni cannot even step down.
-    pub fn freeze_patroni(&self, node: usize) {
-        signal("STOP", &[self.nodes[node].patroni]);
+    /// A node does not reach etcd any more; whether it is the primary it cannot know.
+    pub fn cut_off(&self, node: usize) {
+        self.nodes[node].etcd.cut();
     }
 
-    pub fn thaw_patroni(&self, node: usize) {
-        signal("CONT", &[self.nodes[node].patroni]);
+    pub async fn heal(&mut self, node: usize) {
+        self.nodes[node].etcd.heal().await;
     }
 
     /// Nothing of a node does anything any more, and its connections stay open.
@@ -254,10 +261,10 @@ impl Drop for Cluster {
     }
 }
 
-fn write_configuration(home: &Path, etcd: u16, port: u16, nodes: &[Ports]) {
+fn write_configuration(home: &Path, ways: &[Proxy], port: u16, nodes: &[Ports]) {
     fs::write(home.join("haproxy.cfg"), config::haproxy(port, nodes)).unwrap();
-    for ports in nodes {
-        let text = config::patroni(home, etcd, ports, &environment::postgres_programs());
+    for (ports, way) in nodes.iter().zip(ways) {
+        let text = config::patroni(home, way.port, ports, &environment::postgres_programs());
         fs::write(home.join(format!("{}.yml", ports.name)), text).unwrap();
     }
     let owner = format!("{}:", environment::postgres_user());

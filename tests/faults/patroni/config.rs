@@ -21,7 +21,8 @@ pub fn patroni(home: &Path, etcd: u16, ports: &Ports, programs: &Path) -> String
         r#"scope: chancery
 name: {name}
 restapi: {{ listen: "127.0.0.1:{rest}", connect_address: "127.0.0.1:{rest}" }}
-etcd3: {{ hosts: "127.0.0.1:{etcd}" }}
+# Only this way leads to etcd: the addresses that etcd itself tells are not used.
+etcd3: {{ hosts: "127.0.0.1:{etcd}", use_proxies: true }}
 bootstrap:
   dcs:
     ttl: 20
