@@ -205,17 +205,31 @@ async fn is_active(app: &App, token: &str) -> bool {
     body["active"] == true
 }
 
-/// Everything the old primary has committed is the beginning of what the new one has.
+/// The old primary becomes a standby, which takes it a moment, and everything it has committed is the
+/// beginning of what the new one has.
 async fn has_what_is_left(cluster: &Cluster, old: usize, new: usize) {
-    let mut left = cluster.connect(old, "chancery", "chancery").await;
-    let row =
-        sqlx::query("SELECT head, chain, pg_is_in_recovery() FROM lanes").fetch_one(&mut left).await.unwrap();
-    assert!(!row.get::<bool, _>(2), "it still takes itself for the primary");
-    let mut right = cluster.connect(new, "chancery", "chancery").await;
+    let begun = Instant::now();
+    let (head, chain) = loop {
+        if let Some(left) = left_on_standby(cluster, old).await {
+            break left;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_mins(1),
+            "it still takes itself for the primary{}",
+            cluster.logs()
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let mut right = cluster.try_connect(new, "chancery", "chancery").await.unwrap();
     let sql = "SELECT chain FROM batches WHERE first_position + event_count - 1 = $1";
-    let chain: Vec<u8> =
-        sqlx::query_scalar(sql).bind(row.get::<i64, _>(0)).fetch_one(&mut right).await.unwrap();
-    assert_eq!(row.get::<Vec<u8>, _>(1), chain, "the old primary went its own way");
-    left.close().await.unwrap();
+    let there: Vec<u8> = sqlx::query_scalar(sql).bind(head).fetch_one(&mut right).await.unwrap();
+    assert_eq!(chain, there, "the old primary went its own way");
     right.close().await.unwrap();
+}
+
+async fn left_on_standby(cluster: &Cluster, old: usize) -> Option<(i64, Vec<u8>)> {
+    let mut left = cluster.try_connect(old, "chancery", "chancery").await.ok()?;
+    let sql = "SELECT head, chain FROM lanes WHERE pg_is_in_recovery()";
+    let row = sqlx::query(sql).fetch_optional(&mut left).await.ok()??;
+    Some((row.get(0), row.get(1)))
 }

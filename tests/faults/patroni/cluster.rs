@@ -115,7 +115,7 @@ impl Cluster {
     }
 
     async fn create_database(&self) {
-        let mut leader = self.connect(self.leader().await, "postgres", "postgres").await;
+        let mut leader = self.try_connect(self.leader().await, "postgres", "postgres").await.unwrap();
         for sql in [
             "CREATE ROLE chancery LOGIN",
             "GRANT pg_read_all_stats TO chancery",
@@ -135,11 +135,16 @@ impl Cluster {
         format!("postgres://chancery@127.0.0.1:{}/chancery?sslmode=disable", self.nodes[node].ports.postgres)
     }
 
-    /// A connection to one node's PostgreSQL.
-    pub async fn connect(&self, node: usize, user: &str, database: &str) -> PgConnection {
+    /// A connection to one node's PostgreSQL, if it is up.
+    pub async fn try_connect(
+        &self,
+        node: usize,
+        user: &str,
+        database: &str,
+    ) -> Result<PgConnection, sqlx::Error> {
         let port = self.nodes[node].ports.postgres;
         let url = format!("postgres://{user}@127.0.0.1:{port}/{database}?sslmode=disable");
-        PgConnection::connect(&url).await.unwrap()
+        PgConnection::connect(&url).await
     }
 
     /// Which node says of itself that it is the primary.
@@ -194,7 +199,7 @@ impl Cluster {
     }
 
     /// The end of what each of its programs wrote.
-    fn logs(&self) -> String {
+    pub fn logs(&self) -> String {
         let read = |child: &str| {
             fs::read_to_string(format!("{}/{child}.log", self.directory.text())).unwrap_or_default()
         };
