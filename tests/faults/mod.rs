@@ -1,6 +1,7 @@
 //! What survives a crash, a full disk, a cut line, a wrong clock? The rows of the fault table by their
 //! numbers; a ledger keeps what was promised meanwhile.
 
+mod clients;
 mod clock;
 mod cluster;
 mod crash;
@@ -13,5 +14,6 @@ mod partition;
 mod patroni;
 mod postgres;
 mod races;
+mod reader;
 pub mod report;
 mod slow;

@@ -4,12 +4,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
-/// How many times longer a campaign is than the short form that runs with every change.
-pub fn scale() -> usize {
-    if crate::harness::environment::is_campaign() { CAMPAIGN } else { 1 }
-}
-
-const CAMPAIGN: usize = 8;
+pub use crate::harness::environment::scale;
 
 /// Says what a scenario came to.
 pub fn record(row: &str, text: &str) {

@@ -33,9 +33,9 @@ pub fn results() -> Option<PathBuf> {
     optional("CHANCERY_TEST_RESULTS").map(PathBuf::from)
 }
 
-/// Whether this is a long campaign and not the short form of every change.
-pub fn is_campaign() -> bool {
-    results().is_some()
+/// How many times longer than the short form that runs with every change.
+pub fn scale() -> usize {
+    optional("CHANCERY_TEST_SCALE").map_or(1, |scale| scale.parse().expect("a scale is a number"))
 }
 
 /// The seed to simulate with, when somebody wants a run again.

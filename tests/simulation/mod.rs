@@ -46,8 +46,9 @@ const APPS: usize = 4;
 const REQUESTS: usize = 4_000;
 /// How long the short form goes on.
 const SHORT: Duration = Duration::from_secs(110);
-/// Requests of the long one.
+/// Requests of the long one, and the scale from which on it is run.
 const LONG: usize = 1_000_000;
+const LONG_FROM: usize = 8;
 
 /// The calls on the way of a command and of its answer: before and after each of them somebody must have
 /// ended in a long run.
@@ -56,7 +57,7 @@ const COMMAND_PATH: [&str; 8] =
 
 #[test]
 fn three_nodes_keep_their_word_whatever_happens() {
-    let is_long = environment::is_campaign();
+    let is_long = environment::scale() >= LONG_FROM;
     let chosen = environment::seed();
     let (begun, first) = (Instant::now(), chosen.unwrap_or_else(|| fastrand::u64(..1 << 40)));
     let (mut total, mut points, mut worlds) = (Tally::default(), BTreeMap::<CrashPoint, usize>::new(), 0);

@@ -73,6 +73,7 @@ fn the_state_tells_what_an_answer_needs() {
 #[test]
 fn the_state_of_nothing_tells_nothing() {
     let state = Authorization::default();
+    assert!(!state.is_redeemed());
     assert!(state.request().is_none() && state.authorization_id().is_none() && state.nonce().is_none());
     assert!(state.auth_time().is_none() && state.methods().is_empty() && state.basis().is_none());
     assert!(state.code_expires_at().is_none() && state.current().is_none() && state.generation().is_none());

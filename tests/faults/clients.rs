@@ -1,0 +1,173 @@
+//! F17, F18: two thousand clients that are in no hurry, and some who send what is no request. Whoever
+//! behaves notices nothing, and memory stays what it was.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::report::record;
+use crate::harness::browser::plain_client;
+use crate::harness::process::free_port;
+use crate::harness::{Cli, Directory, Process, Request, prepared};
+
+/// Of each kind.
+const SLOW: usize = 500;
+const ASKED: usize = 300;
+/// When who sends no whole head, and who sends no whole body, has been closed at the latest.
+const HEAD_CLOSED: Duration = Duration::from_secs(8);
+const BODY_CLOSED: Duration = Duration::from_secs(14);
+/// In KiB.
+const GROWTH: u64 = 50 * 1024;
+
+const HALF_HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ";
+const HALF_BODY: &[u8] = b"POST /o/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\
+    Content-Type: application/x-www-form-urlencoded\r\n\r\ngrant_type";
+
+fn address(server: &Process) -> String {
+    server.base.trim_start_matches("http://").to_owned()
+}
+
+/// How long a page takes one who asks again and again (p99).
+async fn page(server: &Process) -> Duration {
+    let client = plain_client();
+    let mut times = Vec::new();
+    for _ in 0..ASKED {
+        let begun = Instant::now();
+        Request::new(&client, "GET", format!("{}/admin/login/", server.base)).send().await.is(200);
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    times[ASKED * 99 / 100]
+}
+
+/// Sends this much, a byte a second of more if there is any, and tells when it was closed.
+async fn in_no_hurry(address: String, at_once: &'static [u8], slowly: bool) -> Duration {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let begun = Instant::now();
+    stream.write_all(at_once).await.unwrap();
+    let mut answer = [0; 512];
+    loop {
+        match tokio::time::timeout(Duration::from_secs(1), stream.read(&mut answer)).await {
+            Ok(Ok(0) | Err(_)) => return begun.elapsed(),
+            Err(_) if begun.elapsed() > Duration::from_secs(30) => return begun.elapsed(),
+            Err(_) if slowly => drop(stream.write_all(b"x").await),
+            // What is refused is told before the connection is closed.
+            Ok(Ok(_)) | Err(_) => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f17_who_is_in_no_hurry_is_closed_and_harms_nobody() {
+    let home = Directory::copy_of(prepared::sqlite());
+    let server = Process::start_with(&Cli::at(home.path(), None), &home, free_port(), &[]).await;
+    let before = page(&server).await;
+    let (mut heads, mut bodies) = (JoinSet::new(), JoinSet::new());
+    for number in 0..SLOW {
+        if number % 20 == 0 {
+            // More at once than the system queues would be dropped by it, unseen by either side.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        heads.spawn(in_no_hurry(address(&server), b"", false));
+        heads.spawn(in_no_hurry(address(&server), HALF_HEAD, false));
+        heads.spawn(in_no_hurry(address(&server), HALF_HEAD, true));
+        bodies.spawn(in_no_hurry(address(&server), HALF_BODY, false));
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let meanwhile = page(&server).await;
+    let slowest_head = heads.join_all().await.into_iter().max().unwrap();
+    let slowest_body = bodies.join_all().await.into_iter().max().unwrap();
+    record(
+        "F17",
+        &format!(
+            "{} connections in no hurry: closed after {:.1} s (head) and {:.1} s (body) at most; a page took {:.1} ms (p99) \
+             before and {:.1} ms beside them",
+            4 * SLOW,
+            slowest_head.as_secs_f64(),
+            slowest_body.as_secs_f64(),
+            before.as_secs_f64() * 1_000.0,
+            meanwhile.as_secs_f64() * 1_000.0,
+        ),
+    );
+    assert!(slowest_head < HEAD_CLOSED, "{slowest_head:?}");
+    assert!(slowest_body < BODY_CLOSED, "{slowest_body:?}");
+    // Two thousand clients take their share of these processors as well.
+    assert!(meanwhile < 2 * before + Duration::from_millis(30), "{before:?}, then {meanwhile:?}");
+}
+
+/// Sends something and reads until the end or a second of silence; how many answers came, and the first.
+async fn answers(address: &str, request: &[u8]) -> (usize, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let (mut read, mut write) = stream.split();
+    let mut answer = Vec::new();
+    // Whoever is closed cannot send the rest.
+    let sending = async { drop(write.write_all(request).await) };
+    let reading = async {
+        let mut buffer = [0; 4096];
+        while let Ok(Ok(count @ 1..)) =
+            tokio::time::timeout(Duration::from_secs(2), read.read(&mut buffer)).await
+        {
+            answer.extend_from_slice(&buffer[..count]);
+        }
+    };
+    tokio::join!(sending, reading);
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    (text.matches("HTTP/1.1 ").count(), text.lines().next().unwrap_or_default().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f18_what_is_no_request_is_refused_and_never_two() {
+    let home = Directory::copy_of(prepared::sqlite());
+    let server = Process::start_with(&Cli::at(home.path(), None), &home, free_port(), &[]).await;
+    let address = address(&server);
+    page(&server).await;
+    let before = server.memory();
+    let second = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let post =
+        "POST /o/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+    let length = second.len();
+    let odd = [
+        (
+            "both lengths",
+            format!("{post}Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{second}"),
+        ),
+        ("two lengths", format!("{post}Content-Length: 0\r\nContent-Length: {length}\r\n\r\n{second}")),
+        ("no chunk", format!("{post}Transfer-Encoding: chunked\r\n\r\nzz\r\n{second}")),
+        (
+            "a chunk too long",
+            format!("{post}Transfer-Encoding: chunked\r\n\r\nffffffffffffffff0\r\n{second}"),
+        ),
+        ("an unknown coding", format!("{post}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n{second}")),
+        ("a folded line", format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-A: a\r\n b\r\n\r\n{second}")),
+        ("a name with a space", format!("GET / HTTP/1.1\r\nHost: localhost\r\nX A: a\r\n\r\n{second}")),
+    ];
+    let mut refused = 0;
+    for (what, request) in &odd {
+        let (count, first) = answers(&address, request.as_bytes()).await;
+        assert!(count <= 1, "{what}: {count} answers, {first}");
+        assert!(count == 0 || first.starts_with("HTTP/1.1 4"), "{what}: {first}");
+        refused += 1;
+    }
+    let headers = "x-a: 1\r\n".repeat(100_000);
+    let (_, first) =
+        answers(&address, format!("GET / HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").as_bytes()).await;
+    assert!(first.is_empty() || first.starts_with("HTTP/1.1 4"), "100,000 headers: {first}");
+    for framing in ["Content-Length: 1073741824\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n2000000\r\n"] {
+        let mut body = format!("{post}{framing}").into_bytes();
+        body.resize(32 << 20, b'a');
+        let (_, first) = answers(&address, &body).await;
+        assert!(first.is_empty() || first.starts_with("HTTP/1.1 413"), "{framing}: {first}");
+    }
+    let grown = server.memory().saturating_sub(before);
+    page(&server).await;
+    record(
+        "F18",
+        &format!(
+            "{refused} requests that are none, 100,000 headers, bodies without end: refused or closed, never two; {} MiB more memory",
+            grown / 1024
+        ),
+    );
+    assert!(grown < GROWTH, "{grown} KiB");
+}
