@@ -63,7 +63,6 @@ impl Memory {
         let Some(memory) = self.tables.get(table.name) else { return Lookup::MustLoad };
         match memory.shard(key).rows.get(key) {
             Some(remembered) => Lookup::Known(remembered.row.clone()),
-            None if table.residency == Residency::Resident => Lookup::Known(None),
             None => Lookup::MustLoad,
         }
     }
@@ -75,9 +74,6 @@ impl Memory {
         let mut shard = memory.shard(key);
         if let Some(remembered) = shard.rows.get(key) {
             return Lookup::Known(remembered.row.clone());
-        }
-        if table.residency == Residency::Resident {
-            return Lookup::Known(None);
         }
         shard.loading.entry(key.to_owned()).or_default();
         Lookup::MustLoad
@@ -99,7 +95,10 @@ impl Memory {
             return present.row.clone();
         }
         let row = remembered.row.clone();
-        shard.rows.insert(key.to_owned(), remembered);
+        // Where all rows are held, nobody may fill memory with keys that are none.
+        if row.is_some() || table.residency != Residency::Resident {
+            shard.rows.insert(key.to_owned(), remembered);
+        }
         row
     }
 

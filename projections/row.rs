@@ -99,7 +99,8 @@ pub const fn int(name: &'static str) -> Column {
 /// How much of a table memory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Residency {
-    /// All of it, before the node is ready: a miss is an answer.
+    /// All of it, before the node is ready. What is missing is still asked for: another node may have just
+    /// written it.
     Resident,
     /// Rows on first use, least recently used ones leave.
     Cached,

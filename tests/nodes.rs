@@ -125,6 +125,23 @@ async fn a_node_that_stopped_is_not_waited_for() {
     .await;
 }
 
+/// A balancer sends the next request elsewhere: what one node has acknowledged, the others know.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_registered_every_node_knows_at_once() {
+    on_both_engines(async |one| {
+        let two = one.sibling().await;
+        let ada = one.user("ada").await;
+        for _ in 0..20 {
+            let mut app = ada.register(&Registration::machine()).await;
+            let token = app.client_credentials().send().await.is(200).text("access_token");
+            assert_eq!(two.resource(&token).await.status, 200);
+            app.base.clone_from(&two.base);
+            app.client_credentials().send().await.is(200);
+        }
+    })
+    .await;
+}
+
 /// With no lease at all nothing remembered is told: each request asks the database.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_lease_every_answer_is_asked_for() {

@@ -63,11 +63,25 @@ fn a_new_row_is_known_without_being_read() {
 }
 
 #[test]
-fn a_miss_is_an_answer_only_when_everything_is_held() {
+fn what_is_missing_is_asked_for() {
     let memory = memory(100);
-    assert_eq!(known(&memory, &RESIDENT, "a"), Some(None));
+    assert_eq!(known(&memory, &RESIDENT, "a"), None);
     assert_eq!(known(&memory, &CACHED, "a"), None);
     assert_eq!(known(&memory, &STORED, "a"), None);
+}
+
+/// Else whoever asks for keys that are none would fill a memory that forgets nothing.
+#[test]
+fn where_all_is_held_what_is_absent_is_not_remembered() {
+    let memory = memory(100);
+    assert_eq!(known(&memory, &RESIDENT, "a"), None);
+    assert_eq!(memory.loaded(&RESIDENT, "a", None, 5), None);
+    assert_eq!(known(&memory, &RESIDENT, "a"), None);
+    assert_eq!(
+        memory.loaded(&RESIDENT, "a", Some(row("a", 9, "used")), 6).as_deref(),
+        Some(&row("a", 9, "used"))
+    );
+    assert_eq!(known(&memory, &RESIDENT, "a"), Some(Some(row("a", 9, "used"))));
 }
 
 #[test]

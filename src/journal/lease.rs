@@ -8,6 +8,8 @@
 //!   commits, then waits until every registered process has applied it or its lease has run out.
 //! - Why it holds: a pulse begun after the commit sees it; one begun before gives a lease that ends
 //!   within its length of the commit, and the one who commits waits for so long.
+//! - A process that is counted out has been told so before, for longer than a lease lasts: to be still
+//!   registered is enough to renew it, so on a full disk, where nobody can write, all go on reading.
 //! - Two processes never compare their clocks: leases are measured with each machine's own uptime, which
 //!   goes on in suspend; a silent process is counted out by beats that do not change.
 
@@ -29,10 +31,10 @@ use crate::clock::{SharedClock, Uptime};
 pub const LONGEST: Duration = Duration::from_secs(1);
 /// How often a process that applies nothing says that it is there.
 const BEAT: Duration = Duration::from_secs(3);
-/// A process whose last beat is older may not extend its lease: others may be about to count it out.
-const SILENT: Duration = Duration::from_secs(5);
-/// A process whose beats have not changed for so long is counted out; its lease is long over.
+/// A process whose beats have not changed for so long is told that it will be counted out.
 const GONE: Duration = Duration::from_secs(10);
+/// So long after it was told it is: no lease is left that was renewed before.
+const TOLD: Duration = Duration::from_secs(2);
 /// How often the others are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 /// How often whoever waits for the others asks again.
@@ -107,8 +109,14 @@ pub struct Registered {
     pub applied: i64,
     /// How long its leases last.
     pub lease: Duration,
-    /// Counts its signs of life.
+    /// Counts its signs of life; negative once it was told that it will be counted out.
     pub beats: i64,
+}
+
+impl Registered {
+    fn was_told(&self) -> bool {
+        self.beats < 0
+    }
 }
 
 impl Lease {
@@ -199,11 +207,9 @@ impl Lease {
                 (reference.map_or(shown, |reference| shown.max(expected(reference, now))), now)
             }
         });
-        let heard = state.beat.is_some_and(|beat| now.saturating_sub(beat.at) < SILENT);
-        state.fresh_until = heard.then(|| begun + self.length);
+        state.fresh_until = Some(begun + self.length);
         state.renewed_from = Some(begun);
-        state.stale =
-            (!heard).then(|| Stale::Database("this process could not say that it is there".to_owned()));
+        state.stale = None;
     }
 
     /// Whether somebody's renewal will do for a request that asked at this time: one that keeps the lease, or
@@ -240,7 +246,7 @@ impl Lease {
     async fn register(&self, engine: &dyn Engine, applied: i64) -> Result<(), EngineError> {
         let at = self.uptime.now();
         let sql = "INSERT INTO nodes (node, lane, applied, lease, beats) VALUES ($1, $2, $3, $4, 1) \
-                   ON CONFLICT (node) DO UPDATE SET applied = excluded.applied, beats = nodes.beats + 1";
+                   ON CONFLICT (node) DO UPDATE SET applied = excluded.applied, beats = abs(nodes.beats) + 1";
         let lease = millis(self.length);
         let parameters = [self.node.as_str().into(), LANE.into(), applied.into(), lease.into()];
         engine.execute(sql, &parameters).await?;
@@ -248,48 +254,70 @@ impl Lease {
         Ok(())
     }
 
-    /// Says how far this process is. One that was counted out must register again, and answers nothing
-    /// until a pulse that begins after that.
-    async fn beat(&self, engine: &dyn Engine, applied: i64) -> Result<(), EngineError> {
+    /// Says how far this process is, as far as anything can be written. Whether it is registered, as of
+    /// now; one that is not, or was told that it will be counted out, must register again.
+    async fn beat(&self, engine: &dyn Engine, applied: i64) -> Result<bool, EngineError> {
         let at = self.uptime.now();
-        let sql = "UPDATE nodes SET applied = $2, beats = beats + 1 WHERE node = $1";
-        let known = engine.execute(sql, &[self.node.as_str().into(), applied.into()]).await? > 0;
-        let mut state = self.state();
-        state.beat = known.then_some(Beat { at, applied });
+        let node = || self.node.as_str().into();
+        let sql = "UPDATE nodes SET applied = $2, beats = beats + 1 WHERE node = $1 AND beats > 0";
+        let known = match engine.execute(sql, &[node(), applied.into()]).await {
+            Ok(0) => false,
+            Ok(_) => {
+                self.state().beat = Some(Beat { at, applied });
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no sign of life could be written");
+                let sql = "SELECT beats FROM nodes WHERE node = $1 AND beats > 0";
+                !engine.query(sql, &[node()]).await?.is_empty()
+            }
+        };
         if !known {
+            let mut state = self.state();
+            state.beat = None;
             state.fresh_until = None;
         }
-        Ok(())
+        Ok(known)
     }
 
-    /// Counts out whoever has been silent for too long.
+    /// Tells whoever has been silent for too long, and counts out whoever is silent still.
     async fn look_around(&self, engine: &dyn Engine) -> Result<(), EngineError> {
         let now = self.uptime.now();
         if now.saturating_sub(self.state().looked) < LOOK {
             return Ok(());
         }
         let registered = list_registered(engine).await?;
-        let gone = {
-            let mut state = self.state();
-            state.looked = now;
-            state.others.retain(|node, _| registered.iter().any(|one| one.node == *node));
-            let mut gone = Vec::new();
-            for one in registered.into_iter().filter(|one| one.node != self.node) {
-                let (beats, since) = *state.others.entry(one.node.clone()).or_insert((one.beats, now));
-                if beats != one.beats {
-                    state.others.insert(one.node, (one.beats, now));
-                } else if now.saturating_sub(since) > GONE {
-                    gone.push(one);
-                }
-            }
-            gone
-        };
+        let (silent, gone) = self.silent(registered, now);
+        for one in silent {
+            tracing::warn!(node = one.node, "a process has been silent for too long and will be counted out");
+            let sql = "UPDATE nodes SET beats = -beats WHERE node = $1 AND beats = $2";
+            engine.execute(sql, &[one.node.into(), one.beats.into()]).await?;
+        }
         for one in gone {
-            tracing::warn!(node = one.node, "a process has been silent for too long and is counted out");
             let sql = "DELETE FROM nodes WHERE node = $1 AND beats = $2";
             engine.execute(sql, &[one.node.into(), one.beats.into()]).await?;
         }
         Ok(())
+    }
+
+    /// Who of the registered is to be told, and who was told long enough ago.
+    fn silent(&self, registered: Vec<Registered>, now: Duration) -> (Vec<Registered>, Vec<Registered>) {
+        let mut state = self.state();
+        state.looked = now;
+        state.others.retain(|node, _| registered.iter().any(|one| one.node == *node));
+        let (mut silent, mut gone) = (Vec::new(), Vec::new());
+        for one in registered.into_iter().filter(|one| one.node != self.node) {
+            let (beats, since) = *state.others.entry(one.node.clone()).or_insert((one.beats, now));
+            let unchanged_for = now.saturating_sub(since);
+            if beats != one.beats {
+                state.others.insert(one.node, (one.beats, now));
+            } else if one.was_told() && unchanged_for > TOLD {
+                gone.push(one);
+            } else if !one.was_told() && unchanged_for > GONE {
+                silent.push(one);
+            }
+        }
+        (silent, gone)
     }
 }
 
@@ -359,11 +387,10 @@ async fn renew_once(inner: &Arc<Inner>, lease: &Lease) -> Result<(), Stale> {
     let begun = lease.uptime.now();
     let pulse = feed::catch_up_to_head(inner).await.map_err(|error| stale_of(&error))?;
     let applied = inner.applied();
-    if lease.beat_is_due(applied, pulse.revision) {
-        lease.beat(engine, applied).await.map_err(|error| stale_of(&error))?;
-        if lease.state().beat.is_none() {
-            return Err(Stale::Lapsed);
-        }
+    if lease.beat_is_due(applied, pulse.revision)
+        && !lease.beat(engine, applied).await.map_err(|error| stale_of(&error))?
+    {
+        return Err(Stale::Lapsed);
     }
     lease.renewed(begun, &pulse);
     if let Some(stale) = lease.stale() {

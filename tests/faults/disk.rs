@@ -13,7 +13,8 @@ use crate::harness::process::free_port;
 use crate::harness::{App, Cli, Directory, Process};
 
 const LOAD: Duration = Duration::from_millis(1_500);
-const FULL: Duration = Duration::from_secs(3);
+/// For longer than between two signs of life.
+const FULL: Duration = Duration::from_secs(8);
 
 async fn issue(app: &App) -> Option<u16> {
     let answer = post(app, "/o/token/", &[("grant_type", "client_credentials")]).await;

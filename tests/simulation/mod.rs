@@ -44,6 +44,8 @@ const CLIENTS: usize = 12;
 const APPS: usize = 4;
 /// Requests of one world; then everything is looked at, and another begins.
 const REQUESTS: usize = 4_000;
+/// No trouble lasts so long.
+const TROUBLE_IS_OVER: Duration = Duration::from_secs(10);
 /// How long the short form goes on.
 const SHORT: Duration = Duration::from_secs(110);
 /// Requests of the long one, and the scale from which on it is run.
@@ -98,7 +100,8 @@ fn three_nodes_keep_their_word_whatever_happens() {
         assert_eq!(missed, [], "nobody ended there");
     }
     assert!(total.done > total.requests / 2, "most is done: {total:?}");
-    assert!(total.revoked > 0 && total.asked_dead > 0 && total.races > 0, "{total:?}");
+    // One world alone may have seen none of them.
+    assert!(worlds == 1 || total.revoked > 0 && total.asked_dead > 0 && total.races > 0, "{total:?}");
 }
 
 #[test]
@@ -179,8 +182,6 @@ async fn begin(world: &Arc<World>, nodes: usize) -> Rc<Clients> {
         }
     }
     let cookie = session(&state).await;
-    // The others hear of it.
-    sleep(Duration::from_millis(300)).await;
     Rc::new(Clients {
         nodes: running,
         apps: RefCell::new(apps),
@@ -243,7 +244,8 @@ async fn settle(clients: &Clients) {
             nodes.start(node).await;
         }
     }
-    sleep(Duration::from_secs(2)).await;
+    // What is under way is still frozen, slow or lost as it was sent.
+    sleep(TROUBLE_IS_OVER).await;
     let tokens = clients.tokens.borrow().clone();
     for (index, token) in tokens.iter().enumerate() {
         let said = clients.look_at(index % NODES, token).await;

@@ -80,17 +80,51 @@ fn a_machine_that_slept_wakes_without_a_lease() {
     assert!(!machine.lease.holds());
 }
 
+/// Who has registered beside this one, as seen a while later.
+fn other(beats: i64) -> Vec<Registered> {
+    vec![Registered { node: "other".to_owned(), applied: 0, lease: SECOND, beats }]
+}
+
+fn looks(machine: &Machine, after: Duration, beats: i64) -> (usize, usize) {
+    machine.lives(after);
+    let (silent, gone) = machine.lease.silent(other(beats), machine.uptime.now());
+    (silent.len(), gone.len())
+}
+
 #[test]
-fn a_process_that_may_be_counted_out_holds_nothing() {
+fn whoever_is_silent_is_told_and_counted_out_after_more_than_a_lease() {
     let machine = Machine::fresh();
-    for _ in 0..5 {
-        machine.lives(SECOND);
-        machine.hears(machine.uptime.now());
-    }
-    assert!(matches!(machine.lease.stale(), Some(Stale::Database(_))), "five seconds without a beat");
-    machine.registers();
-    machine.hears(machine.uptime.now());
-    assert!(machine.lease.holds());
+    assert_eq!(looks(&machine, Duration::ZERO, 7), (0, 0));
+    assert_eq!(looks(&machine, GONE, 7), (0, 0));
+    assert_eq!(looks(&machine, Duration::from_millis(1), 7), (1, 0));
+    // Somebody has told it: from here on it cannot renew, and what it holds runs out.
+    assert_eq!(looks(&machine, Duration::from_millis(1), -7), (0, 0));
+    assert_eq!(looks(&machine, TOLD, -7), (0, 0));
+    assert_eq!(looks(&machine, Duration::from_millis(1), -7), (0, 1));
+    assert!(TOLD > LONGEST + LONGEST / 100);
+}
+
+#[test]
+fn whoever_gives_a_sign_of_life_is_not_counted_out() {
+    let machine = Machine::fresh();
+    looks(&machine, Duration::ZERO, 7);
+    assert_eq!(looks(&machine, GONE, 8), (0, 0));
+    assert_eq!(looks(&machine, GONE, 8), (0, 0));
+    looks(&machine, SECOND, -8);
+    // It registers anew, is silent anew, and is told anew: the time since the first telling does not count.
+    assert_eq!(looks(&machine, TOLD * 2, 9), (0, 0));
+    assert_eq!(looks(&machine, TOLD * 2, -9), (0, 0));
+    assert_eq!(looks(&machine, SECOND, -9), (0, 0));
+}
+
+/// One's own silence is for others to find.
+#[test]
+fn nobody_counts_itself_out() {
+    let machine = Machine::fresh();
+    let own = || vec![Registered { node: "node".to_owned(), ..other(7).remove(0) }];
+    machine.lease.silent(own(), machine.uptime.now());
+    machine.lives(GONE * 2);
+    assert_eq!(machine.lease.silent(own(), machine.uptime.now()), (Vec::new(), Vec::new()));
 }
 
 #[test]
