@@ -188,7 +188,15 @@ impl fmt::Debug for SecretText {
 impl Config {
     /// Assembles the configuration from flags, environment, file and defaults.
     pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
-        let sources = Sources::collect(flags, environment)?;
+        Self::assemble(Sources::collect(flags, environment)?, environment)
+    }
+
+    /// What a file of this text, with nothing beside it, would configure.
+    pub fn from_text(text: &str, environment: &Environment) -> Result<Self, ConfigError> {
+        Self::assemble(Sources::of_text(text)?, environment)
+    }
+
+    fn assemble(sources: Sources, environment: &Environment) -> Result<Self, ConfigError> {
         let listen = assemble::listen(&sources)?;
         let tls = assemble::tls(&sources)?;
         let (issuer, issuer_is_set) = assemble::issuer(&sources, &listen, tls.is_some())?;

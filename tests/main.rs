@@ -3,7 +3,7 @@
 //! One binary. Tests speak HTTP, the command line or a browser; nothing inside is called but
 //! `serve::start`, with a clock that the test moves, and by `journal` the log itself. Names mirror the
 //! source tree; `attacks/` holds the table of known attacks, each with a positive control; `faults/`
-//! breaks processes. `tests/run` prepares what they need.
+//! breaks processes; `fuzz` replays the seeds of `fuzz/targets`. `tests/run` prepares what they need.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,6 +19,7 @@ mod cli;
 mod disconnect;
 mod endpoints;
 mod faults;
+mod fuzz;
 mod grants;
 mod harness;
 mod health;

@@ -73,7 +73,7 @@ fn installation(event: &InstallationEvent) -> Sentence {
             SealKind::Revoked,
             "A restored backup was accepted; everything issued before is invalid.",
         )
-        .with("events that are gone", (seen - head).max(0).to_string())
+        .with("events that are gone", seen.saturating_sub(*head).max(0).to_string())
         .with("key epoch", key_epoch.to_string()),
         InstallationEvent::HorizonAdvanced { horizon, at: _ } => Sentence::new(
             SealKind::Expired,

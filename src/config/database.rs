@@ -37,6 +37,8 @@ impl DatabaseUrl {
     pub(super) fn parse(written: &str) -> Result<Self, Problem> {
         let url = Url::parse(written).map_err(|_| Problem::DatabaseUrl)?;
         match url.scheme() {
+            // Without its slashes it has a path only, in which nobody would find the password to hide.
+            "postgres" | "postgresql" if url.cannot_be_a_base() => Err(Problem::DatabaseUrl),
             "postgres" | "postgresql" => Ok(Self(url)),
             other => Err(Problem::DatabaseScheme(other.to_owned())),
         }
@@ -100,5 +102,6 @@ mod tests {
         assert_eq!(refused, Problem::DatabaseScheme("mysql".to_owned()));
         assert_eq!(DatabaseUrl::parse("ada:hunter2@db"), Err(Problem::DatabaseScheme("ada".to_owned())));
         assert_eq!(DatabaseUrl::parse("/var/lib/db"), Err(Problem::DatabaseUrl));
+        assert_eq!(DatabaseUrl::parse("postgres:ada:hunter2@db/chancery"), Err(Problem::DatabaseUrl));
     }
 }

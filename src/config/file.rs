@@ -76,7 +76,8 @@ fn raw(value: &DeValue<'_>) -> Result<Raw, Problem> {
         DeValue::Boolean(on) => Ok(Raw::Switch(*on)),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map(Raw::Integer)
-            .map_err(|_| Problem::NotANumber(number.to_string())),
+            // Not repeated: it may be a secret without its quotes.
+            .map_err(|_| unexpected("text in \"quotes\", or a number below 2^63")),
         DeValue::Array(items) => {
             let text = |item: &Spanned<DeValue<'_>>| item.get_ref().as_str().map(str::to_owned);
             let texts: Option<Vec<_>> = items.iter().map(text).collect();
@@ -170,6 +171,14 @@ mod tests {
         let refused = parse("log = \"info\"\nroot-secret = hunter2\n").unwrap_err();
         assert!(refused.to_string().starts_with("chancery.toml:2 is not TOML"), "{refused}");
         assert!(!format!("{refused} {refused:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_secret_without_quotes_is_not_repeated() {
+        let secret = "8319407562831940756283194075628319407562831940756283194075628319";
+        let refused = parse(&format!("root-secret = {secret}")).unwrap_err();
+        assert!(!format!("{refused} {refused:?} {}", refused.advice()).contains(secret));
+        assert_eq!(refused.advice(), "Write text in \"quotes\", or a number below 2^63.");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::error::{ConfigError, Problem, Source};
-use super::file::{Entry, read_file};
+use super::file::{Entry, parse_file, read_file};
 use super::nearest::find_nearest;
 use super::settings::{Kind, Preset, SETTINGS, Setting};
 use super::value::Raw;
@@ -50,6 +50,14 @@ impl Sources {
             }
         }
         Ok(Self { chosen, file })
+    }
+
+    /// The values of a file of this text, and the defaults.
+    pub(super) fn of_text(text: &str) -> Result<Self, ConfigError> {
+        let mut chosen = presets();
+        let entries = parse_file(Path::new("chancery.toml"), text)?;
+        chosen.extend(entries.into_iter().map(|entry| (entry.setting.key, (entry.raw, entry.origin))));
+        Ok(Self { chosen, file: None })
     }
 
     /// Where a setting was decided.

@@ -30,15 +30,17 @@ impl Cookie {
         }
     }
 
-    /// The cookie's value. One that is there twice was planted by somebody: neither counts.
+    /// The cookie's value. One that is there twice was planted by somebody: neither counts. Read as bytes,
+    /// for another application of the same host may have set what is not ASCII.
     #[must_use]
     pub fn find<'a>(self, issuer: &Issuer, headers: &'a HeaderMap) -> Option<&'a str> {
-        let name = self.name(issuer);
-        let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let mut values = pairs.filter(|(own, _)| *own == name).map(|(_, value)| value);
-        let value = values.next()?;
-        values.next().is_none().then_some(value)
+        let start = format!("{}=", self.name(issuer));
+        let lines = headers.get_all(header::COOKIE).iter();
+        let pairs =
+            lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+        let mut values = pairs.filter_map(|pair| pair.strip_prefix(start.as_bytes()));
+        let value = values.next().filter(|_| values.next().is_none())?;
+        std::str::from_utf8(value).ok()
     }
 
     /// The `Set-Cookie` header that keeps `value`; for so many seconds, or until the browser closes.

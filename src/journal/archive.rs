@@ -246,15 +246,17 @@ async fn write(engine: &dyn Engine, epoch: i64, appends: &[Append]) -> Result<()
     }
 }
 
-/// What the event writes, as when it happened.
-fn append_of(row: StoredRow) -> Result<Append, ArchiveError> {
+/// What the event writes, as when it happened; an error for one that this program cannot have written.
+pub fn append_of(row: StoredRow) -> Result<Append, ArchiveError> {
     let known = AnyEvent::TYPES.iter().find(|(name, _)| *name == row.aggregate_type);
     let Some((aggregate_type, _)) = known else {
         let reason = format!("streams of type {} are unknown to this program", row.aggregate_type);
         return Err(EngineError::Refused(reason).into());
     };
-    let payload = serde_json::from_str(&row.event.payload)
-        .map_err(|error| EngineError::Damaged(format!("event at position {}: {error}", row.position)))?;
+    let damaged = |reason| EngineError::Damaged(format!("event at position {}: {reason}", row.position));
+    let expected = row.sequence.checked_sub(1).filter(|expected| *expected >= 0);
+    let expected = expected.ok_or_else(|| damaged(format!("a stream has no event {}", row.sequence)))?;
+    let payload = serde_json::from_str(&row.event.payload).map_err(|error| damaged(error.to_string()))?;
     let decoded =
         AnyEvent::decode(&row.aggregate_type, &row.event.event_type, &row.event.event_version, &payload);
     Ok(Append {
@@ -262,7 +264,7 @@ fn append_of(row: StoredRow) -> Result<Append, ArchiveError> {
         rows: vec![transactional_ops(&row)?],
         claims: decoded.map(|event| claims(&event)).unwrap_or_default(),
         aggregate_id: row.aggregate_id,
-        expected: row.sequence - 1,
+        expected,
         events: vec![row.event],
         secrets: Vec::new(),
         subject_keys: Vec::new(),

@@ -98,7 +98,12 @@ pub fn redirect(status: StatusCode, location: &str) -> Result<Response, PageErro
 
 /// The position before which a roll begins, from the page's `before` parameter.
 pub fn before(context: &RequestContext) -> Result<Option<i64>, PageError> {
-    let pairs = Pairs::parse_query(context.query.as_deref().unwrap_or_default())?;
+    position_before(context.query.as_deref().unwrap_or_default())
+}
+
+/// The parameter `before` of a query.
+pub fn position_before(query: &str) -> Result<Option<i64>, PageError> {
+    let pairs = Pairs::parse_query(query)?;
     let Some(text) = pairs.get("before")? else { return Ok(None) };
     let position = text.parse().ok().filter(|position| *position > 0);
     position.map(Some).ok_or_else(|| PageError::BadRequest("There is no such place on the roll.".to_owned()))

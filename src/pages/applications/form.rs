@@ -14,7 +14,7 @@ use crate::templates::application_form::{ApplicationForm, ScopeChoice};
 pub(super) const SCOPES_OFFERED: &str = "scopes_offered";
 
 /// The fields as they were sent, unread.
-pub(super) fn raw(pairs: &Pairs, catalogue: &[Scope]) -> Result<RawApplication, FormError> {
+pub fn raw(pairs: &Pairs, catalogue: &[Scope]) -> Result<RawApplication, FormError> {
     let text = |name: &str| pairs.get(name).map(|value| value.unwrap_or_default().to_owned());
     let ticked = |name: &str| pairs.get(name).map(|value| value.is_some());
     Ok(RawApplication {

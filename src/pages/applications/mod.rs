@@ -18,7 +18,7 @@ pub mod delete;
 pub mod detail;
 pub mod disable;
 pub mod enable;
-mod form;
+pub mod form;
 pub mod list;
 pub mod register;
 pub mod rotate_secret;

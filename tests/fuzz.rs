@@ -1,0 +1,123 @@
+//! Do all parsers still bear every seed of their fuzz targets? (`fuzz/targets`, one file each)
+//!
+//! `tests/run fuzz` looks for new inputs; what it ever found is kept in `fuzz/seeds` and run here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[path = "../fuzz/targets/archive_line.rs"]
+mod archive_line;
+#[path = "../fuzz/targets/authorize_query.rs"]
+mod authorize_query;
+#[path = "../fuzz/targets/basic_header.rs"]
+mod basic_header;
+#[path = "../fuzz/targets/config_file.rs"]
+mod config_file;
+#[path = "../fuzz/targets/event_decode.rs"]
+mod event_decode;
+#[path = "../fuzz/targets/form_pairs.rs"]
+mod form_pairs;
+#[path = "../fuzz/targets/forwarded.rs"]
+mod forwarded;
+#[path = "../fuzz/targets/issuer.rs"]
+mod issuer;
+#[path = "../fuzz/targets/local_path.rs"]
+mod local_path;
+#[path = "../fuzz/targets/names.rs"]
+mod names;
+#[path = "../fuzz/targets/page_cursor.rs"]
+mod page_cursor;
+#[path = "../fuzz/targets/pkce.rs"]
+mod pkce;
+#[path = "../fuzz/targets/redirect_match.rs"]
+mod redirect_match;
+#[path = "../fuzz/targets/registration_form.rs"]
+mod registration_form;
+#[path = "../fuzz/targets/resource.rs"]
+mod resource;
+#[path = "../fuzz/targets/root_secret.rs"]
+mod root_secret;
+#[path = "../fuzz/targets/scope.rs"]
+mod scope;
+#[path = "../fuzz/targets/sealed_box.rs"]
+mod sealed_box;
+#[path = "../fuzz/targets/session_cookie.rs"]
+mod session_cookie;
+#[path = "../fuzz/targets/template_escape.rs"]
+mod template_escape;
+#[path = "../fuzz/targets/token_text.rs"]
+mod token_text;
+
+type Target = fn(&[u8]);
+
+/// Every target with its body.
+const TARGETS: &[(&str, Target)] = &[
+    ("archive_line", archive_line::run),
+    ("authorize_query", authorize_query::run),
+    ("basic_header", basic_header::run),
+    ("config_file", config_file::run),
+    ("event_decode", event_decode::run),
+    ("form_pairs", form_pairs::run),
+    ("forwarded", forwarded::run),
+    ("issuer", issuer::run),
+    ("local_path", local_path::run),
+    ("names", names::run),
+    ("page_cursor", page_cursor::run),
+    ("pkce", pkce::run),
+    ("redirect_match", redirect_match::run),
+    ("registration_form", registration_form::run),
+    ("resource", resource::run),
+    ("root_secret", root_secret::run),
+    ("scope", scope::run),
+    ("sealed_box", sealed_box::run),
+    ("session_cookie", session_cookie::run),
+    ("template_escape", template_escape::run),
+    ("token_text", token_text::run),
+];
+
+/// The golden files are the seeds of what reads events: a new event is fuzzed without anybody's doing.
+const GOLDEN: &str = "tests/events";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(directory: &str) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(root().join(directory))
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn every_kept_seed_is_borne() {
+    for (name, target) in TARGETS {
+        let mut seeds = files(&format!("fuzz/seeds/{name}"));
+        if *name == "event_decode" {
+            seeds.extend(files(GOLDEN));
+        }
+        assert!(!seeds.is_empty(), "{name} has no seeds");
+        for seed in seeds {
+            // Seen only if the next line panics.
+            eprintln!("{}", seed.display());
+            target(&fs::read(&seed).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_fuzz_target_is_built_and_replayed() {
+    let stem = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let mut written: Vec<String> = files("fuzz/targets").iter().map(stem).collect();
+    written.sort();
+    let replayed: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(written, replayed);
+    let manifest = fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap();
+    for name in written {
+        let entry = format!("[[bin]]\nname = \"{name}\"\npath = \"targets/{name}.rs\"\n");
+        assert!(manifest.contains(&entry), "fuzz/Cargo.toml lacks {name}");
+    }
+}
