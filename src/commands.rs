@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use cqrs_es::{AggregateError, CqrsFramework};
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use crate::clock::SharedClock;
 use crate::journal::store::{JournalStore, Metadata, Remembered, StoreError};
 use crate::journal::{Journal, SecretOp, SubjectKeyRow};
 use crate::personal::PersonalData;
 use crate::secret::new_id;
+use crate::telemetry;
 
 /// A command that loses against another node this often gives up: each loss means that somebody else
 /// got something done, so this many in a row is overload, not bad luck.
@@ -216,10 +218,11 @@ impl Commands {
         let permit = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| CommandError::Busy)?;
         let metadata = Arc::new(self.metadata(origin).await.map_err(CommandError::Unavailable)?);
         let journal = self.journal.clone();
-        let task = tokio::spawn(async move {
+        let task = async move {
             let _permit = permit;
             attempt::<A>(&journal, &stream, &command, &metadata, &beside).await
-        });
+        };
+        let task = tokio::spawn(task.instrument(telemetry::command(A::TYPE)));
         match task.await {
             Ok(result) => result,
             Err(error) => Err(CommandError::Unavailable(format!("the command's task stopped: {error}"))),

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use url::Url;
 
 pub use self::database::{Database, DatabaseUrl};
 pub use self::environment::Environment;
@@ -67,6 +68,8 @@ pub struct Config {
     pub root_secret: RootSecretSource,
     /// What is logged and how.
     pub log: Log,
+    /// Where traces go, if somewhere.
+    pub traces: Option<Traces>,
     /// How long things live.
     pub lifetimes: Lifetimes,
     /// The scopes there are; never empty, names are unique.
@@ -104,6 +107,15 @@ pub struct Log {
     pub filter: String,
     /// How a line looks.
     pub format: LogFormat,
+}
+
+/// Where traces go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traces {
+    /// Where the collector listens; `v1/traces` is below it.
+    pub endpoint: Url,
+    /// How many of a hundred traces are sent.
+    pub percent: u8,
 }
 
 /// How a log line looks.
@@ -214,6 +226,7 @@ impl Config {
             migrate: !sources.get("no-migrate", Raw::switch)?,
             root_secret: assemble::root_secret(&sources, &data_dir)?,
             log: assemble::log(&sources)?,
+            traces: assemble::traces(&sources)?,
             lifetimes: assemble::lifetimes(&sources)?,
             scopes: assemble::scopes(&sources)?,
             resources: assemble::resources(&sources)?,

@@ -59,5 +59,6 @@ pub mod sealing;
 pub mod secret;
 pub mod serve;
 pub mod state;
+mod telemetry;
 pub mod templates;
 pub mod token;

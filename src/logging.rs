@@ -1,34 +1,68 @@
 //! Where do log lines go? To standard error, by a thread of their own: a full disk or a reader that has
-//! stopped must not stop the server. Lines that find no room are dropped, and counted.
+//! stopped must not stop the server. Lines that find no room are dropped, and counted. Traces go to a
+//! collector, if one was named.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use opentelemetry_otlp::ExporterBuildError;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{Log, LogFormat, Traces};
+use crate::telemetry;
 
 /// Lines that may wait to be written.
 const WAITING: usize = 4_096;
+/// How long the last spans may take to be sent.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A process has one log.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// Starts the log of a process. What is still waiting is written when the guard is dropped.
-pub fn start(log: &Log, filter: &str, in_colour: bool) -> WorkerGuard {
-    let (writer, guard): (NonBlocking, WorkerGuard) =
+/// The log of a process. What is still waiting is written, and sent, when it is dropped.
+pub struct Logging {
+    traces: Option<SdkTracerProvider>,
+    _lines: WorkerGuard,
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        if let Some(traces) = &self.traces
+            && let Err(error) = traces.shutdown_with_timeout(FAREWELL)
+        {
+            tracing::warn!(%error, "the last spans were not sent");
+        }
+    }
+}
+
+/// Starts the log of a process, and its traces if they go somewhere. Not from asynchronous code: spans are
+/// sent by a thread that waits for the collector.
+pub fn start(
+    log: &Log,
+    filter: &str,
+    in_colour: bool,
+    traces: Option<&Traces>,
+) -> Result<Logging, ExporterBuildError> {
+    let (writer, lines): (NonBlocking, WorkerGuard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING).finish(std::io::stderr());
     // A second log in one process (tests) changes nothing.
     let _ = DROPPED.set(writer.error_counter());
-    // The filter was checked with the configuration.
-    let filter = EnvFilter::builder().parse(filter).unwrap_or_default();
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(in_colour);
-    let _ = match log.format {
-        LogFormat::Text => subscriber.try_init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+    // The filter was checked with the configuration; spans are not for the log.
+    let filter =
+        EnvFilter::builder().parse(format!("{filter},{}=off", telemetry::TARGET)).unwrap_or_default();
+    let shown = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(in_colour);
+    let shown = match log.format {
+        LogFormat::Text => shown.boxed(),
+        LogFormat::Json => shown.json().flatten_event(true).boxed(),
     };
-    guard
+    let traces = traces.map(telemetry::provider).transpose()?;
+    let sent = traces.as_ref().map(telemetry::layer);
+    let _ = tracing_subscriber::registry().with(sent).with(shown.with_filter(filter)).try_init();
+    Ok(Logging { traces, _lines: lines })
 }
 
 /// Lines that were dropped so far.

@@ -15,6 +15,7 @@ use crate::error::{ErrorCode, Failure, OAuthError, never_stored};
 use crate::extract::bearer::{self, BearerError};
 use crate::extract::form_pairs::Pairs;
 use crate::extract::request_context::RequestContext;
+use crate::journal::Held;
 use crate::json;
 use crate::oauth::introspect::{look_up, username};
 use crate::oauth::metadata::PROTECTED_RESOURCE;
@@ -60,17 +61,19 @@ pub async fn get(
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let form = Pairs::parse_body(content_type, &body).ok();
     match admit(&state, context.now, &headers, form.as_ref()).await {
-        Ok(live) => match username(&state, &live).await.and_then(|name| vouched(&state, name)) {
-            Ok(username) => welcome(&live, username),
-            Err(error) => error.into_response(),
-        },
+        Ok((live, held)) => {
+            match username(&state, &live).await.and_then(|name| vouched(&state, held, name)) {
+                Ok(username) => welcome(&live, username),
+                Err(error) => error.into_response(),
+            }
+        }
         Err(refusal) => refusal.answer(&state.config),
     }
 }
 
 /// Right before the answer: is what was decided still known to be so?
-fn vouched<T>(state: &AppState, answer: T) -> Result<T, OAuthError> {
-    state.journal.vouch().map(|()| answer).map_err(OAuthError::unavailable)
+fn vouched<T>(state: &AppState, held: Held, answer: T) -> Result<T, OAuthError> {
+    state.journal.vouch_for(held).map(|()| answer).map_err(OAuthError::unavailable)
 }
 
 fn welcome(live: &LiveToken, username: Option<String>) -> Response {
@@ -103,18 +106,18 @@ async fn admit(
     now: DateTime<Utc>,
     headers: &HeaderMap,
     body: Option<&Pairs>,
-) -> Result<LiveToken, Refusal> {
+) -> Result<(LiveToken, Held), Refusal> {
     let text = bearer::presented(headers, body).map_err(Refusal::Malformed)?.ok_or(Refusal::NoToken)?;
     let token_id = parse_access_token(&state.keys, text).ok_or(Refusal::InvalidToken)?;
     let live = look_up(state, &token_id, now).await;
-    let live = live.map_err(Refusal::Fault)?.ok_or(Refusal::InvalidToken)?;
+    let (live, held) = live.map_err(Refusal::Fault)?.ok_or(Refusal::InvalidToken)?;
     if !is_meant_for_us(&state.config, &live.token.resource) {
         return Err(Refusal::InvalidToken);
     }
     if !live.token.scope.contains(NEEDED_SCOPE) {
         return Err(Refusal::InsufficientScope);
     }
-    Ok(live)
+    Ok((live, held))
 }
 
 /// RFC 8707 §2.2: a token for somebody else is no token here.

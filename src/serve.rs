@@ -48,6 +48,8 @@ const PER_MACHINE: &[&str] = &[
     "tls-key",
     "log",
     "log-format",
+    "otlp-endpoint",
+    "otlp-percent",
     "data-dir",
     "database-url",
     "database-deadline",

@@ -33,4 +33,5 @@ mod rollback;
 mod secrets;
 mod simulation;
 mod tls;
+mod traces;
 mod tutorial;

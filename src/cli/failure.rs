@@ -25,6 +25,9 @@ pub(super) enum Failure {
     /// Threads cannot be started.
     #[error("the program cannot start its threads")]
     Runtime(#[source] io::Error),
+    /// Traces cannot be sent anywhere.
+    #[error("nothing can be sent to the collector of `otlp-endpoint`")]
+    Traces(#[source] opentelemetry_otlp::ExporterBuildError),
     /// The state cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -150,6 +153,7 @@ impl Failure {
             Self::Start(error) => start_advice(error, config),
             Self::Engine(error) | Self::Archive(ArchiveError::Engine(error)) => database_advice(error, config),
             Self::Read(_) => database_advice(&EngineError::Unavailable(String::new()), config),
+            Self::Traces(_) => "Look at the address, or leave `otlp-endpoint` out.".to_owned(),
             Self::Runtime(_) => "Look at the limits of this user and machine (ulimit -u, free memory).".to_owned(),
             Self::Prompt(_) => "Run it in a terminal, or give --password-stdin, or --noinput with CHANCERY_PASSWORD.".to_owned(),
             Self::MissingOption(option) => format!("Give {option}, or leave --noinput and --password-stdin out to be asked."),

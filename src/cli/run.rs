@@ -101,10 +101,13 @@ pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
         }
     };
     let command = cli.command();
-    let _log = logging::start(&config.log, log_filter(&config, &command), console.colours_errors());
+    let traces = config.traces.as_ref().filter(|_| matches!(command, Command::Serve));
+    let filter = log_filter(&config, &command);
+    let log = logging::start(&config.log, filter, console.colours_errors(), traces);
     let clock = SystemClock::shared();
     let context = Context { console, config, environment, clock, program, flags: cli.options.flags };
-    match carry_out(&context, command) {
+    // Until the end of the command: what is still waiting goes out then.
+    match log.map_err(Failure::Traces).and_then(|_log| carry_out(&context, command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.say(console, &context.config);

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use url::Url;
 
 use super::database::{Database, DatabaseUrl, EMBEDDED_FILE};
 use super::environment::Environment;
@@ -17,7 +18,7 @@ use super::listen::{ListenAddress, parse_listen};
 use super::scopes::{self, Scope};
 use super::sources::Sources;
 use super::value::{LONGEST, Raw};
-use super::{Lifetimes, Limits, Log, LogFormat, RootSecretSource, TlsFiles};
+use super::{Lifetimes, Limits, Log, LogFormat, RootSecretSource, TlsFiles, Traces};
 use crate::journal::lease::LONGEST as LONGEST_LEASE;
 
 /// RFC 6749 §4.1.2 recommends ten minutes at most for a code.
@@ -42,6 +43,22 @@ pub(super) fn metrics_listen(sources: &Sources) -> Result<Vec<ListenAddress>, Co
 /// How long a stopping server goes on.
 pub(super) fn drain_delay(sources: &Sources) -> Result<Duration, ConfigError> {
     sources.get("drain-delay", |raw| raw.duration(Duration::ZERO, Duration::from_mins(5)))
+}
+
+/// Where traces go, if somewhere.
+pub(super) fn traces(sources: &Sources) -> Result<Option<Traces>, ConfigError> {
+    let percent = sources.get("otlp-percent", |raw| raw.count(0, 100))?;
+    let percent = u8::try_from(percent).unwrap_or(100);
+    let endpoint = sources.find("otlp-endpoint", |raw| collector(raw.text()?))?;
+    Ok(endpoint.map(|endpoint| Traces { endpoint, percent }))
+}
+
+/// A user or password in it would be shown with the other settings.
+fn collector(written: &str) -> Result<Url, Problem> {
+    let url = Url::parse(written).map_err(|_| Problem::CollectorUrl)?;
+    let is_bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    let is_http = matches!(url.scheme(), "http" | "https");
+    if is_http && is_bare && url.fragment().is_none() { Ok(url) } else { Err(Problem::CollectorUrl) }
 }
 
 /// How long a database call may take.

@@ -228,6 +228,9 @@ pub enum Problem {
     /// The database URL cannot be parsed. It is not repeated: it can hold a password.
     #[error("the value is not a URL")]
     DatabaseUrl,
+    /// Not where a collector listens. Not repeated: it can hold a password.
+    #[error("the value is not an http or https URL without user, query and fragment")]
+    CollectorUrl,
     /// The log filter cannot be parsed.
     #[error("`{0}` is not a log filter")]
     NotALogFilter(String),
@@ -284,6 +287,7 @@ impl Problem {
             Self::DatabaseScheme(_) | Self::DatabaseUrl => {
                 "Write postgres://user:password@host:5432/name, or leave it out for the embedded database."
             }
+            Self::CollectorUrl => "Write where the collector listens, such as http://127.0.0.1:4318.",
             Self::NotALogFilter(_) => "Write a level such as info, or a filter such as info,chancery=debug.",
             Self::ScopeName(_) => "Use printable ASCII without spaces, quotes and backslashes.",
             Self::ScopeTwice(_) => "Remove one of the two.",

@@ -255,6 +255,18 @@ pub const SETTINGS: &[Setting] = &[
         "How it is logged: `text` or `json`",
     ),
     setting(
+        everywhere!("otlp-endpoint", "CHANCERY_OTLP_ENDPOINT"),
+        (Group::Logging, Kind::Text("URL")),
+        Preset::Absent,
+        "An OpenTelemetry collector that gets traces by OTLP over HTTP, such as `http://127.0.0.1:4318`",
+    ),
+    setting(
+        everywhere!("otlp-percent", "CHANCERY_OTLP_PERCENT"),
+        (Group::Logging, Kind::Count),
+        Preset::Literal("100"),
+        "How many of a hundred traces are sent, unless a trusted proxy has decided",
+    ),
+    setting(
         everywhere!("code-lifetime", "CHANCERY_CODE_LIFETIME"),
         (Group::Lifetimes, Kind::Duration),
         Preset::Literal("60s"),

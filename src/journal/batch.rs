@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::engine::{Append, EngineError, Lost, Outcome};
 use super::{Inner, feed};
 use crate::secret::random_bytes;
+use crate::telemetry;
 
 /// Submissions that may wait; beyond it submitters wait, and admission bounds those.
 pub const QUEUE: usize = 4096;
@@ -69,7 +71,8 @@ pub(super) async fn write(inner: Weak<Inner>, mut queue: mpsc::Receiver<Submissi
         let Some(inner) = inner.upgrade() else { return };
         let batch = std::mem::take(&mut waiting);
         let begun = Instant::now();
-        let outcome = commit(&inner, batch).await;
+        let span = telemetry::batch(batch.len());
+        let outcome = commit(&inner, batch).instrument(span).await;
         if let Err(error) = outcome
             && begun.elapsed() >= LONG
         {

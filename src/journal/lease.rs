@@ -14,6 +14,8 @@
 //!   goes on in suspend; a silent process is counted out by beats that do not change.
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
@@ -76,6 +78,12 @@ pub struct Lease {
     wall: SharedClock,
     state: Mutex<State>,
     renewing: AsyncMutex<()>,
+}
+
+/// A lease that was held when something was decided.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Held {
+    until: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -143,6 +151,23 @@ impl Lease {
         is_fresh && state.stale.is_none() && self.skew(&state, now).abs() <= MOST_SKEW
     }
 
+    /// The lease under which is decided from here on.
+    #[must_use]
+    pub fn hold(&self) -> Held {
+        let length = if self.length.is_zero() { LONGEST } else { self.length };
+        Held { until: self.state().renewed_from.map(|begun| begun + length) }
+    }
+
+    /// Whether what was decided while this was held may be told at this instant. Another lease that was got
+    /// since does not help: whoever was frozen in between would tell what it knew before.
+    pub fn vouch(&self, held: Held) -> Result<(), Stale> {
+        if let Some(stale) = self.stale() {
+            return Err(stale);
+        }
+        let now = self.uptime.now();
+        if held.until.is_some_and(|until| now < until) { Ok(()) } else { Err(Stale::Lapsed) }
+    }
+
     /// Whether no memory is trusted from one request to the next.
     #[must_use]
     pub fn is_asked_each_time(&self) -> bool {
@@ -162,7 +187,8 @@ impl Lease {
     /// How far the machine's clock is off, if it is too far.
     #[must_use]
     pub fn wrong_clock(&self) -> Option<Stale> {
-        let skew = self.skew(&self.state(), self.uptime.now());
+        let now = self.uptime.now();
+        let skew = self.skew(&self.state(), now);
         (skew.abs() > MOST_SKEW).then_some(Stale::Clock(skew))
     }
 
@@ -282,12 +308,12 @@ impl Lease {
 
     /// Tells whoever has been silent for too long, and counts out whoever is silent still.
     async fn look_around(&self, engine: &dyn Engine) -> Result<(), EngineError> {
-        let now = self.uptime.now();
-        if now.saturating_sub(self.state().looked) < LOOK {
+        if self.uptime.now().saturating_sub(self.state().looked) < LOOK {
             return Ok(());
         }
         let registered = list_registered(engine).await?;
-        let (silent, gone) = self.silent(registered, now);
+        // Not from before it was asked: what is seen may have been written only just now.
+        let (silent, gone) = self.silent(registered, self.uptime.now());
         for one in silent {
             tracing::warn!(node = one.node, "a process has been silent for too long and will be counted out");
             let sql = "UPDATE nodes SET beats = -beats WHERE node = $1 AND beats = $2";

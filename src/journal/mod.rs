@@ -43,7 +43,7 @@ use projections::row::Residency;
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, mpsc, watch};
 
 pub use engine::{Engine, EngineError, Head, SecretOp, SubjectKeyRow};
-pub use lease::{Lease, Stale};
+pub use lease::{Held, Lease, Stale};
 
 use crate::clock::SharedClock;
 use crate::journal::metrics::JournalMetrics;
@@ -170,9 +170,20 @@ impl Journal {
         if self.is_fresh() { Ok(()) } else { lease::freshen(&self.inner).await }
     }
 
-    /// Whether what was decided on memory may be told: to be asked right before it is.
+    /// Whether memory may be answered from at this instant, and why not.
     pub fn vouch(&self) -> Result<(), Stale> {
         self.inner.lease.get().and_then(Lease::stale).map_or(Ok(()), Err)
+    }
+
+    /// To be asked before something is decided on memory alone.
+    #[must_use]
+    pub fn hold(&self) -> Held {
+        self.inner.lease.get().map(Lease::hold).unwrap_or_default()
+    }
+
+    /// Whether what was decided while this was held may be told: to be asked right before it is.
+    pub fn vouch_for(&self, held: Held) -> Result<(), Stale> {
+        self.inner.lease.get().map_or(Ok(()), |lease| lease.vouch(held))
     }
 
     /// This process answers nobody any more: others need not wait for it.

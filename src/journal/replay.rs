@@ -23,6 +23,19 @@ const FLIPS: usize = 10;
 /// How often the log may move on before the comparison is given up.
 const CHASES: usize = 50;
 
+/// How often in a row the database may not answer, and what is between two tries.
+const FAILURES: usize = 5;
+const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What became of a page of batches.
+enum Page {
+    Taken,
+    /// There was none: everything up to here has been taken.
+    Last(i64),
+    /// Somebody else took it meanwhile.
+    Moved,
+}
+
 /// What a replay came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replayed {
@@ -86,7 +99,7 @@ impl Replay {
             self.abandon_others(engine).await?;
             engine.make_shadows(&self.tables).await?;
         }
-        let mut position = self.catch_up(engine, resumed_at, progress).await?;
+        let mut position = self.catch_up(engine, progress).await?;
         let mut repaired = None;
         if self.has_same_versions(engine).await? {
             for _ in 0..CHASES {
@@ -96,7 +109,7 @@ impl Replay {
                 }
                 // What follows with a checkpoint gathers for a moment first.
                 tokio::time::sleep(CHASE).await;
-                position = self.catch_up(engine, position, progress).await?;
+                position = self.catch_up(engine, progress).await?;
             }
         }
         let eventual = self.projections.iter().copied().filter(|one| is_eventual(one)).collect();
@@ -127,7 +140,7 @@ impl Replay {
                     if flip.position > 0 && engine.checkpoint(self.checkpoint).await? == 0 {
                         return Ok(engine.pulse().await?.position);
                     }
-                    flip.position = self.catch_up(engine, flip.position, progress).await?;
+                    flip.position = self.catch_up(engine, progress).await?;
                 }
                 flipped => return flipped,
             }
@@ -147,34 +160,54 @@ impl Replay {
         })
     }
 
-    /// Takes everything up to the head as it stands at the end; returns the last event taken.
+    /// Takes everything up to the head as it stands at the end; returns the last event taken. A database
+    /// that is away for a moment costs no more than the moment.
     async fn catch_up(
         &self,
         engine: &dyn Engine,
-        from: i64,
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<i64, EngineError> {
-        let ops_of = self.ops_of();
-        let mut position = from;
+        let (mut failures, mut is_moved) = (0, false);
         loop {
-            let head = engine.pulse().await?.position;
-            progress(u64::try_from(position).unwrap_or(0), u64::try_from(head.max(position)).unwrap_or(0));
-            if position >= head {
-                return Ok(position);
+            match self.take_page(engine, progress).await {
+                Ok(Page::Taken) => failures = 0,
+                Ok(Page::Last(position)) => return Ok(position),
+                // A call of the one that was interrupted was still under way; a second one is somebody else's.
+                Ok(Page::Moved) if !is_moved => is_moved = true,
+                Ok(Page::Moved) => {
+                    let reason = "another replay of the same read models is running";
+                    return Err(EngineError::Refused(reason.to_owned()));
+                }
+                Err(EngineError::Unavailable(reason) | EngineError::Unknown(reason))
+                    if failures < FAILURES =>
+                {
+                    failures += 1;
+                    tracing::info!(reason, "the database did not answer in time; once more");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
             }
-            let batches = engine.batches_after(position, PAGE).await?;
-            let Some(last) = check_density(position, &batches)? else {
-                return Err(EngineError::Damaged(format!(
-                    "the head says {head} events, the log has {position}"
-                )));
-            };
-            if !engine.advance(self.checkpoint, position, last, &ops_of(&batches)?).await? {
-                return Err(EngineError::Refused(
-                    "another replay of the same read models is running".to_owned(),
-                ));
-            }
-            position = last;
         }
+    }
+
+    async fn take_page(
+        &self,
+        engine: &dyn Engine,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<Page, EngineError> {
+        let position = engine.checkpoint(self.checkpoint).await?;
+        let head = engine.pulse().await?.position;
+        progress(u64::try_from(position).unwrap_or(0), u64::try_from(head.max(position)).unwrap_or(0));
+        if position >= head {
+            return Ok(Page::Last(position));
+        }
+        let batches = engine.batches_after(position, PAGE).await?;
+        let Some(last) = check_density(position, &batches)? else {
+            return Err(EngineError::Damaged(format!("the head says {head} events, the log has {position}")));
+        };
+        let ops = self.ops_of()(&batches)?;
+        let is_taken = engine.advance(self.checkpoint, position, last, &ops).await?;
+        Ok(if is_taken { Page::Taken } else { Page::Moved })
     }
 
     /// A replay of something else that was interrupted has shadows that this one may need.

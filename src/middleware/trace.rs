@@ -1,4 +1,4 @@
-//! What does the log say of a request?
+//! What do the log and the trace say of a request?
 //!
 //! Method, path, status, time, and behind an error its code and cause. Never the query (it may hold a
 //! code), a header or the body.
@@ -9,10 +9,13 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use tracing::Instrument as _;
+
 use super::request_id::RequestId;
 use crate::error::Failure;
-use crate::health;
+use crate::extract::request_context::{Peer, is_trusted};
 use crate::state::AppState;
+use crate::{health, telemetry};
 
 /// Longer paths are cut in the log.
 const LONGEST_PATH: usize = 200;
@@ -24,7 +27,16 @@ pub async fn log(State(state): State<AppState>, request: Request, next: Next) ->
     let method = request.method().clone();
     let path: String = request.uri().path().chars().take(LONGEST_PATH).collect();
     let ids = request.extensions().get::<RequestId>().cloned();
-    let response = next.run(request).await;
+    let is_believed = |peer: &Peer| is_trusted(peer.0, &state.config.trusted_proxies);
+    let believed = request.extensions().get::<Peer>().is_some_and(is_believed);
+    let span = telemetry::request(
+        &method,
+        route.as_ref().map(MatchedPath::as_str),
+        ids.as_ref().map_or("", |ids| ids.request_id.as_str()),
+        believed.then(|| request.headers()),
+    );
+    let response = next.run(request).instrument(span.clone()).await;
+    telemetry::answered(&span, response.status());
     let correlation_id = ids.as_ref().map_or("", |ids| ids.correlation_id.as_str());
     let route = route.as_ref().map(MatchedPath::as_str);
     state.metrics.answered(route, &method, response.status(), began.elapsed());

@@ -20,6 +20,7 @@ use crate::error::OAuthError;
 use crate::extract::client_auth::Caller;
 use crate::extract::oauth_form::OAuthForm;
 use crate::extract::request_context::RequestContext;
+use crate::journal::Held;
 use crate::json;
 use crate::personal::PersonalError;
 use crate::refusals::Refused;
@@ -48,31 +49,36 @@ async fn introspect(exchange: &Exchange) -> Result<Response, Refused> {
     }
     let text = form.require("token", "Missing token parameter.")?;
     let Some(token_id) = parse_access_token(&state.keys, text) else { return Ok(inactive()) };
-    let live = look_up(state, &token_id, context.now).await?;
-    let Some(live) = live.filter(|live| may_see(caller, &live.token)) else { return Ok(inactive()) };
+    let found = look_up(state, &token_id, context.now).await?;
+    let Some((live, held)) = found.filter(|(live, _)| may_see(caller, &live.token)) else {
+        return Ok(inactive());
+    };
     let username = username(state, &live).await?;
-    state.journal.vouch().map_err(OAuthError::unavailable)?;
+    state.journal.vouch_for(held).map_err(OAuthError::unavailable)?;
     Ok(json::answer(StatusCode::OK, &describe(state, &live.token, username)))
 }
 
-/// The token if it lives. Whatever is known to be dead is dead, whether or not there is a database; only
-/// what lives needs its word. Who tells that it lives still vouches for it right before.
+/// The token if it lives, and the lease under which that was decided. Whatever is known to be dead is dead,
+/// whether or not there is a database; only what lives needs its word. Who tells that it lives still vouches
+/// for it right before.
 pub(crate) async fn look_up(
     state: &AppState,
     token_id: &str,
     now: DateTime<Utc>,
-) -> Result<Option<LiveToken>, OAuthError> {
+) -> Result<Option<(LiveToken, Held)>, OAuthError> {
     let journal = &state.journal;
+    let mut held = journal.hold();
     let mut live = find_live_token(journal, token_id, now).await?;
     if live.is_some() && !journal.is_fresh() {
         journal.freshen().await.map_err(OAuthError::unavailable)?;
+        held = journal.hold();
         live = find_live_token(journal, token_id, now).await?;
     }
     if live.is_none() {
         // By a wrong clock what lives has expired.
         journal.clock_is_right().map_err(OAuthError::unavailable)?;
     }
-    Ok(live)
+    Ok(live.map(|live| (live, held)))
 }
 
 fn may_see(caller: &Caller, token: &Token) -> bool {

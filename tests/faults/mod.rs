@@ -4,7 +4,7 @@
 mod clients;
 mod clock;
 mod cluster;
-mod crash;
+pub mod crash;
 mod disk;
 mod ledger;
 mod log;

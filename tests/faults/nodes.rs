@@ -1,5 +1,5 @@
-//! T1, T2, F16, F25: three processes on one PostgreSQL, revocations under load, while processes are
-//! frozen, killed and restarted.
+//! T1, T2, F16, F19, F25: three processes on one PostgreSQL under load, while processes are frozen, killed
+//! and restarted, one by one or all at once.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -255,5 +255,100 @@ async fn f25_a_rolling_restart_fails_no_request() {
     record("F25", &format!("every node restarted under load: {answered} requests, {} failed", failed.len()));
     assert!(failed.is_empty(), "{failed:?}");
     assert!(answered > 100, "{answered}");
+    nodes.cli.run(&["verify"]).succeeded();
+}
+
+/// What so many clients were told in a while, each asking again at once: how many living tokens they were
+/// told of a second, and when the last of them was sent away.
+async fn ask_for(nodes: &Arc<Nodes>, tokens: &Arc<Vec<String>>, clients: usize, lasting: Duration) -> Herd {
+    let (begun, mut asking) = (Instant::now(), tokio::task::JoinSet::new());
+    for client in 0..clients {
+        let (nodes, tokens) = (Arc::clone(nodes), Arc::clone(tokens));
+        asking.spawn(async move {
+            let (mut served, mut sent_away, mut turn) = (Vec::new(), None, client);
+            while begun.elapsed() < lasting {
+                // Half of them want the same few.
+                turn += 1;
+                let token = &tokens[if turn % 2 == 0 { turn % 4 } else { turn % tokens.len() }];
+                match post(&nodes.apps[turn % NODES], "/o/introspect/", &[("token", token)]).await {
+                    Some((200, body)) => {
+                        assert_eq!(body["active"], true, "a token that nobody ended");
+                        served.push(begun.elapsed());
+                    }
+                    Some((503, _)) | None => {
+                        sent_away = Some(begun.elapsed());
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    Some((status, body)) => panic!("a fault of ours is not the client's: {status} {body}"),
+                }
+            }
+            (served, sent_away)
+        });
+    }
+    let mut herd = Herd::default();
+    for (served, sent_away) in asking.join_all().await {
+        herd.served.extend(served);
+        herd.sent_away = herd.sent_away.max(sent_away);
+    }
+    herd
+}
+
+#[derive(Default)]
+struct Herd {
+    served: Vec<Duration>,
+    sent_away: Option<Duration>,
+}
+
+impl Herd {
+    /// Served in a second that begins then.
+    fn rate_at(&self, from: Duration) -> usize {
+        self.served.iter().filter(|at| (from..from + Duration::from_secs(1)).contains(*at)).count()
+    }
+}
+
+/// Every node is killed and comes back with nothing in memory, while four times as many clients as before ask
+/// for what was in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f19_a_herd_that_meets_cold_nodes_is_served() {
+    let nodes = Arc::new(Nodes::start().await);
+    let mut tokens = Vec::new();
+    for turn in 0..400 {
+        let issued =
+            post(&nodes.apps[turn % NODES], "/o/token/", &[("grant_type", "client_credentials")]).await;
+        tokens.push(issued.unwrap().1["access_token"].as_str().unwrap().to_owned());
+    }
+    let tokens = Arc::new(tokens);
+    let before = ask_for(&nodes, &tokens, WORKERS, Duration::from_secs(4)).await;
+    let plateau = before.rate_at(Duration::from_secs(2));
+    for node in 0..NODES {
+        drop(nodes.processes[node].write().await.take());
+    }
+    let herd = {
+        let (nodes, tokens) = (Arc::clone(&nodes), Arc::clone(&tokens));
+        tokio::spawn(async move { ask_for(&nodes, &tokens, WORKERS * 4, Duration::from_secs(9)).await })
+    };
+    let begun = Instant::now();
+    let mut starting = tokio::task::JoinSet::new();
+    for node in 0..NODES {
+        let nodes = Arc::clone(&nodes);
+        starting.spawn(async move { nodes.up(node).await });
+    }
+    starting.join_all().await;
+    let ready = begun.elapsed();
+    let herd = herd.await.unwrap();
+    let sent_away = herd.sent_away.unwrap_or_default().saturating_sub(ready);
+    let after = herd.rate_at(ready + Duration::from_secs(4));
+    record(
+        "F19",
+        &format!(
+            "three nodes killed and started under {} clients: ready in {} ms, the last was sent away {} ms later; \
+             {after} answers a second within 5 s, {plateau} before",
+            WORKERS * 4,
+            ready.as_millis(),
+            sent_away.as_millis()
+        ),
+    );
+    assert!(sent_away <= Duration::from_secs(3), "{sent_away:?}");
+    assert!(after * 10 >= plateau * 8, "{after} of {plateau} a second");
     nodes.cli.run(&["verify"]).succeeded();
 }
