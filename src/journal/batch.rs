@@ -55,11 +55,11 @@ impl Inner {
         answered.await.map_err(|_| AppendError::Unavailable("the writer has stopped".to_owned()))?
     }
 
-    /// A time-ordered batch id: 41 bits of milliseconds, 22 random ones. Two nodes that draw the same
-    /// one collide on a unique key, and the batch goes again under another.
+    /// A time-ordered batch id: 32 bits of seconds, 31 random ones. Two batches that draw the same one
+    /// collide on a unique key, and the later goes again under another.
     fn batch_id(&self) -> i64 {
-        let random = u32::from_be_bytes(random_bytes::<4>()) >> 10;
-        (self.clock.now().timestamp_millis() << 22) | i64::from(random)
+        let random = u32::from_be_bytes(random_bytes::<4>()) >> 1;
+        (self.clock.now().timestamp() << 31) | i64::from(random)
     }
 }
 
