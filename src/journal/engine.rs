@@ -250,6 +250,12 @@ pub trait Engine: Send + Sync {
     /// `PostgreSQL` or `SQLite`, for people.
     fn name(&self) -> &'static str;
 
+    /// Whether another copy of this database may have taken its place unseen, as when a standby was promoted:
+    /// then only what it commits shows that it is still the one, and not what it reads.
+    fn may_be_replaced(&self) -> bool {
+        true
+    }
+
     /// Creates or advances the tables; returns how many migrations ran.
     async fn migrate(&self) -> Result<usize, EngineError>;
 

@@ -9,7 +9,8 @@
 //! - Why it holds: a pulse begun after the commit sees it; one begun before gives a lease that ends
 //!   within its length of the commit, and the one who commits waits for so long.
 //! - A process that is counted out has been told so before, for longer than a lease lasts: to be still
-//!   registered is enough to renew it, so on a full disk, where nobody can write, all go on reading.
+//!   registered is enough to renew it. So on a full disk, where nobody can write, all go on reading; but not
+//!   on a database that another may have replaced, which only a commit can show.
 //! - Two processes never compare their clocks: leases are measured with each machine's own uptime, which
 //!   goes on in suspend; a silent process is counted out by beats that do not change.
 
@@ -292,6 +293,7 @@ impl Lease {
                 self.state().beat = Some(Beat { at, applied });
                 true
             }
+            Err(error) if engine.may_be_replaced() => return Err(error),
             Err(error) => {
                 tracing::debug!(%error, "no sign of life could be written");
                 let sql = "SELECT beats FROM nodes WHERE node = $1 AND beats > 0";

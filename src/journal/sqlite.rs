@@ -192,6 +192,10 @@ impl Engine for SqliteEngine {
         "SQLite"
     }
 
+    fn may_be_replaced(&self) -> bool {
+        false
+    }
+
     async fn migrate(&self) -> Result<usize, EngineError> {
         self.write(|connection| migrate(connection).map_err(|error| sqlite_error(&error))).await
     }

@@ -133,6 +133,11 @@ impl Engine for Wire {
         "simulated"
     }
 
+    /// There is one database in this world.
+    fn may_be_replaced(&self) -> bool {
+        false
+    }
+
     async fn migrate(&self) -> Result<usize, EngineError> {
         over!(self, Plain, migrate())
     }
