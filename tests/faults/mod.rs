@@ -17,3 +17,4 @@ mod races;
 mod reader;
 pub mod report;
 mod slow;
+mod versions;

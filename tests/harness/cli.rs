@@ -19,6 +19,7 @@ pub struct Cli {
     variables: Vec<(String, String)>,
     stdin: String,
     prefix: Vec<String>,
+    program: PathBuf,
 }
 
 /// What a command answered.
@@ -39,6 +40,7 @@ impl Cli {
             variables: variables.into_iter().collect(),
             stdin: String::new(),
             prefix: Vec::new(),
+            program: PROGRAM.into(),
         }
     }
 
@@ -50,6 +52,7 @@ impl Cli {
             variables: Vec::new(),
             stdin: String::new(),
             prefix: Vec::new(),
+            program: PROGRAM.into(),
         }
     }
 
@@ -76,8 +79,9 @@ impl Cli {
 
     /// The call, not yet made.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut words = self.prefix.iter().map(String::as_str).chain([PROGRAM]);
-        let mut command = Command::new(words.next().unwrap_or(PROGRAM));
+        let program = self.program.to_str().unwrap();
+        let mut words = self.prefix.iter().map(String::as_str).chain([program]);
+        let mut command = Command::new(words.next().unwrap_or(program));
         command
             .args(words)
             .args(arguments)
@@ -91,6 +95,11 @@ impl Cli {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+
+    /// Another build of the program on the same installation.
+    pub fn of_program(&self, program: &Path) -> Self {
+        Self { program: program.to_owned(), ..self.clone() }
     }
 
     /// Runs it to its end.

@@ -53,6 +53,11 @@ pub fn faketime() -> String {
     variable("CHANCERY_TEST_FAKETIME")
 }
 
+/// A program whose read models are of the next version.
+pub fn next_version() -> PathBuf {
+    variable("CHANCERY_TEST_NEXT").into()
+}
+
 /// The directory of PostgreSQL's programs.
 pub fn postgres_programs() -> PathBuf {
     variable("CHANCERY_TEST_PG_BIN").into()
