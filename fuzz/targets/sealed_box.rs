@@ -25,7 +25,8 @@ pub fn run(data: &[u8]) {
     let in_progress = SealedBox::new(Arc::clone(&KEYS));
     let open =
         |purpose, bound_to: &str, now, seal: &str| in_progress.open::<String>(purpose, bound_to, now, seal);
-    assert!(open("a", "b", NOW, text).is_err());
+    // For another use than any below: the fuzzer sees what is compared, and presents a seal it has seen.
+    assert!(open("c", "b", NOW, text).is_err());
     let later = NOW + TimeDelta::milliseconds(1);
     let seal = in_progress.seal("a", "b", later, &text).unwrap();
     assert_eq!(open("a", "b", NOW, &seal).as_deref(), Ok(text));
@@ -33,13 +34,13 @@ pub fn run(data: &[u8]) {
     assert!(open("a", text, NOW, &seal).is_err() || text == "b");
     assert!(edited(&seal).is_none_or(|seal| open("a", "b", NOW, &seal).is_err()));
 
-    assert!(open_personal(&SUBJECT, "a", text).is_err());
+    assert!(open_personal(&SUBJECT, "c", text).is_err());
     let seal = seal_personal(&SUBJECT, "a", text).unwrap();
     assert_eq!(open_personal(&SUBJECT, "a", &seal).as_deref(), Ok(text));
     assert!(open_personal(&SUBJECT, text, &seal).is_err() || text == "a");
     assert!(edited(&seal).is_none_or(|seal| open_personal(&SUBJECT, "a", &seal).is_err()));
 
-    assert!(open_at_rest(&KEYS, "a", text).is_err() && SubjectKey::unwrap(&KEYS, text).is_err());
+    assert!(open_at_rest(&KEYS, "c", text).is_err() && SubjectKey::unwrap(&KEYS, text).is_err());
     let seal = seal_at_rest(&KEYS, "a", text.as_bytes()).unwrap();
     assert_eq!(open_at_rest(&KEYS, "a", &seal).as_deref(), Ok(&text.as_bytes().to_vec()));
     assert!(open_at_rest(&KEYS, text, &seal).is_err() || text == "a");

@@ -40,7 +40,7 @@ fn reference<'a>(name: &str, data: &'a [u8]) -> Option<&'a str> {
     let pairs = data.split(|byte| matches!(byte, b'\n' | b';')).map(<[u8]>::trim_ascii);
     let mut values = pairs.filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
     let value = values.next().filter(|_| values.next().is_none())?;
-    std::str::from_utf8(value).ok()
+    std::str::from_utf8(value).ok().filter(|value| value.is_ascii())
 }
 
 #[cfg(fuzzing)]

@@ -40,7 +40,8 @@ impl Cookie {
             lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
         let mut values = pairs.filter_map(|pair| pair.strip_prefix(start.as_bytes()));
         let value = values.next().filter(|_| values.next().is_none())?;
-        std::str::from_utf8(value).ok()
+        // Ours never is anything else.
+        std::str::from_utf8(value).ok().filter(|value| value.is_ascii())
     }
 
     /// The `Set-Cookie` header that keeps `value`; for so many seconds, or until the browser closes.
