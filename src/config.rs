@@ -68,8 +68,8 @@ pub struct Config {
     pub root_secret: RootSecretSource,
     /// What is logged and how.
     pub log: Log,
-    /// Where traces go, if somewhere.
-    pub traces: Option<Traces>,
+    /// Where traces go.
+    pub traces: Traces,
     /// How long things live.
     pub lifetimes: Lifetimes,
     /// The scopes there are; never empty, names are unique.
@@ -112,8 +112,8 @@ pub struct Log {
 /// Where traces go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traces {
-    /// Where the collector listens; `v1/traces` is below it.
-    pub endpoint: Url,
+    /// Where the collector listens; `v1/traces` is below it. Without one there are no traces.
+    pub endpoint: Option<Url>,
     /// How many of a hundred traces are sent.
     pub percent: u8,
 }

@@ -59,7 +59,7 @@ pub fn start(
         LogFormat::Text => shown.boxed(),
         LogFormat::Json => shown.json().flatten_event(true).boxed(),
     };
-    let traces = traces.map(telemetry::provider).transpose()?;
+    let traces = traces.map(telemetry::provider).transpose()?.flatten();
     let sent = traces.as_ref().map(telemetry::layer);
     let _ = tracing_subscriber::registry().with(sent).with(shown.with_filter(filter)).try_init();
     Ok(Logging { traces, _lines: lines })

@@ -26,19 +26,20 @@ use crate::config::Traces;
 /// What our spans are told apart by: the log has none of them, and a trace has nothing else.
 pub(crate) const TARGET: &str = "chancery::spans";
 
-/// What sends spans; until it is shut down it holds those that are not sent yet.
-pub(crate) fn provider(traces: &Traces) -> Result<SdkTracerProvider, ExporterBuildError> {
-    let endpoint = format!("{}/v1/traces", traces.endpoint.as_str().trim_end_matches('/'));
+/// What sends spans, if they go somewhere; until it is shut down it holds those that are not sent yet.
+pub(crate) fn provider(traces: &Traces) -> Result<Option<SdkTracerProvider>, ExporterBuildError> {
+    let Some(endpoint) = &traces.endpoint else { return Ok(None) };
+    let endpoint = format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/'));
     let exporter = SpanExporter::builder().with_http().with_endpoint(endpoint).build()?;
     let share = Sampler::TraceIdRatioBased(f64::from(traces.percent) / 100.0);
     let resource = Resource::builder()
         .with_service_name("chancery")
         .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-    Ok(SdkTracerProvider::builder()
+    let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_sampler(Sampler::ParentBased(Box::new(share)))
-        .with_resource(resource.build())
-        .build())
+        .with_resource(resource.build());
+    Ok(Some(provider.build()))
 }
 
 /// What hands our spans to the provider.

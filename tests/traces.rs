@@ -102,6 +102,9 @@ async fn a_collector_that_is_not_there_stops_nothing() {
     let server = Process::start_with(&cli, &home, port, &["--otlp-endpoint", &endpoint]).await;
     issue(&app).await;
     assert_eq!(server.terminate().await, 0);
+    let shown = cli.run(&["--otlp-percent", "5", "config"]).succeeded();
+    let line = shown.stdout.lines().find(|line| line.contains("otlp-percent")).unwrap();
+    assert!(line.split_whitespace().any(|word| word == "5"), "{line}");
     for wrong in ["ftp://127.0.0.1", "http://ada:hunter2@127.0.0.1:4318", "collector"] {
         let refused = cli.run(&["--otlp-endpoint", wrong, "config"]);
         assert_eq!(refused.code, 2, "{}", refused.stderr);

@@ -101,7 +101,7 @@ pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
         }
     };
     let command = cli.command();
-    let traces = config.traces.as_ref().filter(|_| matches!(command, Command::Serve));
+    let traces = matches!(command, Command::Serve).then_some(&config.traces);
     let filter = log_filter(&config, &command);
     let log = logging::start(&config.log, filter, console.colours_errors(), traces);
     let clock = SystemClock::shared();

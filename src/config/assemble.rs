@@ -46,11 +46,10 @@ pub(super) fn drain_delay(sources: &Sources) -> Result<Duration, ConfigError> {
 }
 
 /// Where traces go, if somewhere.
-pub(super) fn traces(sources: &Sources) -> Result<Option<Traces>, ConfigError> {
+pub(super) fn traces(sources: &Sources) -> Result<Traces, ConfigError> {
     let percent = sources.get("otlp-percent", |raw| raw.count(0, 100))?;
-    let percent = u8::try_from(percent).unwrap_or(100);
     let endpoint = sources.find("otlp-endpoint", |raw| collector(raw.text()?))?;
-    Ok(endpoint.map(|endpoint| Traces { endpoint, percent }))
+    Ok(Traces { endpoint, percent: u8::try_from(percent).unwrap_or(100) })
 }
 
 /// A user or password in it would be shown with the other settings.

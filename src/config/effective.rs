@@ -34,11 +34,8 @@ impl Config {
             ("tls-key", self.tls.as_ref().map(|tls| file(&tls.key)).unwrap_or_default()),
             ("log", self.log.filter.clone()),
             ("log-format", format.to_owned()),
-            (
-                "otlp-endpoint",
-                self.traces.as_ref().map(|traces| traces.endpoint.to_string()).unwrap_or_default(),
-            ),
-            ("otlp-percent", self.traces.as_ref().map_or(100, |traces| traces.percent).to_string()),
+            ("otlp-endpoint", self.traces.endpoint.as_ref().map(ToString::to_string).unwrap_or_default()),
+            ("otlp-percent", self.traces.percent.to_string()),
             ("scopes", self.scopes.iter().map(show_scope).collect::<Vec<_>>().join(", ")),
             ("resources", join(&self.resources)),
         ]

@@ -16,6 +16,7 @@
 
 #[cfg(test)]
 mod model;
+mod others;
 #[cfg(test)]
 mod tests;
 
@@ -23,9 +24,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use projections::row::Value;
 use tokio::sync::Mutex as AsyncMutex;
 
+pub(super) use self::others::{Others, wait_for_others, wait_for_others_at_head};
+pub use self::others::{Registered, list_registered};
 use super::engine::{Engine, EngineError, LANE, Pulse};
 use super::{Inner, feed};
 use crate::clock::{SharedClock, Uptime};
@@ -40,8 +42,6 @@ const GONE: Duration = Duration::from_secs(10);
 const TOLD: Duration = Duration::from_secs(2);
 /// How often the others are looked at.
 const LOOK: Duration = Duration::from_secs(2);
-/// How often whoever waits for the others asks again.
-const ASK: Duration = Duration::from_millis(10);
 /// A clock further off than this decides wrongly over what has expired, in milliseconds.
 const MOST_SKEW: i64 = 2_000;
 
@@ -107,25 +107,6 @@ struct State {
 struct Beat {
     at: Duration,
     applied: i64,
-}
-
-/// A registered process, as others see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registered {
-    /// Which.
-    pub node: String,
-    /// The position it has applied.
-    pub applied: i64,
-    /// How long its leases last.
-    pub lease: Duration,
-    /// Counts its signs of life; negative once it was told that it will be counted out.
-    pub beats: i64,
-}
-
-impl Registered {
-    fn was_told(&self) -> bool {
-        self.beats < 0
-    }
 }
 
 impl Lease {
@@ -357,23 +338,6 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Every process that is registered on this log.
-pub async fn list_registered(engine: &dyn Engine) -> Result<Vec<Registered>, EngineError> {
-    let sql = "SELECT node, applied, lease, beats FROM nodes WHERE lane = $1 ORDER BY node";
-    let rows = engine.query(sql, &[LANE.into()]).await?;
-    rows.into_iter().map(registered).collect()
-}
-
-fn registered(row: Vec<Value>) -> Result<Registered, EngineError> {
-    match <[Value; 4]>::try_from(row) {
-        Ok([Value::Text(node), Value::Int(applied), Value::Int(lease), Value::Int(beats)]) => {
-            let lease = Duration::from_millis(u64::try_from(lease).unwrap_or(0));
-            Ok(Registered { node, applied, lease, beats })
-        }
-        _ => Err(EngineError::Damaged("a row of the table nodes has another shape".to_owned())),
-    }
-}
-
 /// For a request that may not be answered from memory. Whoever had to wait for another renewal takes its
 /// result, good or bad: each may take as long as the database is given, and they would queue.
 pub(super) async fn freshen(inner: &Arc<Inner>) -> Result<(), Stale> {
@@ -442,74 +406,4 @@ fn stale_of(error: &EngineError) -> Stale {
         | EngineError::Refused(reason)
         | EngineError::Damaged(reason) => Stale::Database(reason.clone()),
     }
-}
-
-/// Who has applied how much, asked once for all who wait.
-#[derive(Default)]
-pub(super) struct Others(AsyncMutex<Option<(tokio::time::Instant, Vec<Registered>)>>);
-
-/// Waits until no other process can answer from before `position`, which this one has just committed.
-/// Whether or not they can be asked: when the longest lease has run out, none can.
-pub(super) async fn wait_for_others(inner: &Inner, position: i64) {
-    let committed = tokio::time::Instant::now();
-    spread(inner, position, committed).await;
-    inner.metrics.spread_seconds.observe(committed.elapsed().as_secs_f64());
-}
-
-/// The same for everything that is in the log now. Whoever finds that something has ended already does not
-/// know whether the others know: the one who ended it may still be waiting for them, or be gone.
-pub(super) async fn wait_for_others_at_head(inner: &Arc<Inner>) -> Result<(), EngineError> {
-    // Only what moves the revision is reported by the others at once.
-    let sql = "UPDATE lanes SET revision = head WHERE lane = $1 AND revision < head";
-    inner.engine.execute(sql, &[LANE.into()]).await?;
-    let pulse = feed::catch_up_to_head(inner).await?;
-    wait_for_others(inner, pulse.revision).await;
-    Ok(())
-}
-
-async fn spread(inner: &Inner, position: i64, committed: tokio::time::Instant) {
-    let mut longest = LONGEST;
-    loop {
-        if let Ok(behind) = others_behind(inner, committed, position).await {
-            match behind.iter().map(|one| one.lease).max() {
-                None => return,
-                Some(lease) => longest = lease,
-            }
-        }
-        // A hundredth more: two machines' seconds are not the same.
-        let until = committed + longest + longest / 100;
-        let now = tokio::time::Instant::now();
-        if now >= until {
-            return;
-        }
-        tokio::time::sleep_until(until.min(now + ASK)).await;
-    }
-}
-
-/// The registered processes that have not applied `position`, as of some time after `since`.
-async fn others_behind(
-    inner: &Inner,
-    since: tokio::time::Instant,
-    position: i64,
-) -> Result<Vec<Registered>, EngineError> {
-    let own = inner.lease.get().map(|lease| lease.node.as_str());
-    let behind = |registered: &[Registered]| {
-        let others = registered.iter().filter(|one| Some(one.node.as_str()) != own);
-        others.filter(|one| one.applied < position).cloned().collect::<Vec<_>>()
-    };
-    let mut asked = inner.others.0.lock().await;
-    if let Some((at, registered)) = asked.as_ref()
-        && *at >= since
-    {
-        let behind = behind(registered);
-        // An answer that is a little old may still be the good one.
-        if behind.is_empty() || at.elapsed() < ASK / 2 {
-            return Ok(behind);
-        }
-    }
-    let at = tokio::time::Instant::now();
-    let registered = list_registered(inner.engine.as_ref()).await?;
-    let result = behind(&registered);
-    *asked = Some((at, registered));
-    Ok(result)
 }

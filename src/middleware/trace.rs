@@ -8,7 +8,6 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-
 use tracing::Instrument as _;
 
 use super::request_id::RequestId;

@@ -11,6 +11,7 @@ use shuttle::rand::Rng as _;
 use shuttle::sync::{Arc as ShuttleArc, Mutex as ShuttleMutex};
 use shuttle::thread;
 
+use super::others::ASK;
 use super::*;
 use crate::clock::{Clock as _, TestClock};
 
