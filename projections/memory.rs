@@ -29,6 +29,8 @@ struct TableMemory {
 }
 
 struct Shard {
+    /// Rows read as of before this are not remembered: what happened to them was not kept aside.
+    since: i64,
     rows: LruCache<String, Remembered>,
     loading: HashMap<String, Vec<(i64, RowOp)>>,
 }
@@ -96,7 +98,8 @@ impl Memory {
         }
         let row = remembered.row.clone();
         // Where all rows are held, nobody may fill memory with keys that are none.
-        if row.is_some() || table.residency != Residency::Resident {
+        let is_kept = row.is_some() || table.residency != Residency::Resident;
+        if is_kept && as_of >= shard.since {
             shard.rows.insert(key.to_owned(), remembered);
         }
         row
@@ -121,8 +124,9 @@ impl Memory {
         }
     }
 
-    /// Forgets what is remembered of a table, whose rows are these now: all of them where all are held,
-    /// and none where they are read on first use. Nothing may be applied meanwhile.
+    /// Forgets what is remembered of a table as of before a position, and what is still on its way. Its rows
+    /// are these now: all of them where all are held, and none where they are read on first use. Nothing may
+    /// be applied meanwhile.
     pub fn replace(&self, table: &'static Table, rows: Vec<Row>, as_of: i64) {
         let Some(memory) = self.tables.get(table.name) else { return };
         let mut by_shard: Vec<Vec<(String, Arc<Row>)>> = (0..SHARDS).map(|_| Vec::new()).collect();
@@ -136,6 +140,7 @@ impl Memory {
         for (shard, rows) in memory.shards.iter().zip(by_shard) {
             let mut shard = lock(shard);
             shard.rows.clear();
+            shard.since = as_of;
             for (key, row) in rows {
                 shard.rows.insert(key, Remembered { row: Some(row), as_of });
             }
@@ -170,7 +175,7 @@ impl TableMemory {
                 } else {
                     LruCache::new((capacity / SHARDS).max(1))
                 };
-                Mutex::new(Shard { rows, loading: HashMap::new() })
+                Mutex::new(Shard { since: 0, rows, loading: HashMap::new() })
             })
             .collect();
         Self { table, shards }

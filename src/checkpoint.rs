@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::config::{Config, Database};
-use crate::journal::chain::{GENESIS, hex};
+use crate::journal::chain::hex;
+use crate::journal::history::chain_at;
 use crate::journal::{Engine, EngineError};
 use crate::keys::Keys;
 use crate::secret::random_bytes;
@@ -132,7 +133,7 @@ impl Checkpoint {
         if head.position < noted.position {
             return Err(RollbackError::Shorter { head: head.position, seen: noted.position });
         }
-        if chain_at(engine, noted.position).await? != Some(noted.chain) {
+        if chain_at(engine, noted.position).await?.map(|chain| hex(&chain)) != Some(noted.chain) {
             return Err(RollbackError::Different { seen: noted.position });
         }
         Ok(())
@@ -166,12 +167,18 @@ impl Checkpoint {
     /// Whole or not at all: a new file takes the place of the old one.
     fn write(&self, noted: &Noted) -> io::Result<()> {
         let beside = self.path.with_extension(format!("{}.new", hex(&random_bytes::<4>())));
+        let text = format!("{}\n", serde_json::to_string(noted)?);
         let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(serde_json::to_string(noted)?.as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
+        options.write(true).create_new(true).mode(0o600);
+        let written = options
+            .open(&beside)
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&beside, &self.path));
+        if written.is_err() {
+            // A full disk is not to be filled further, again and again.
+            let _ = fs::remove_file(&beside);
+        }
+        written?;
         self.path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
     }
 
@@ -182,20 +189,6 @@ impl Checkpoint {
 
 fn authenticated(position: i64, chain: &str, keys: &Keys) -> String {
     format!("{position} {chain} {}", keys.fingerprint())
-}
-
-/// The chain after an event, if a batch ends there.
-async fn chain_at(engine: &dyn Engine, position: i64) -> Result<Option<String>, EngineError> {
-    if position == 0 {
-        return Ok(Some(hex(&GENESIS)));
-    }
-    let sql = "SELECT max(first_position) FROM batches WHERE lane = 0 AND first_position <= $1";
-    let rows = engine.query(sql, &[position.into()]).await?;
-    let Some(projections::row::Value::Int(first)) = rows.first().and_then(|row| row.first()) else {
-        return Ok(None);
-    };
-    let batch = engine.batches_after(first - 1, 1).await?.pop();
-    Ok(batch.filter(|batch| batch.first + batch.count - 1 == position).map(|batch| hex(&batch.chain)))
 }
 
 /// Notes how far the log goes, every few seconds and when the server stops.

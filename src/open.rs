@@ -219,6 +219,18 @@ async fn bind_root_secret(state: &AppState) -> Result<(), OpenError> {
 
 /// Opens the database without looking at its tables.
 pub fn open_engine(config: &Config) -> Result<Arc<dyn Engine>, OpenError> {
+    open_engine_with(config, |postgres| postgres)
+}
+
+/// The same for a command that reads or rebuilds all of it: its statements may take minutes.
+pub fn open_patient_engine(config: &Config) -> Result<Arc<dyn Engine>, OpenError> {
+    open_engine_with(config, PostgresEngine::patient)
+}
+
+fn open_engine_with(
+    config: &Config,
+    pace: impl FnOnce(PostgresEngine) -> PostgresEngine,
+) -> Result<Arc<dyn Engine>, OpenError> {
     match &config.database {
         Database::Embedded(path) => {
             make_private_directory(path.parent().unwrap_or(Path::new(".")))?;
@@ -229,7 +241,7 @@ pub fn open_engine(config: &Config) -> Result<Arc<dyn Engine>, OpenError> {
         Database::Postgres(url) => {
             let engine = PostgresEngine::new(url.expose(), POSTGRES_CONNECTIONS, config.database_deadline)
                 .map_err(|error| OpenError::Database { engine: "PostgreSQL", error })?;
-            Ok(Arc::new(engine))
+            Ok(Arc::new(pace(engine)))
         }
     }
 }

@@ -16,7 +16,7 @@ use aggregates::application::{
 };
 use aggregates::values::{ClientType, GrantType, SecretRef};
 
-use crate::commands::{Beside, CommandError, Origin, Stream};
+use crate::commands::{Beside, CommandError, Executed, Origin, Stream};
 use crate::config::Scope;
 use crate::journal::SecretOp;
 use crate::password::PasswordError;
@@ -179,7 +179,8 @@ pub async fn register(
         provenance,
         at: state.clock.now(),
     };
-    execute(state, registration.client_id, command, origin, beside).await
+    let stream = Stream::Existing(registration.client_id);
+    settled(state.commands.execute_with::<Application>(stream, command, origin, beside).await)
 }
 
 /// Changes an application. Who is not privileged leaves the switches of superusers as they are, even
@@ -192,7 +193,9 @@ pub async fn update(
     origin: &Origin,
 ) -> Result<(), RegisterError> {
     let command = ApplicationCommand::UpdateApplication { settings, is_privileged, at: state.clock.now() };
-    execute(state, client_id.to_owned(), command, origin, Beside::default()).await
+    // It may take away a scope, or a grant.
+    let stream = Stream::Existing(client_id.to_owned());
+    settled(state.commands.execute_ending::<Application>(stream, command, origin).await)
 }
 
 /// Replaces an application's secret by a generated one, which is returned and kept nowhere.
@@ -204,7 +207,8 @@ pub async fn rotate_secret(
     let secret = new_client_secret();
     let (reference, beside) = keep(state, NewSecret::Generated(secret.clone())).await?;
     let command = ApplicationCommand::RotateSecret { secret: reference, at: state.clock.now() };
-    execute(state, client_id.to_owned(), command, origin, beside).await?;
+    let stream = Stream::Existing(client_id.to_owned());
+    settled(state.commands.execute_with::<Application>(stream, command, origin, beside).await)?;
     Ok(secret)
 }
 
@@ -238,15 +242,11 @@ async fn keep(state: &AppState, secret: NewSecret) -> Result<(SecretRef, Beside)
     Ok((reference, Beside { secrets: vec![put], ..Beside::default() }))
 }
 
-async fn execute(
-    state: &AppState,
-    client_id: String,
-    command: ApplicationCommand,
-    origin: &Origin,
-    beside: Beside,
+/// A refusal that is about a field is said of it.
+fn settled(
+    executed: Result<Executed<Application>, CommandError<ApplicationError>>,
 ) -> Result<(), RegisterError> {
-    let stream = Stream::Existing(client_id);
-    match state.commands.execute_with::<Application>(stream, command, origin, beside).await {
+    match executed {
         Ok(_) => Ok(()),
         Err(CommandError::Refused(reason)) => match field_of(reason) {
             Some(field) => {

@@ -134,9 +134,10 @@ impl Running {
         self.state.journal.stop_answering().await;
     }
 
-    /// Waits until the server stops by itself, which it does only when it cannot accept any more.
-    pub async fn stopped(&mut self) {
-        while self.tasks.join_next().await.is_some() {}
+    /// Waits until a part of the server ends by itself, which none does unless it is broken.
+    pub async fn broken(&mut self) {
+        let ended = self.tasks.join_next().await.transpose();
+        tracing::error!(panicked = ended.is_err(), "a part of the server has ended");
     }
 }
 

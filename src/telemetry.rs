@@ -22,6 +22,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::Traces;
+use crate::metrics::known;
 
 /// What our spans are told apart by: the log has none of them, and a trace has nothing else.
 pub(crate) const TARGET: &str = "chancery::spans";
@@ -63,19 +64,21 @@ pub(crate) fn request(
     request_id: &str,
     trusted: Option<&HeaderMap>,
 ) -> Span {
+    // What a client calls its method is no name for a span.
+    let method = known(method);
     let span = tracing::trace_span!(
         target: TARGET,
         "request",
         otel.name = Empty,
         otel.kind = "server",
         otel.status_code = Empty,
-        http.request.method = %method,
+        http.request.method = method,
         http.route = route,
         http.response.status_code = Empty,
         request.id = request_id,
     );
     if !span.is_disabled() {
-        let name = route.map_or_else(|| method.to_string(), |route| format!("{method} {route}"));
+        let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
         span.record("otel.name", name);
         if let Some(headers) = trusted {
             // Fails only for a span that has begun, or that nobody wants.

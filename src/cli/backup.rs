@@ -1,7 +1,8 @@
 //! `backup`: a verified copy of the embedded database.
 
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use super::arguments::Backup;
 use super::doctor::open_existing;
@@ -18,18 +19,27 @@ pub(super) async fn run(context: &Context, arguments: Backup) -> Result<(), Fail
     drop(made.map_err(|cause| Failure::File(file.clone(), cause))?);
     let copied = engine.copy_to(file).await;
     if copied.is_err() {
-        let _ = std::fs::remove_file(file);
+        let _ = fs::remove_file(file);
     }
     copied?;
-    let copy = SqliteEngine::open(file, context.config.database_deadline)?;
-    let bar = context.console.progress("verifying the copy", 0);
-    let verified = verify(&copy, &|done, total| {
-        bar.set_total(total);
-        bar.set_position(done);
-    })
-    .await;
-    drop(bar);
-    let report = verified?;
+    let report = {
+        let copy = SqliteEngine::open(file, context.config.database_deadline)?;
+        let bar = context.console.progress("verifying the copy", 0);
+        let verified = verify(&copy, &|done, total| {
+            bar.set_total(total);
+            bar.set_position(done);
+        })
+        .await;
+        drop(bar);
+        verified?
+    };
+    // SQLite leaves it to the system when a copy reaches the disk.
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for path in [file.as_path(), directory] {
+        File::open(path)
+            .and_then(|file| file.sync_all())
+            .map_err(|cause| Failure::File(path.to_owned(), cause))?;
+    }
     context.console.done(format!("{} holds a whole history of {} events.", file.display(), report.events));
     context.console.say(format!("chain: {}", report.chain));
     context.console.remark(

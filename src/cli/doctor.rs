@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::run::Context;
 use crate::config::Database;
 use crate::journal::Engine;
-use crate::open::open_engine;
+use crate::open::open_patient_engine;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,5 +82,5 @@ pub(super) fn open_existing(context: &Context) -> Result<Arc<dyn Engine>, Failur
     {
         return Err(Failure::NothingYet(path.clone()));
     }
-    Ok(open_engine(&context.config)?)
+    Ok(open_patient_engine(&context.config)?)
 }

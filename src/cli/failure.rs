@@ -97,6 +97,9 @@ pub(super) enum Failure {
     /// A result cannot be written as JSON.
     #[error("the result cannot be written as JSON")]
     Json(#[source] serde_json::Error),
+    /// The server stopped because a part of it had.
+    #[error("a part of the server has ended, and the rest was stopped")]
+    Broken,
     /// The system does not tell about signals.
     #[error("the system does not pass on its signals")]
     Signals(#[source] io::Error),
@@ -201,6 +204,7 @@ impl Failure {
                 "Somebody or something changed what cannot change. Keep a copy of the database as evidence, then restore a backup.".to_owned()
             }
             Self::Findings(_) => "Each says what to do; `chancery doctor --json` is for scripts.".to_owned(),
+            Self::Broken => "Start it again. This is a fault of the program: report it with the log's last lines.".to_owned(),
             Self::Signals(_) => "This machine lacks what the server needs to stop cleanly; report it.".to_owned(),
         }
     }

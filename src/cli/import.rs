@@ -11,7 +11,7 @@ use super::run::Context;
 use crate::config::RootSecretSource;
 use crate::journal::archive::{ArchiveError, Secrets, check, import};
 use crate::keys::{RootSecret, RootSecretError};
-use crate::open::{OpenError, open_engine};
+use crate::open::{OpenError, open_patient_engine};
 
 pub(super) async fn run(context: &Context, arguments: Import) -> Result<(), Failure> {
     let open = || File::open(&arguments.file).map(BufReader::new).map_err(ArchiveError::File);
@@ -25,7 +25,7 @@ pub(super) async fn run(context: &Context, arguments: Import) -> Result<(), Fail
     if let Some(secrets) = &secrets {
         put_root_secret(context, secrets)?;
     }
-    let engine = open_engine(&context.config)?;
+    let engine = open_patient_engine(&context.config)?;
     engine.migrate().await?;
     let bar = context.console.progress("importing", 0);
     let progress = |done, total| {

@@ -2,11 +2,11 @@
 
 use super::failure::Failure;
 use super::run::Context;
-use crate::open::open_engine;
+use crate::open::open_patient_engine;
 
 /// `--no-migrate` is about starts; whoever asks for the migration gets it.
 pub(super) async fn run(context: &Context) -> Result<(), Failure> {
-    let engine = open_engine(&context.config)?;
+    let engine = open_patient_engine(&context.config)?;
     let migrated = engine.migrate().await?;
     context.console.done(match migrated {
         0 => "The database is of this version's schema; nothing to do.".to_owned(),

@@ -57,6 +57,9 @@ pub(super) async fn run(context: &Context, arguments: Restore) -> Result<(), Fai
             fs::rename(&new, &live).map_err(failed(&new))?;
         }
     }
+    if let Some(directory) = database.parent() {
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed(directory))?;
+    }
     context.console.done(format!("The database is the backup, a whole history of {} events.", report.events));
     if replaced.exists() {
         context.console.say(format!("what was there: {}", replaced.display()));

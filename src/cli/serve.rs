@@ -12,16 +12,17 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     // Asked for before the start, so that a signal in between is not missed.
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
-    let running = start(context.config.as_ref().clone(), context.clock.clone()).await?;
+    let mut running = start(context.config.as_ref().clone(), context.clock.clone()).await?;
     greet(context, &running).await?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let is_broken = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = running.broken() => true,
+    };
     context.console.remark("Stopping: requests in progress are finished first.");
     running.stop().await;
     context.console.remark("Stopped.");
-    Ok(())
+    if is_broken { Err(Failure::Broken) } else { Ok(()) }
 }
 
 async fn greet(context: &Context, running: &Running) -> Result<(), Failure> {

@@ -22,14 +22,12 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{GENESIS, fold, hex, leaf};
 use super::claims::claims;
-use super::engine::{Append, Engine, EngineError, NewEvent, Outcome, StoredRow};
+use super::engine::{Append, Engine, EngineError, NewEvent, Outcome, PAGE, StoredRow};
 use super::feed::{check_density, transactional_ops};
 use crate::secret::random_bytes;
 
 const FORMAT: &str = "chancery-log";
 const VERSION: u32 = 1;
-/// Batches read at a time.
-const PAGE: i64 = 256;
 /// Events of one transaction of an import.
 const CHUNK: usize = 512;
 
@@ -257,12 +255,16 @@ pub fn append_of(row: StoredRow) -> Result<Append, ArchiveError> {
     let expected = row.sequence.checked_sub(1).filter(|expected| *expected >= 0);
     let expected = expected.ok_or_else(|| damaged(format!("a stream has no event {}", row.sequence)))?;
     let payload = serde_json::from_str(&row.event.payload).map_err(|error| damaged(error.to_string()))?;
-    let decoded =
-        AnyEvent::decode(&row.aggregate_type, &row.event.event_type, &row.event.event_version, &payload);
+    // A read model may pass over what it does not know; whoever wrote it may have claimed a name with it.
+    let event =
+        AnyEvent::decode(&row.aggregate_type, &row.event.event_type, &row.event.event_version, &payload)
+            .map_err(|error| {
+                EngineError::Refused(format!("the event at position {}: {error}", row.position))
+            })?;
     Ok(Append {
         aggregate_type,
         rows: vec![transactional_ops(&row)?],
-        claims: decoded.map(|event| claims(&event)).unwrap_or_default(),
+        claims: claims(&event),
         aggregate_id: row.aggregate_id,
         expected,
         events: vec![row.event],

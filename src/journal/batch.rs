@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
 use super::engine::{Append, EngineError, Lost, Outcome};
@@ -17,7 +17,8 @@ use crate::telemetry;
 pub const QUEUE: usize = 4096;
 /// Commands of one transaction. Larger ones gain nothing and make neighbours wait.
 const LARGEST: usize = 512;
-/// A batch that failed after so long was not refused but not answered.
+/// A batch that failed after so long was not refused but not answered; and what became of one that was not
+/// answered is not asked for longer.
 const LONG: Duration = Duration::from_millis(500);
 /// A batch that meets losers again and again gives up on all of it.
 const ROUNDS: usize = 64;
@@ -137,8 +138,7 @@ async fn commit(inner: &Arc<Inner>, batch: Vec<Submission>) -> Result<(), Engine
                 // One alone goes again as well: it may have been the batch's id that was taken.
                 let commands = appends.len();
                 tracing::warn!(reason, commands, "a batch was refused; its commands go one by one");
-                one_by_one(inner, appends, answers).await;
-                return Ok(());
+                return one_by_one(inner, appends, answers).await;
             }
             Err(error) => error,
         };
@@ -149,23 +149,38 @@ async fn commit(inner: &Arc<Inner>, batch: Vec<Submission>) -> Result<(), Engine
     Ok(())
 }
 
-/// A neighbour's command that the database refuses must not take the others with it.
+/// A neighbour's command that the database refuses must not take the others with it. What is not a refusal
+/// ends them all: each would wait as long for the same.
 async fn one_by_one(
     inner: &Arc<Inner>,
     appends: Vec<Append>,
     answers: Vec<oneshot::Sender<Result<i64, AppendError>>>,
-) {
-    for (append, answer) in appends.into_iter().zip(answers) {
+) -> Result<(), EngineError> {
+    let mut waiting = appends.into_iter().zip(answers);
+    while let Some((append, answer)) = waiting.next() {
         let alone = [append];
-        match write_once(inner, &alone).await {
+        let mut written = write_once(inner, &alone).await;
+        if let Err(EngineError::EpochMoved) = written {
+            written = match feed::follow_epoch(inner).await {
+                Ok(()) => write_once(inner, &alone).await,
+                Err(error) => Err(error),
+            };
+        }
+        match written {
             Ok(Outcome::Committed { first }) => committed(inner, first, alone.into(), vec![answer]).await,
             Ok(Outcome::Lost(lost)) => drop_losers(&mut alone.into(), &mut vec![answer], &lost),
-            Err(error) => {
+            Err(error @ EngineError::Refused(_)) => {
                 tracing::error!(%error, "a command was refused by the database");
                 fail(inner, vec![answer], &error);
             }
+            Err(error) => {
+                let answers = std::iter::once(answer).chain(waiting.map(|(_, answer)| answer));
+                fail(inner, answers.collect(), &error);
+                return Err(error);
+            }
         }
     }
+    Ok(())
 }
 
 /// One transaction; an outcome that the database did not tell is looked up by the batch's id.
@@ -174,13 +189,13 @@ async fn write_once(inner: &Arc<Inner>, appends: &[Append]) -> Result<Outcome, E
     let begun = std::time::Instant::now();
     let epoch = inner.epoch.load(std::sync::atomic::Ordering::Relaxed);
     match inner.engine.append(batch, epoch, appends).await {
-        Err(EngineError::Unknown(reason)) => match inner.engine.find_batch(batch).await {
-            Ok(Some(first)) => {
+        Err(EngineError::Unknown(reason)) => match timeout(LONG, inner.engine.find_batch(batch)).await {
+            Ok(Ok(Some(first))) => {
                 inner.metrics.settled.inc();
                 tracing::info!(batch, "an unknown outcome was settled: committed");
                 Ok(Outcome::Committed { first })
             }
-            Ok(None) | Err(_) => Err(EngineError::Unknown(reason)),
+            Ok(Ok(None) | Err(_)) | Err(_) => Err(EngineError::Unknown(reason)),
         },
         outcome => {
             inner.metrics.commit_seconds.observe(begun.elapsed().as_secs_f64());

@@ -12,6 +12,9 @@ use projections::row::{Row, RowOp, Table, Value};
 /// The single chain used today. Every table with a position has the column.
 pub const LANE: i64 = 0;
 
+/// Events read at a time by whoever walks through the log.
+pub const PAGE: i64 = 4096;
+
 /// An event ready to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
@@ -203,6 +206,10 @@ pub struct Pulse {
     pub epoch: i64,
     /// What time it is to the database, in milliseconds since 1970; `None` on the same machine.
     pub clock: Option<i64>,
+    /// The chain after the last event.
+    pub chain: [u8; 32],
+    /// Which history the database writes: another one since a standby was promoted or a backup restored.
+    pub timeline: i64,
 }
 
 /// What stored events do to rows; pure, so that an engine may ask in the middle of a transaction.
@@ -283,7 +290,8 @@ pub trait Engine: Send + Sync {
         aggregate_id: &str,
     ) -> Result<Option<StateRow>, EngineError>;
 
-    /// Whole batches after a position, in order, at most `limit` of them.
+    /// Whole batches after a position, in order: those that begin within `limit` events, and in any case the
+    /// next one.
     async fn batches_after(&self, position: i64, limit: i64) -> Result<Vec<StoredBatch>, EngineError>;
 
     /// The end of the log.

@@ -11,8 +11,9 @@ use projections::projection::{Projection, Recorded, row_ops};
 use projections::row::{Residency, Row, RowOp, Value};
 use projections::{EVENTUAL, TRANSACTIONAL, transactional_tables};
 
-use super::engine::{Engine, EngineError, Pulse, StoredBatch, StoredRow};
-use super::{Inner, lease};
+use super::engine::{Engine, EngineError, PAGE, Pulse, StoredBatch, StoredRow};
+use super::history::chain_at;
+use super::{Followed, Inner, lease};
 
 /// How often the head is looked at: whoever ended something waits for it everywhere.
 const POLL: Duration = Duration::from_millis(50);
@@ -20,8 +21,6 @@ const POLL: Duration = Duration::from_millis(50);
 const GATHERED_FOR: Duration = Duration::from_millis(200);
 /// The longest pause between two tries to read what stands before an own batch.
 const PATIENCE: Duration = Duration::from_millis(160);
-/// Batches read at a time.
-const PAGE: i64 = 256;
 
 /// Applies the row operations of a batch this node committed, after whatever came before it. Fails when
 /// that cannot be read for a while: then the poll applies both, in order, as soon as it can.
@@ -71,6 +70,7 @@ pub(super) async fn follow(inner: Weak<Inner>) {
 pub(super) async fn catch_up_to_head(inner: &Arc<Inner>) -> Result<Pulse, EngineError> {
     let before = inner.applied();
     let pulse = inner.engine.pulse().await?;
+    check_history(inner, &pulse).await?;
     if pulse.epoch != inner.epoch.load(Ordering::Relaxed) {
         follow_epoch(inner).await?;
     }
@@ -89,6 +89,24 @@ pub(super) async fn catch_up_to_head(inner: &Arc<Inner>) -> Result<Pulse, Engine
     Ok(pulse)
 }
 
+/// On another timeline it must be seen that the history goes on from the one that was followed. A standby
+/// that was promoted may lack the end of it, and have gone further than that by now.
+async fn check_history(inner: &Inner, pulse: &Pulse) -> Result<(), EngineError> {
+    let followed = *inner.followed.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(followed) = followed
+        && followed.timeline != pulse.timeline
+        && chain_at(inner.engine.as_ref(), followed.position).await? != Some(followed.chain.to_vec())
+    {
+        return Err(EngineError::Damaged(format!(
+            "it holds another history than the one this process has followed: they differ at or before event {}",
+            followed.position
+        )));
+    }
+    let now = Followed { timeline: pulse.timeline, position: pulse.position, chain: pulse.chain };
+    *inner.followed.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    Ok(())
+}
+
 /// The read models were rebuilt: what is remembered of them is read again, if they are still this
 /// program's.
 pub(super) async fn follow_epoch(inner: &Arc<Inner>) -> Result<(), EngineError> {
@@ -98,17 +116,24 @@ pub(super) async fn follow_epoch(inner: &Arc<Inner>) -> Result<(), EngineError> 
         return Ok(());
     }
     check_versions(inner.engine.as_ref()).await?;
+    read_again(inner).await?;
+    inner.epoch.store(epoch, Ordering::Relaxed);
+    tracing::info!(epoch, "the read models were rebuilt; what was remembered of them has been read again");
+    Ok(())
+}
+
+/// Forgets every row, and reads those that are always held. The caller holds the lock.
+async fn read_again(inner: &Inner) -> Result<(), EngineError> {
+    let position = inner.engine.pulse().await?.position;
     for table in transactional_tables() {
         match table.residency {
             Residency::Resident => {
                 let (rows, as_of) = inner.engine.all_rows(table).await?;
                 inner.memory.replace(table, rows, as_of);
             }
-            Residency::Cached | Residency::Stored => inner.memory.replace(table, Vec::new(), 0),
+            Residency::Cached | Residency::Stored => inner.memory.replace(table, Vec::new(), position),
         }
     }
-    inner.epoch.store(epoch, Ordering::Relaxed);
-    tracing::info!(epoch, "the read models were rebuilt; what was remembered of them has been read again");
     Ok(())
 }
 
@@ -144,11 +169,20 @@ async fn catch_up(inner: &Inner, target: i64) -> Result<(), EngineError> {
             "the log says it has {target} events, and ends at {applied}"
         )));
     };
+    let mut is_damaged = false;
     for row in batches.iter().flat_map(|batch| &batch.events) {
         inner.forget(&row.aggregate_type, &row.aggregate_id);
-        for op in transactional_ops(row)? {
-            inner.memory.apply(row.position, &op);
+        match transactional_ops(row) {
+            Ok(ops) => ops.iter().for_each(|op| inner.memory.apply(row.position, op)),
+            Err(error) => {
+                tracing::error!(%error, "an event cannot be read: its stream is refused, and nothing else");
+                is_damaged = true;
+            }
         }
+    }
+    // Whoever wrote it wrote its rows with it. They are read instead of made.
+    if is_damaged {
+        read_again(inner).await?;
     }
     inner.applied.send_replace(last);
     Ok(())

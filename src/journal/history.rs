@@ -1,8 +1,10 @@
-//! How is a single event of the past read? By its place in its stream, many at a time.
+//! How is a single event of the past read, and what was the log then? By its place in its stream, many at a
+//! time; by the chain after it.
 
 use projections::row::Value;
 
-use super::engine::{Engine, EngineError, NewEvent, StoredRow};
+use super::chain::GENESIS;
+use super::engine::{Engine, EngineError, LANE, NewEvent, StoredRow};
 
 /// Where an event stands in the log and in its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,18 @@ pub struct Place {
     pub aggregate_id: String,
     /// Its place in the stream.
     pub sequence: i64,
+}
+
+/// The chain after an event, if a batch ends there.
+pub async fn chain_at(engine: &dyn Engine, position: i64) -> Result<Option<Vec<u8>>, EngineError> {
+    if position == 0 {
+        return Ok(Some(GENESIS.to_vec()));
+    }
+    let sql = "SELECT max(first_position) FROM batches WHERE lane = $1 AND first_position <= $2";
+    let rows = engine.query(sql, &[LANE.into(), position.into()]).await?;
+    let Some(Value::Int(first)) = rows.first().and_then(|row| row.first()) else { return Ok(None) };
+    let batch = engine.batches_after(first - 1, 1).await?.into_iter().next();
+    Ok(batch.filter(|batch| batch.first + batch.count - 1 == position).map(|batch| batch.chain))
 }
 
 /// The events at these places, in their order. One query for a page of a roll: the primary key of the

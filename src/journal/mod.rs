@@ -102,7 +102,16 @@ struct Inner {
     turns: Vec<Arc<AsyncMutex<()>>>,
     loads: Vec<AsyncMutex<()>>,
     epoch: AtomicI64,
+    followed: Mutex<Option<Followed>>,
     configuration: AtomicU32,
+}
+
+/// A place in the log that was seen.
+#[derive(Clone, Copy)]
+struct Followed {
+    timeline: i64,
+    position: i64,
+    chain: [u8; 32],
 }
 
 impl Journal {
@@ -131,6 +140,7 @@ impl Journal {
             turns: (0..TURNS).map(|_| Arc::default()).collect(),
             loads: (0..TURNS).map(|_| AsyncMutex::default()).collect(),
             epoch: AtomicI64::new(head.epoch),
+            followed: Mutex::default(),
             configuration: AtomicU32::new(0),
             engine,
             clock,

@@ -22,6 +22,7 @@ use projections::row::{Row, RowOp, Table, Value};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{Column, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
+use tokio::time::Instant;
 
 use super::engine::{
     Append, Engine, EngineError, Flip, Head, LANE, NewEvent, Outcome, Pulse, StateRow, StoredBatch,
@@ -32,6 +33,8 @@ use super::store::from_serialized;
 
 /// A broken connection is found out by using it: this many are tried before giving up.
 const CONNECTIONS_TRIED: usize = 4;
+/// How long work may take that no request waits for: a migration, a comparison of whole tables.
+const MAINTENANCE: Duration = Duration::from_mins(10);
 /// A pulse that takes longer is none: whoever waits for it is told so.
 const PULSE_DEADLINE: Duration = Duration::from_millis(500);
 
@@ -39,9 +42,11 @@ const PULSE_DEADLINE: Duration = Duration::from_millis(500);
 /// both its surroundings and the connection has no `Send` future.
 macro_rules! on_connection {
     ($engine:expr, $connection:ident, $work:block) => {{
-        let mut held = $engine.acquire().await?;
+        let until = $engine.until();
+        let mut held = within(until, $engine.pool.acquire()).await?;
         let $connection: &mut PgConnection = &mut held;
-        let result = $engine.in_time(async { $work }).await;
+        let until = if $engine.is_patient { Instant::now() + MAINTENANCE } else { until };
+        let result = within(until, async { $work }).await;
         PostgresEngine::release(held, result)
     }};
 }
@@ -50,14 +55,18 @@ macro_rules! on_connection {
 pub struct PostgresEngine {
     /// Reads. A connection is tested before it is handed out.
     pool: PgPool,
-    /// Writes batches: `BEGIN` is the test.
+    /// Writes batches. What is not one statement begins with `BEGIN`, which is the test; a batch that is one
+    /// has nothing written when its connection turns out to be broken.
     writing: PgPool,
     /// The pulse and what depends on it: never behind other work.
     pulse: PgPool,
     /// Whether a connection for the pulse is being made.
     connecting: Arc<AtomicBool>,
     streams: PostgresEventRepository,
+    /// From a call to its answer, waiting for a connection included.
     deadline: Duration,
+    /// Whether an answer may take longer than that once there is a connection.
+    is_patient: bool,
 }
 
 impl PostgresEngine {
@@ -69,16 +78,23 @@ impl PostgresEngine {
         let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(deadline);
         let writing =
             pool.clone().max_connections(2).test_before_acquire(false).connect_lazy_with(options.clone());
+        // The pulse, a sign of life, and a revision that is moved.
         let pulse =
-            pool.clone().max_connections(2).test_before_acquire(false).connect_lazy_with(options.clone());
+            pool.clone().max_connections(3).test_before_acquire(false).connect_lazy_with(options.clone());
         let pool = pool.connect_lazy_with(options);
         let streams = PostgresEventRepository::new(pool.clone());
-        Ok(Self { streams, pool, writing, pulse, connecting: Arc::default(), deadline })
+        Ok(Self { streams, pool, writing, pulse, connecting: Arc::default(), deadline, is_patient: false })
     }
 
-    /// A connection that has just answered.
-    async fn acquire(&self) -> Result<PoolConnection<Postgres>, EngineError> {
-        self.in_time(self.pool.acquire()).await
+    /// For commands that look at whole tables, and keep no request waiting.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self { is_patient: true, ..self }
+    }
+
+    /// When a call that begins now must have ended.
+    fn until(&self) -> Instant {
+        Instant::now() + self.deadline
     }
 
     /// Far from the database connecting and preparing take longer than a pulse may: they go on for the next
@@ -103,13 +119,6 @@ impl PostgresEngine {
             drop(held.detach());
         }
         result
-    }
-
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, EngineError> {
-        match tokio::time::timeout(self.deadline, work).await {
-            Ok(result) => result.map_err(|error| engine_error(&error)),
-            Err(_) => Err(EngineError::Unavailable(format!("no answer within {:?}", self.deadline))),
-        }
     }
 
     async fn stream<A: Aggregate>(
@@ -144,9 +153,25 @@ impl PostgresEngine {
             Consent::TYPE => self.stream::<Consent>(id, after).await,
             Refusal::TYPE => self.stream::<Refusal>(id, after).await,
             Installation::TYPE => self.stream::<Installation>(id, after).await,
-            _ => Ok(Vec::new()),
+            // One that is not in this list would be decided on as if nothing had happened to it.
+            unknown => Err(PersistenceError::UnknownError(format!("no stream is a {unknown}").into())),
         }
     }
+}
+
+/// The result of the driver, or that there was none in time.
+async fn within<T>(
+    until: Instant,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, EngineError> {
+    match tokio::time::timeout_at(until, work).await {
+        Ok(result) => result.map_err(|error| engine_error(&error)),
+        Err(_) => Err(late()),
+    }
+}
+
+fn late() -> EngineError {
+    EngineError::Unavailable("no answer in time".to_owned())
 }
 
 /// What an error of the driver means for a command that has not reached its commit.
@@ -190,20 +215,24 @@ fn bound<'q>(
 async fn pulse(connection: &mut PgConnection) -> Result<Pulse, sqlx::Error> {
     let row = sqlx::query(
         "SELECT head, revision, projection_epoch, \
-         CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint), pg_is_in_recovery() \
+         CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint), chain, \
+         CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END \
          FROM lanes WHERE lane = $1",
     )
     .bind(LANE)
     .fetch_one(connection)
     .await?;
-    if row.try_get(4)? {
+    let Some(timeline) = row.try_get::<Option<&str>, _>(5)? else {
         return Err(sqlx::Error::Protocol("the server is a standby".to_owned()));
-    }
+    };
+    let decoded = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(error);
     Ok(Pulse {
         position: row.try_get(0)?,
         revision: row.try_get(1)?,
         epoch: row.try_get(2)?,
         clock: Some(row.try_get(3)?),
+        chain: row.try_get::<&[u8], _>(4)?.try_into().map_err(|error| decoded(Box::new(error)))?,
+        timeline: i64::from_str_radix(timeline, 16).map_err(|error| decoded(Box::new(error)))?,
     })
 }
 
@@ -222,7 +251,9 @@ impl Engine for PostgresEngine {
     }
 
     async fn migrate(&self) -> Result<usize, EngineError> {
-        on_connection!(self, connection, {
+        let mut held = within(self.until(), self.pool.acquire()).await?;
+        let connection: &mut PgConnection = &mut held;
+        let result = within(Instant::now() + MAINTENANCE, async {
             connection.execute(TABLE).await?;
             connection.execute("BEGIN; LOCK TABLE schema_migrations IN EXCLUSIVE MODE").await?;
             let done = migrations_done(connection).await?;
@@ -239,6 +270,8 @@ impl Engine for PostgresEngine {
             connection.execute("COMMIT").await?;
             Ok(ran)
         })
+        .await;
+        Self::release(held, result)
     }
 
     async fn pending_migrations(&self) -> Result<usize, EngineError> {
@@ -274,7 +307,7 @@ impl Engine for PostgresEngine {
         match tokio::time::timeout(self.deadline, self.stream_of(kind, id, after)).await {
             Ok(Ok(events)) => Ok(events.into_iter().map(from_serialized).collect()),
             Ok(Err(error)) => Err(EngineError::Unavailable(error.to_string())),
-            Err(_) => Err(EngineError::Unavailable(format!("no answer within {:?}", self.deadline))),
+            Err(_) => Err(late()),
         }
     }
 
@@ -307,7 +340,7 @@ impl Engine for PostgresEngine {
     }
 
     async fn pulse(&self) -> Result<Pulse, EngineError> {
-        let until = tokio::time::Instant::now() + PULSE_DEADLINE;
+        let until = Instant::now() + PULSE_DEADLINE;
         let late = |_| EngineError::Unavailable(format!("no answer within {PULSE_DEADLINE:?}"));
         let acquired = tokio::time::timeout_at(until, self.pulse.acquire()).await;
         if acquired.is_err() {
@@ -368,9 +401,10 @@ impl Engine for PostgresEngine {
     }
 
     async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64, EngineError> {
-        let mut held = self.in_time(self.pulse.acquire()).await?;
+        let until = self.until();
+        let mut held = within(until, self.pulse.acquire()).await?;
         let connection: &mut PgConnection = &mut held;
-        let result = self.in_time(async { bound(sql, parameters).execute(connection).await }).await;
+        let result = within(until, async { bound(sql, parameters).execute(connection).await }).await;
         Self::release(held, result.map(|done| done.rows_affected()))
     }
 
@@ -470,7 +504,8 @@ async fn batch_rows(
     sqlx::query(
         "SELECT b.first_position, b.event_count, b.chain, e.batch_index, e.aggregate_type, \
          e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload, e.metadata \
-         FROM (SELECT * FROM batches WHERE lane = $1 AND first_position > $2 \
+         FROM (SELECT * FROM batches WHERE lane = $1 AND first_position > $2 AND first_position <= greatest($4, \
+               (SELECT min(first_position) FROM batches WHERE lane = $1 AND first_position > $2)) \
                ORDER BY first_position LIMIT $3) b \
          LEFT JOIN events e ON e.lane = b.lane AND e.batch = b.batch \
          ORDER BY b.first_position, e.batch_index",
@@ -478,6 +513,7 @@ async fn batch_rows(
     .bind(LANE)
     .bind(position)
     .bind(limit)
+    .bind(position.saturating_add(limit))
     .fetch_all(connection)
     .await
 }

@@ -11,11 +11,9 @@ use projections::projection::Projection;
 use projections::row::{RowOp, Table, Value};
 use projections::{EVENTUAL, TRANSACTIONAL};
 
-use super::engine::{Engine, EngineError, Flip, StoredBatch, shadow_name};
+use super::engine::{Engine, EngineError, Flip, PAGE, StoredBatch, shadow_name};
 use super::feed::{batch_ops, check_density, stored_versions};
 
-/// Batches of one transaction.
-const PAGE: i64 = 256;
 /// Between two comparisons.
 const CHASE: std::time::Duration = std::time::Duration::from_millis(10);
 /// How often locks are tried for.

@@ -9,6 +9,7 @@ mod flip;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +17,7 @@ use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params, params_from_iter};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::engine::{
     Append, Engine, EngineError, Flip, Head, LANE, NewEvent, Outcome, Pulse, StateRow, StoredBatch,
@@ -25,6 +26,8 @@ use super::engine::{
 use super::migrations::{SQLITE, TABLE};
 
 const READERS: usize = 4;
+/// A pulse that takes longer is none: whoever waits for it is told so.
+const PULSE_DEADLINE: Duration = Duration::from_millis(500);
 const STATEMENTS_KEPT: usize = 128;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -34,7 +37,12 @@ pub struct SqliteEngine(Connections);
 
 enum Connections {
     /// To one file: whoever calls waits for another thread.
-    File { writer: mpsc::Sender<Job>, readers: Arc<Mutex<Vec<Connection>>>, reading: Arc<Semaphore> },
+    File {
+        writer: Writer,
+        readers: Arc<Readers>,
+        /// For the pulse alone: never behind other work.
+        pulse: Arc<Readers>,
+    },
     /// To memory: whoever calls does the work, and waits for nobody.
     Memory(Mutex<Connection>),
 }
@@ -47,22 +55,19 @@ impl SqliteEngine {
                 .map_err(|error| sqlite_error(&error))?;
         keep_private(path)?;
         writer.execute_batch(TABLE).map_err(|error| sqlite_error(&error))?;
-        let readers: Result<Vec<Connection>, rusqlite::Error> =
-            (0..READERS).map(|_| connect(path, deadline, OpenFlags::SQLITE_OPEN_READ_WRITE)).collect();
-        let (sender, mut jobs) = mpsc::channel::<Job>(64);
-        std::thread::Builder::new()
+        let readers = Readers::open(READERS, path, deadline).map_err(|error| sqlite_error(&error))?;
+        let pulse = Readers::open(1, path, PULSE_DEADLINE).map_err(|error| sqlite_error(&error))?;
+        let (jobs, mut waiting) = mpsc::channel::<Job>(64);
+        let thread = std::thread::Builder::new()
             .name("chancery-sqlite".to_owned())
             .spawn(move || {
-                while let Some(job) = jobs.blocking_recv() {
+                while let Some(job) = waiting.blocking_recv() {
                     job(&mut writer);
                 }
             })
             .map_err(|error| EngineError::Unavailable(error.to_string()))?;
-        Ok(Self(Connections::File {
-            writer: sender,
-            readers: Arc::new(Mutex::new(readers.map_err(|error| sqlite_error(&error))?)),
-            reading: Arc::new(Semaphore::new(READERS)),
-        }))
+        let writer = Writer { jobs: Some(jobs), thread: Some(thread) };
+        Ok(Self(Connections::File { writer, readers, pulse }))
     }
 
     /// A database that is gone with the process, for simulations: everything happens on the caller's
@@ -92,7 +97,7 @@ impl SqliteEngine {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| drop(answer.send(job(connection))));
         let stopped = || EngineError::Unavailable("the writer thread has stopped".to_owned());
-        writer.send(job).await.map_err(|_| stopped())?;
+        writer.jobs.as_ref().ok_or_else(stopped)?.send(job).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| EngineError::Unknown("the writer thread has stopped".to_owned()))?
     }
 
@@ -101,24 +106,73 @@ impl SqliteEngine {
         &self,
         job: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let stopped = || EngineError::Unavailable("the readers have stopped".to_owned());
-        let (readers, reading) = match &self.0 {
-            Connections::File { readers, reading, .. } => (readers, reading),
+        match &self.0 {
+            Connections::File { readers, .. } => Arc::clone(readers).run(job).await,
             Connections::Memory(connection) => {
                 let result = job(&connection.lock().unwrap_or_else(PoisonError::into_inner));
-                return result.map_err(|error| sqlite_error(&error));
+                result.map_err(|error| sqlite_error(&error))
             }
-        };
-        let _permit = reading.acquire().await.map_err(|_| stopped())?;
-        let readers = Arc::clone(readers);
+        }
+    }
+}
+
+/// The thread that writes. Whoever drops it finds its connection closed: the file may be moved then.
+struct Writer {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // A job that panicked has been told to whoever waited for it.
+            drop(thread.join());
+        }
+    }
+}
+
+/// Connections that read, each for one job at a time.
+struct Readers {
+    free: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    fn open(count: usize, path: &Path, deadline: Duration) -> Result<Arc<Self>, rusqlite::Error> {
+        let connect = |_| connect(path, deadline, OpenFlags::SQLITE_OPEN_READ_WRITE);
+        let free: Vec<Connection> = (0..count).map(connect).collect::<Result<_, _>>()?;
+        Ok(Arc::new(Self { free: Mutex::new(free), permits: Arc::new(Semaphore::new(count)) }))
+    }
+
+    /// Whoever asked may leave: connection and permit are the job's until it ends.
+    async fn run<T: Send + 'static>(
+        self: Arc<Self>,
+        job: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let stopped = || EngineError::Unavailable("the readers have stopped".to_owned());
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| stopped())?;
         let task = tokio::task::spawn_blocking(move || {
-            let connection = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(connection) = connection else { return Err(rusqlite::Error::InvalidQuery) };
-            let result = job(&connection);
-            readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            result
+            let connection = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut lent = Lent { connection, readers: self, _permit: permit };
+            let connection = lent.connection.as_mut().ok_or(rusqlite::Error::InvalidQuery)?;
+            job(connection)
         });
         task.await.map_err(|_| stopped())?.map_err(|error| sqlite_error(&error))
+    }
+}
+
+/// A connection that is given back however its job ends, and then its permit.
+struct Lent {
+    connection: Option<Connection>,
+    readers: Arc<Readers>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let connection = self.connection.take();
+        self.readers.free.lock().unwrap_or_else(PoisonError::into_inner).extend(connection);
     }
 }
 
@@ -273,19 +327,11 @@ impl Engine for SqliteEngine {
     }
 
     async fn pulse(&self) -> Result<Pulse, EngineError> {
-        self.read(|connection| {
-            connection
-                .prepare_cached("SELECT head, revision, projection_epoch FROM lanes WHERE lane = ?1")?
-                .query_row([LANE], |row| {
-                    Ok(Pulse {
-                        position: row.get(0)?,
-                        revision: row.get(1)?,
-                        epoch: row.get(2)?,
-                        clock: None,
-                    })
-                })
-        })
-        .await
+        let Connections::File { pulse, .. } = &self.0 else { return self.read(read_pulse).await };
+        match tokio::time::timeout(PULSE_DEADLINE, Arc::clone(pulse).run(read_pulse)).await {
+            Ok(result) => result,
+            Err(_) => Err(EngineError::Unavailable(format!("no answer within {PULSE_DEADLINE:?}"))),
+        }
     }
 
     async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {
@@ -437,6 +483,21 @@ impl SqliteEngine {
     }
 }
 
+fn read_pulse(connection: &Connection) -> Result<Pulse, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT head, revision, projection_epoch, chain FROM lanes WHERE lane = ?1")?
+        .query_row([LANE], |row| {
+            Ok(Pulse {
+                position: row.get(0)?,
+                revision: row.get(1)?,
+                epoch: row.get(2)?,
+                clock: None,
+                chain: row.get(3)?,
+                timeline: 0,
+            })
+        })
+}
+
 fn batches_after(
     connection: &Connection,
     position: i64,
@@ -445,12 +506,13 @@ fn batches_after(
     let mut statement = connection.prepare_cached(
         "SELECT b.first_position, b.event_count, b.chain, e.batch_index, e.aggregate_type, e.aggregate_id, \
          e.sequence, e.event_type, e.event_version, e.payload, e.metadata \
-         FROM (SELECT * FROM batches WHERE lane = ?1 AND first_position > ?2 \
+         FROM (SELECT * FROM batches WHERE lane = ?1 AND first_position > ?2 AND first_position <= max(?4, \
+               (SELECT min(first_position) FROM batches WHERE lane = ?1 AND first_position > ?2)) \
                ORDER BY first_position LIMIT ?3) b \
          LEFT JOIN events e ON e.lane = b.lane AND e.batch = b.batch \
          ORDER BY b.first_position, e.batch_index",
     )?;
-    let mut rows = statement.query([LANE, position, limit])?;
+    let mut rows = statement.query([LANE, position, limit, position.saturating_add(limit)])?;
     let mut batches: Vec<StoredBatch> = Vec::new();
     while let Some(row) = rows.next()? {
         push_row(&mut batches, row)?;

@@ -9,11 +9,9 @@ use projections::memory::{ended, update};
 use projections::row::{Row, RowOp, Table, Value};
 
 use super::chain::{GENESIS, fold, hex, leaf};
-use super::engine::{Engine, EngineError, Head, StoredBatch};
+use super::engine::{Engine, EngineError, Head, PAGE, StoredBatch};
 use super::feed::transactional_ops;
 
-/// Batches read at a time.
-const PAGE: i64 = 512;
 /// A log that grows while it is verified is followed this often before the read models are compared.
 const CHASES: usize = 1000;
 

@@ -165,11 +165,10 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, watch) = (router.clone(), Arc::clone(&on_request));
         async move {
-            watch.busy();
+            let _busy = watch.busy();
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer.ip()));
             let response = router.oneshot(request).await;
-            watch.answered();
             response.map(spaced_allow).map_err(|never: Infallible| match never {})
         }
     });

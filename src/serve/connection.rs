@@ -49,15 +49,15 @@ impl Watch {
         Arc::new(watch)
     }
 
-    /// A request is being answered.
-    pub(super) fn busy(&self) {
+    /// A request is being answered, for as long as what this returns is kept.
+    pub(super) fn busy(self: &Arc<Self>) -> Busy {
         self.in_work.fetch_add(1, Ordering::Relaxed);
         self.is_idle.store(false, Ordering::Relaxed);
         self.deadline.store(NEVER, Ordering::Relaxed);
+        Busy(Arc::clone(self))
     }
 
-    /// An answer is on its way out; a client that does not take it is cut off as well.
-    pub(super) fn answered(&self) {
+    fn answered(&self) {
         if self.in_work.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.is_idle.store(true, Ordering::Relaxed);
             self.expect_within(IDLE);
@@ -84,6 +84,16 @@ impl Watch {
         while millis(self.began.elapsed()) < self.deadline.load(Ordering::Relaxed) {
             sleep(LOOK).await;
         }
+    }
+}
+
+/// A request in work. Its end is an answer on its way out, and a client that does not take it is cut off as
+/// well; or a client that reset its stream, for whom nothing is answered any more.
+pub(super) struct Busy(Arc<Watch>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.answered();
     }
 }
 
@@ -157,9 +167,9 @@ mod tests {
         assert!((5_000..6_000).contains(&limit(&watch)));
         watch.received();
         assert!((5_000..6_000).contains(&limit(&watch)), "more bytes of a head do not prolong it");
-        watch.busy();
+        let busy = watch.busy();
         assert_eq!(limit(&watch), NEVER);
-        watch.answered();
+        drop(busy);
         assert!((75_000..76_000).contains(&limit(&watch)));
         watch.received();
         assert!((5_000..6_000).contains(&limit(&watch)));
@@ -169,11 +179,10 @@ mod tests {
     fn several_requests_at_once_are_all_waited_for() {
         let watch = Watch::new();
         watch.speaks_http2();
-        watch.busy();
-        watch.busy();
-        watch.answered();
+        let (one, two) = (watch.busy(), watch.busy());
+        drop(one);
         assert_eq!(limit(&watch), NEVER, "one is still in work");
-        watch.answered();
+        drop(two);
         watch.received();
         assert!((75_000..76_000).contains(&limit(&watch)), "a ping is no request");
     }

@@ -14,6 +14,7 @@ use shuttle::thread;
 use super::others::ASK;
 use super::*;
 use crate::clock::{Clock as _, TestClock};
+use crate::journal::chain::GENESIS;
 
 const SCHEDULES: usize = 20_000;
 const STEPS: usize = 12;
@@ -104,7 +105,7 @@ impl World {
         let begun = if self.without == Without::TheStart { self.time.now() } else { begun };
         // The clocks are right, and stand still: they are not what this is about.
         let clock = Some(TestClock::default().now().timestamp_millis());
-        let pulse = Pulse { position: revision, revision, epoch: 1, clock };
+        let pulse = Pulse { position: revision, revision, epoch: 1, clock, chain: GENESIS, timeline: 1 };
         self.lease.renewed(begun, &pulse);
     }
 

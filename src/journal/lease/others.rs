@@ -50,9 +50,14 @@ fn registered(row: Vec<Value>) -> Result<Registered, EngineError> {
     }
 }
 
-/// Who has applied how much, asked once for all who wait.
+/// What is asked once for all who wait, and when that was.
 #[derive(Default)]
-pub(in crate::journal) struct Others(AsyncMutex<Option<(tokio::time::Instant, Vec<Registered>)>>);
+pub(in crate::journal) struct Others {
+    /// Who has applied how much.
+    registered: AsyncMutex<Option<(tokio::time::Instant, Vec<Registered>)>>,
+    /// Up to where everything counts as ended.
+    head: AsyncMutex<Option<(tokio::time::Instant, i64)>>,
+}
 
 /// Waits until no other process can answer from before `position`, which this one has just committed.
 /// Whether or not they can be asked: when the longest lease has run out, none can.
@@ -63,13 +68,25 @@ pub(in crate::journal) async fn wait_for_others(inner: &Inner, position: i64) {
 }
 
 /// The same for everything that is in the log now. Whoever finds that something has ended already does not
-/// know whether the others know: the one who ended it may still be waiting for them, or be gone.
+/// know whether the others know: the one who ended it may still be waiting for them, or be gone. However many
+/// ask so at once, the log's row is moved for one of them at a time.
 pub(in crate::journal) async fn wait_for_others_at_head(inner: &Arc<Inner>) -> Result<(), EngineError> {
-    // Only what moves the revision is reported by the others at once.
-    let sql = "UPDATE lanes SET revision = head WHERE lane = $1 AND revision < head";
-    inner.engine.execute(sql, &[LANE.into()]).await?;
-    let pulse = feed::catch_up_to_head(inner).await?;
-    wait_for_others(inner, pulse.revision).await;
+    let since = tokio::time::Instant::now();
+    let mut head = inner.others.head.lock().await;
+    let revision = match *head {
+        Some((at, revision)) if at >= since => revision,
+        _ => {
+            let at = tokio::time::Instant::now();
+            // Only what moves the revision is reported by the others at once.
+            let sql = "UPDATE lanes SET revision = head WHERE lane = $1 AND revision < head";
+            inner.engine.execute(sql, &[LANE.into()]).await?;
+            let pulse = feed::catch_up_to_head(inner).await?;
+            *head = Some((at, pulse.revision));
+            pulse.revision
+        }
+    };
+    drop(head);
+    wait_for_others(inner, revision).await;
     Ok(())
 }
 
@@ -103,7 +120,7 @@ async fn others_behind(
         let others = registered.iter().filter(|one| Some(one.node.as_str()) != own);
         others.filter(|one| one.applied < position).cloned().collect::<Vec<_>>()
     };
-    let mut asked = inner.others.0.lock().await;
+    let mut asked = inner.others.registered.lock().await;
     if let Some((at, registered)) = asked.as_ref()
         && *at >= since
     {

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::clock::{Clock, TestClock, TestUptime};
+use crate::journal::chain::GENESIS;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,7 +36,7 @@ impl Machine {
 
     fn pulse(&self, clock: Option<i64>) -> Pulse {
         let _ = self;
-        Pulse { position: 0, revision: 0, epoch: 1, clock }
+        Pulse { position: 0, revision: 0, epoch: 1, clock, chain: GENESIS, timeline: 1 }
     }
 
     /// A pulse that was begun at `begun` has come back.

@@ -9,9 +9,10 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{Executor, PgConnection, Row as _};
+use tokio::time::Instant;
 
 use super::rows::{self, Folded};
-use super::{PostgresEngine, engine_error, is_refusal};
+use super::{PostgresEngine, engine_error, is_refusal, late, within};
 use crate::journal::chain::leaf;
 use crate::journal::engine::{Append, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating};
 
@@ -56,28 +57,30 @@ pub(super) async fn append(
     epoch: i64,
     appends: &[Append],
 ) -> Result<Outcome, EngineError> {
-    if let Some(outcome) = attempt(engine, batch, epoch, appends, Mode::of(appends)).await? {
+    let until = engine.until();
+    if let Some(outcome) = attempt(engine, until, batch, epoch, appends, Mode::of(appends)).await? {
         return Ok(outcome);
     }
-    let careful = attempt(engine, batch, epoch, appends, Mode::Careful).await?;
+    let careful = attempt(engine, until, batch, epoch, appends, Mode::Careful).await?;
     careful.ok_or_else(|| EngineError::Refused("a unique key is taken".to_owned()))
 }
 
 /// Tries to write the batch; nothing when a way without a look at losers met a key that is taken.
 async fn attempt(
     engine: &PostgresEngine,
+    until: Instant,
     batch: i64,
     epoch: i64,
     appends: &[Append],
     mode: Mode,
 ) -> Result<Option<Outcome>, EngineError> {
     let mut connection = match mode {
-        Mode::AtOnce => engine.in_time(engine.writing.acquire()).await?,
-        Mode::Hopeful | Mode::Careful => begin(engine).await?,
+        Mode::AtOnce => within(until, engine.writing.acquire()).await?,
+        Mode::Hopeful | Mode::Careful => begin(engine, until).await?,
     };
     let committing = AtomicBool::new(mode == Mode::AtOnce);
     let work = transaction(&mut connection, batch, epoch, appends, mode, &committing);
-    let result = tokio::time::timeout(engine.deadline, work).await;
+    let result = tokio::time::timeout_at(until, work).await;
     if let Ok(Ok(first)) = result {
         return Ok(Some(Outcome::Committed { first }));
     }
@@ -85,7 +88,7 @@ async fn attempt(
     let met_a_key = matches!(&result, Ok(Err(Stop::Sql(error))) if is_unique_violation(error));
     // Closing ends the transaction for certain, unless its COMMIT was on the way.
     let is_usable = met_a_key || matches!(result, Ok(Err(Stop::Lost(_))));
-    let rolled_back = is_usable && engine.in_time(connection.execute("ROLLBACK")).await.is_ok();
+    let rolled_back = is_usable && within(until, connection.execute("ROLLBACK")).await.is_ok();
     if !rolled_back {
         drop(connection.detach());
     }
@@ -94,16 +97,19 @@ async fn attempt(
         Ok(Err(_)) if met_a_key && mode != Mode::Careful => Ok(None),
         Ok(Err(stop)) => stopped(stop, committing).map(Some),
         Err(_) if committing => Err(EngineError::Unknown("no answer to COMMIT in time".to_owned())),
-        Err(_) => Err(EngineError::Unavailable("no answer in time".to_owned())),
+        Err(_) => Err(late()),
     }
 }
 
 /// A connection in a transaction. One that is already broken shows here, before anything depends on it.
-async fn begin(engine: &PostgresEngine) -> Result<PoolConnection<sqlx::Postgres>, EngineError> {
+async fn begin(
+    engine: &PostgresEngine,
+    until: Instant,
+) -> Result<PoolConnection<sqlx::Postgres>, EngineError> {
     let mut last = EngineError::Unavailable("no connection".to_owned());
     for _ in 0..super::CONNECTIONS_TRIED {
-        let mut connection = engine.in_time(engine.writing.acquire()).await?;
-        match engine.in_time(connection.execute("BEGIN")).await {
+        let mut connection = within(until, engine.writing.acquire()).await?;
+        match within(until, connection.execute("BEGIN")).await {
             Ok(_) => return Ok(connection),
             Err(error) => {
                 drop(connection.detach());

@@ -4,12 +4,9 @@
 use projections::row::{RowOp, Table};
 use sqlx::{Executor, PgConnection};
 
-use super::{PostgresEngine, batch_rows, batches_of, engine_error, rows};
-use crate::journal::engine::{EngineError, Flip, LANE, shadow_name};
+use super::{PostgresEngine, batch_rows, batches_of, engine_error, late, rows, within};
+use crate::journal::engine::{EngineError, Flip, LANE, PAGE, shadow_name};
 use crate::journal::feed::check_density;
-
-/// Batches read at a time.
-const PAGE: i64 = 256;
 
 pub(super) async fn make_shadows(
     connection: &mut PgConnection,
@@ -29,12 +26,11 @@ pub(super) async fn make_shadows(
 }
 
 pub(super) async fn flip(engine: &PostgresEngine, flip: &Flip) -> Result<i64, EngineError> {
-    let mut held = engine.acquire().await?;
+    let mut held = within(engine.until(), engine.pool.acquire()).await?;
     let connection: &mut PgConnection = &mut held;
-    let result = match tokio::time::timeout(engine.deadline, transaction(connection, flip)).await {
-        Ok(result) => result,
-        Err(_) => Err(EngineError::Unavailable(format!("no answer within {:?}", engine.deadline))),
-    };
+    // Everybody who writes waits behind these locks: also an engine that is patient gives up in time.
+    let exchanged = tokio::time::timeout_at(engine.until(), transaction(connection, flip)).await;
+    let result = exchanged.unwrap_or_else(|_| Err(late()));
     PostgresEngine::release(held, result)
 }
 

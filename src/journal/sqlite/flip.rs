@@ -6,11 +6,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::append::Texts;
 use super::{append, batches_after, sqlite_error};
-use crate::journal::engine::{EngineError, Flip, LANE, shadow_name};
+use crate::journal::engine::{EngineError, Flip, LANE, PAGE, shadow_name};
 use crate::journal::feed::check_density;
-
-/// Batches read at a time.
-const PAGE: i64 = 256;
 
 pub(super) fn make_shadows(
     connection: &mut Connection,
