@@ -4,6 +4,10 @@
 //! in a file outside the database and under a MAC of a server key, how far it has seen the log and what the
 //! chain was there. A log that is shorter, or another one, is refused until an operator accepts it with
 //! `chancery acceptrollback`, which makes everything that was issued before invalid.
+//!
+//! A note is about a log, wherever it is: one that was restored under another name is held against it as
+//! well. One acceptance is enough for all nodes: it begins a new key epoch, and a note of an earlier epoch has
+//! nothing to say any more.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -16,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::config::{Config, Database};
-use crate::journal::chain::hex;
+use crate::journal::chain::{GENESIS, fold, hex, leaf};
 use crate::journal::history::chain_at;
 use crate::journal::{Engine, EngineError};
 use crate::keys::Keys;
@@ -33,8 +37,28 @@ struct Noted {
     position: i64,
     /// The chain after it, in hexadecimal.
     chain: String,
-    /// Authenticates both, and which root secret they belong to.
+    /// Which log: the chain after its first event, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
+    /// The key epoch then: one more than roll-backs that were accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    epoch: Option<u8>,
+    /// Whether this is no more than what a backup held that was restored where nobody had seen the log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    restored: bool,
+    /// Authenticates all of it, and which root secret it belongs to.
     mac: String,
+}
+
+impl Noted {
+    fn authenticated(&self, keys: &Keys) -> String {
+        let Self { position, chain, log, epoch, restored, mac: _ } = self;
+        let fingerprint = keys.fingerprint();
+        match (log, epoch) {
+            (Some(log), Some(epoch)) => format!("{position} {chain} {fingerprint} {log} {epoch} {restored}"),
+            _ => format!("{position} {chain} {fingerprint}"),
+        }
+    }
 }
 
 /// Why a database is not the one that was seen.
@@ -56,7 +80,12 @@ pub enum RollbackError {
         /// The last event that was seen.
         seen: i64,
     },
-    /// Somebody changed the note, or it was made with another root secret.
+    /// A backup was restored where nobody had seen the log.
+    #[error(
+        "the database was restored from a backup, and what was revoked after the backup is not known here"
+    )]
+    Restored,
+    /// Somebody changed the note.
     #[error("{} was not written by this installation", .0.display())]
     Forged(PathBuf),
     /// The note cannot be read or written.
@@ -77,10 +106,14 @@ impl RollbackError {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
+            RollbackError::Restored => {
+                "Run `chancery acceptrollback`: every code, token and session issued before becomes invalid. Nothing \
+                 was written."
+            }
             RollbackError::Shorter { .. } | RollbackError::Different { .. } => {
-                "If the database was restored from a backup on purpose, run `chancery acceptrollback`: every code, \
-                 token and session issued before becomes invalid, because some of them may have been revoked \
-                 after the backup. Otherwise bring the right database back, or name it with --database-url or \
+                "Stop every server of this installation. If the database was restored from a backup on purpose, run `chancery acceptrollback` once, on one \
+                 node: every code, token and session issued before becomes invalid, because some of them may have \
+                 been revoked after the backup. Otherwise bring the right database back, or name it with --database-url or \
                  --data-dir. Nothing was written."
             }
             RollbackError::Forged(_) => {
@@ -123,45 +156,74 @@ impl Checkpoint {
 
     /// How far the log was seen; `None` before the first note.
     pub fn seen(&self, keys: &Keys) -> Result<Option<i64>, RollbackError> {
-        Ok(self.read(keys)?.map(|noted| noted.position))
+        Ok(read(&self.path, keys)?.map(|noted| noted.position))
     }
 
-    /// Whether the database contains what was seen of it.
-    pub async fn check(&self, engine: &dyn Engine, keys: &Keys) -> Result<(), RollbackError> {
-        let Some(noted) = self.read(keys)? else { return Ok(()) };
-        let head = engine.head().await?;
-        if head.position < noted.position {
-            return Err(RollbackError::Shorter { head: head.position, seen: noted.position });
+    /// Whether the database contains what was seen of its log, here or under another name; `epoch` is its key
+    /// epoch. Tells whether anything was seen of it at all.
+    pub async fn check(&self, engine: &dyn Engine, keys: &Keys, epoch: u8) -> Result<bool, RollbackError> {
+        let log = log_of(engine).await?;
+        let mut notes: Vec<Noted> = read(&self.path, keys)?.into_iter().collect();
+        // What is not ours, or was damaged, has nothing to say of this log.
+        let elsewhere = self.others()?.into_iter().filter_map(|path| read(&path, keys).ok().flatten());
+        notes.extend(elsewhere.filter(|noted| noted.log.is_some() && noted.log == log));
+        for noted in &notes {
+            contains(engine, noted, epoch).await?;
         }
-        if chain_at(engine, noted.position).await?.map(|chain| hex(&chain)) != Some(noted.chain) {
-            return Err(RollbackError::Different { seen: noted.position });
-        }
-        Ok(())
+        Ok(!notes.is_empty())
     }
 
     /// Notes where the log ends now. Another node may have noted less; nobody notes less than there is.
-    pub async fn note(&self, engine: &dyn Engine, keys: &Keys) -> Result<i64, RollbackError> {
-        let head = engine.head().await?;
-        let (position, chain) = (head.position, hex(&head.chain));
-        let mac = keys.checkpoint_mac(&authenticated(position, &chain, keys));
-        self.write(&Noted { position, chain, mac }).map_err(|reason| self.failed(reason))?;
-        Ok(position)
+    pub async fn note(&self, engine: &dyn Engine, keys: &Keys, epoch: u8) -> Result<i64, RollbackError> {
+        self.put(engine, keys, epoch, false).await
     }
 
-    fn read(&self, keys: &Keys) -> Result<Option<Noted>, RollbackError> {
-        let text = match fs::read_to_string(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.failed(error)),
+    /// Notes that the log was restored, and that nobody here knows what it had become after the backup.
+    pub async fn note_restored(
+        &self,
+        engine: &dyn Engine,
+        keys: &Keys,
+        epoch: u8,
+    ) -> Result<i64, RollbackError> {
+        self.put(engine, keys, epoch, true).await
+    }
+
+    async fn put(
+        &self,
+        engine: &dyn Engine,
+        keys: &Keys,
+        epoch: u8,
+        restored: bool,
+    ) -> Result<i64, RollbackError> {
+        let head = engine.head().await?;
+        let mut noted = Noted {
+            position: head.position,
+            chain: hex(&head.chain),
+            log: log_of(engine).await?,
+            epoch: Some(epoch),
+            restored,
+            mac: String::new(),
         };
-        let noted: Noted =
-            serde_json::from_str(&text).map_err(|_| RollbackError::Forged(self.path.clone()))?;
-        let mac = keys.checkpoint_mac(&authenticated(noted.position, &noted.chain, keys));
-        if crate::secret::constant_time_eq(mac.as_bytes(), noted.mac.as_bytes()) {
-            Ok(Some(noted))
-        } else {
-            Err(RollbackError::Forged(self.path.clone()))
-        }
+        noted.mac = keys.checkpoint_mac(&noted.authenticated(keys));
+        self.write(&noted).map_err(|reason| failed(&self.path, reason))?;
+        Ok(noted.position)
+    }
+
+    /// The notes about other places.
+    fn others(&self) -> Result<Vec<PathBuf>, RollbackError> {
+        let Some(directory) = self.path.parent() else { return Ok(Vec::new()) };
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(directory, error)),
+        };
+        let is_note = |path: &PathBuf| {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            stem.starts_with("checkpoint")
+                && path.extension().is_some_and(|end| end == "json")
+                && *path != self.path
+        };
+        Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_note).collect())
     }
 
     /// Whole or not at all: a new file takes the place of the old one.
@@ -181,29 +243,75 @@ impl Checkpoint {
         written?;
         self.path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
     }
+}
 
-    fn failed(&self, reason: io::Error) -> RollbackError {
-        RollbackError::File { path: self.path.clone(), reason }
+fn read(path: &Path, keys: &Keys) -> Result<Option<Noted>, RollbackError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(path, error)),
+    };
+    let forged = || RollbackError::Forged(path.to_owned());
+    let noted: Noted = serde_json::from_str(&text).map_err(|_| forged())?;
+    let mac = keys.checkpoint_mac(&noted.authenticated(keys));
+    if crate::secret::constant_time_eq(mac.as_bytes(), noted.mac.as_bytes()) {
+        Ok(Some(noted))
+    } else {
+        Err(forged())
     }
 }
 
-fn authenticated(position: i64, chain: &str, keys: &Keys) -> String {
-    format!("{position} {chain} {}", keys.fingerprint())
+/// Whether the database contains what was noted, or somebody has accepted since that it does not.
+async fn contains(engine: &dyn Engine, noted: &Noted, epoch: u8) -> Result<(), RollbackError> {
+    if noted.epoch.is_some_and(|then| epoch > then) {
+        return Ok(());
+    }
+    let head = engine.head().await?;
+    if head.position < noted.position {
+        return Err(RollbackError::Shorter { head: head.position, seen: noted.position });
+    }
+    let chain = chain_at(engine, noted.position).await?;
+    if chain.map(|chain| hex(&chain)).as_ref() != Some(&noted.chain) {
+        return Err(RollbackError::Different { seen: noted.position });
+    }
+    if noted.restored { Err(RollbackError::Restored) } else { Ok(()) }
+}
+
+/// What tells this log from any other; nothing before its first event.
+async fn log_of(engine: &dyn Engine) -> Result<Option<String>, EngineError> {
+    let first = engine.batches_after(0, 1).await?.into_iter().flat_map(|batch| batch.events).next();
+    Ok(first.map(|row| {
+        let leaf = leaf(&row.aggregate_type, &row.aggregate_id, row.sequence, &row.event);
+        hex(&fold(&GENESIS, &leaf))
+    }))
+}
+
+fn failed(path: &Path, reason: io::Error) -> RollbackError {
+    RollbackError::File { path: path.to_owned(), reason }
 }
 
 /// Notes how far the log goes, every few seconds and when the server stops.
 pub(crate) async fn follow(state: AppState, mut stopping: watch::Receiver<bool>) {
     let checkpoint = Checkpoint::of(&state.config);
-    let mut noted = -1;
+    let epoch = state.keys.current().number();
+    let (mut noted, mut was_noted) = (-1, true);
     loop {
         let stops = tokio::select! {
             () = tokio::time::sleep(EVERY) => false,
             _ = stopping.wait_for(|stopping| *stopping) => true,
         };
         if state.journal.applied() != noted && state.journal.vouch().is_ok() {
-            match checkpoint.note(state.journal.engine(), &state.keys).await {
-                Ok(position) => noted = position,
-                Err(error) => tracing::warn!(%error, "how far the log goes could not be noted"),
+            match checkpoint.note(state.journal.engine(), &state.keys, epoch).await {
+                Ok(position) => (noted, was_noted) = (position, true),
+                Err(error) => {
+                    if was_noted {
+                        tracing::error!(
+                            %error,
+                            "how far the log goes cannot be noted: a database that is rolled back would not be seen"
+                        );
+                    }
+                    was_noted = false;
+                }
             }
         }
         if stops {

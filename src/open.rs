@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aggregates::installation::{Installation, InstallationCommand, InstallationError};
 use projections::row::Value;
@@ -13,6 +14,8 @@ use crate::checkpoint::{Checkpoint, RollbackError};
 use crate::clock::SharedClock;
 use crate::commands::{Actor, CommandError, Commands, Origin, Stream};
 use crate::config::{Config, Database, RootSecretSource};
+use crate::journal::archive::{ROOT_SECRET_BOUND, bound_fingerprint, half_imported};
+use crate::journal::lease::list_registered;
 use crate::journal::postgres::PostgresEngine;
 use crate::journal::sqlite::SqliteEngine;
 use crate::journal::{Capacity, Engine, EngineError, Journal};
@@ -27,6 +30,9 @@ use crate::templates::{TemplateError, Templates};
 
 /// The stream of the installation; there is one.
 pub(crate) const INSTALLATION: &str = "installation";
+
+/// Longer than between two signs of life of a process that answers.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(4);
 
 /// Why a process could not come to its state.
 #[derive(Debug, thiserror::Error)]
@@ -65,40 +71,23 @@ pub enum OpenError {
     /// The database is not the one that was seen.
     #[error(transparent)]
     Rollback(#[from] RollbackError),
+    /// An import was interrupted.
+    #[error("the database holds {there} of {total} events: its import was interrupted")]
+    HalfImported {
+        /// Events that are there.
+        there: i64,
+        /// Events of the export.
+        total: i64,
+    },
+    /// What must happen while nobody answers cannot happen now.
+    #[error("{0} servers still answer from this database")]
+    Served(usize),
     /// The embedded database is served, or exchanged, by another process.
     #[error("another process is using the embedded database")]
     InUse,
     /// A template is broken: only after editing the program.
     #[error(transparent)]
     Templates(#[from] TemplateError),
-}
-
-impl OpenError {
-    /// What to do about it.
-    #[must_use]
-    pub fn advice(&self) -> String {
-        match self {
-            OpenError::DataDirectory { .. } => {
-                "Choose a directory this user can write with --data-dir, or change its permissions."
-            }
-            OpenError::RootSecret(_) | OpenError::OtherRootSecret => {
-                "Without the root secret of this installation no token can be checked: restore its file, or name \
-                 it with --root-secret-file."
-            }
-            OpenError::Keys(_) => "See whether the root secret is whole.",
-            OpenError::Database { error: EngineError::Damaged(_), .. } => {
-                "Run `chancery verify` to find the damage, and restore from a backup."
-            }
-            OpenError::Database { .. } | OpenError::Bind(_) => {
-                "See whether the database is running and can be reached by this user, then start again."
-            }
-            OpenError::MigrationsPending(_) => "Run `chancery migrate`, then start again.",
-            OpenError::InUse => "Stop the server first; `restore` must be alone with the database.",
-            OpenError::Rollback(error) => error.advice(),
-            OpenError::Templates(_) => "Install an unchanged program.",
-        }
-        .to_owned()
-    }
 }
 
 /// Whether a database may be older than what was seen of it.
@@ -114,25 +103,63 @@ pub async fn open(config: Arc<Config>, clock: SharedClock) -> Result<AppState, O
 }
 
 /// Goes on with a log that ends before what was seen of it; everything issued before is invalid from then
-/// on. Returns the events that are gone.
-pub async fn accept_rollback(config: Arc<Config>, clock: SharedClock) -> Result<i64, OpenError> {
-    let state = open_guarded(Arc::clone(&config), clock, Guard::Nothing).await?;
+/// on. Returns the events that are gone; nothing when the log contains all that was seen of it, so that there
+/// is nothing to accept.
+pub async fn accept_rollback(config: Arc<Config>, clock: SharedClock) -> Result<Option<i64>, OpenError> {
+    let _alone = match config.database {
+        Database::Embedded(_) => Some(lock_exclusively(&config)?),
+        Database::Postgres(_) => None,
+    };
+    let engine = open_engine(&config)?;
+    let name = engine.name();
+    let database = |error| OpenError::Database { engine: name, error };
+    match still_answering(engine.as_ref()).await.map_err(database)? {
+        0 => {}
+        servers => return Err(OpenError::Served(servers)),
+    }
+    let state = open_engine_guarded(engine, Arc::clone(&config), clock, Guard::Nothing).await?;
     let checkpoint = Checkpoint::of(&config);
-    let engine = state.journal.engine();
-    let head = engine.head().await.map_err(|error| OpenError::Database { engine: engine.name(), error })?;
-    // A note that somebody changed tells nothing; what is there is all there is.
+    let (engine, epoch) = (state.journal.engine(), state.keys.current().number());
+    match checkpoint.check(engine, &state.keys, epoch).await {
+        Ok(true) => return Ok(None),
+        Err(error @ (RollbackError::File { .. } | RollbackError::Engine(_))) => return Err(error.into()),
+        // A note that somebody changed tells nothing; what is there is all there is.
+        Ok(false)
+        | Err(
+            RollbackError::Shorter { .. }
+            | RollbackError::Different { .. }
+            | RollbackError::Restored
+            | RollbackError::Forged(_),
+        ) => {}
+    }
+    let head = engine.head().await.map_err(database)?;
     let seen = checkpoint.seen(&state.keys).ok().flatten().unwrap_or(head.position);
     let command = InstallationCommand::AcceptRollback { seen, head: head.position, at: state.clock.now() };
     let origin = Origin::internal(Actor::Operator, &state.clock);
     let stream = Stream::Existing(INSTALLATION.to_owned());
     let executed = state.commands.execute::<Installation>(stream, command, &origin).await;
     executed.map_err(|error| OpenError::Bind(error.to_string()))?;
-    checkpoint.note(engine, &state.keys).await?;
-    Ok((seen - head.position).max(0))
+    checkpoint.note(engine, &state.keys, key_epoch(engine).await.map_err(database)?).await?;
+    Ok(Some((seen - head.position).max(0)))
+}
+
+/// How many processes answer from this database: those that still give signs of life. One that was killed, or
+/// that a backup brought along, gives none.
+async fn still_answering(engine: &dyn Engine) -> Result<usize, EngineError> {
+    if engine.pending_migrations().await? > 0 {
+        return Ok(0);
+    }
+    let before = list_registered(engine).await?;
+    if before.is_empty() {
+        return Ok(0);
+    }
+    tokio::time::sleep(SIGN_OF_LIFE).await;
+    let after = list_registered(engine).await?;
+    Ok(after.iter().filter(|one| !before.contains(one)).count())
 }
 
 /// The epoch that mints: each accepted roll-back began one. Read before there are keys.
-async fn key_epoch(engine: &dyn Engine) -> Result<u8, EngineError> {
+pub(crate) async fn key_epoch(engine: &dyn Engine) -> Result<u8, EngineError> {
     let sql = "SELECT count(*) FROM events WHERE aggregate_type = 'installation' AND aggregate_id = $1 \
                AND event_type = 'installation.rollback_accepted'";
     let rows = engine.query(sql, &[INSTALLATION.into()]).await?;
@@ -166,12 +193,22 @@ async fn open_engine_guarded(
 ) -> Result<AppState, OpenError> {
     let name = engine.name();
     let database = |error| OpenError::Database { engine: name, error };
+    engine.reach().await.map_err(database)?;
     migrate(&config, engine.as_ref()).await?;
+    if let Some((there, total)) = half_imported(engine.as_ref()).await.map_err(database)? {
+        return Err(OpenError::HalfImported { there, total });
+    }
     let has_history = engine.head().await.map_err(database)?.position > 0;
     let key_epoch = key_epoch(engine.as_ref()).await.map_err(database)?;
     let keys = Arc::new(Keys::derive_minting(&root_secret(&config, has_history)?, key_epoch)?);
+    check_root_secret(engine.as_ref(), &keys).await?;
     if guard == Guard::AgainstRollback {
-        Checkpoint::of(&config).check(engine.as_ref(), &keys).await?;
+        let was_seen = Checkpoint::of(&config).check(engine.as_ref(), &keys, key_epoch).await?;
+        if has_history && !was_seen {
+            tracing::info!(
+                "this node sees this database for the first time: of what it was before it knows nothing"
+            );
+        }
     }
     let capacity = Capacity { rows: config.limits.row_cache, aggregates: config.limits.aggregate_cache };
     let journal = Journal::open(engine, Arc::clone(&clock), capacity).await.map_err(database)?;
@@ -202,6 +239,23 @@ async fn open_engine_guarded(
     };
     bind_root_secret(&state).await?;
     Ok(state)
+}
+
+/// Whether this is the root secret that the log says it belongs to; before it says so, any is.
+pub async fn check_root_secret(engine: &dyn Engine, keys: &Keys) -> Result<(), OpenError> {
+    let sql = "SELECT payload FROM events WHERE aggregate_type = 'installation' AND aggregate_id = $1 \
+               AND event_type = $2 ORDER BY sequence DESC LIMIT 1";
+    let rows = engine.query(sql, &[INSTALLATION.into(), ROOT_SECRET_BOUND.into()]).await;
+    let rows = rows.map_err(|error| OpenError::Database { engine: engine.name(), error })?;
+    let bound = rows.first().and_then(|row| match row.first() {
+        Some(Value::Text(payload)) => bound_fingerprint(payload),
+        Some(Value::Null | Value::Int(_)) | None => None,
+    });
+    if bound.is_none_or(|bound| bound == keys.fingerprint()) {
+        Ok(())
+    } else {
+        Err(OpenError::OtherRootSecret)
+    }
 }
 
 /// The first process writes down which root secret this log belongs to; every later one must have it.
@@ -303,7 +357,7 @@ pub fn root_secret(config: &Config, has_history: bool) -> Result<RootSecret, Ope
     }
 }
 
-fn make_private_directory(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn make_private_directory(path: &Path) -> Result<(), OpenError> {
     let failed = |reason| OpenError::DataDirectory { path: path.to_owned(), reason };
     if path.is_dir() {
         return Ok(());

@@ -83,14 +83,16 @@ pub struct Running {
 /// Starts a server.
 pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartError> {
     let tls = config.tls.as_ref().map(tls::acceptor).transpose()?.map(watch::Sender::new);
-    let listeners = listen::bind(&config.listen).await?;
-    let metrics = listen::bind(&config.metrics_listen).await?;
+    let listeners = listen::bind("listen", &config.listen).await?;
+    let metrics = listen::bind("metrics-listen", &config.metrics_listen).await?;
     let metrics_addresses = metrics.iter().filter_map(|one| one.local_addr().ok()).collect();
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
     let config = match addresses.first() {
         Some(first) => config.with_bound_port(first.port()),
         None => config,
     };
+    // Also beside PostgreSQL: how far the log was seen is noted there.
+    open::make_private_directory(&config.data_dir)?;
     let lock = open::lock_shared(&config)?;
     let state = open::open(Arc::new(config), clock).await?;
     record_configuration(&state).await?;

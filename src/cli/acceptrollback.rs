@@ -10,6 +10,7 @@ use crate::open::accept_rollback;
 pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     drop(open_existing(context)?);
     let gone = accept_rollback(Arc::clone(&context.config), Arc::clone(&context.clock)).await?;
+    let Some(gone) = gone else { return Err(Failure::NothingToAccept) };
     context.console.done("The database as it stands is the one to go on with.");
     context.console.say(match gone {
         0 => "Every code, token and session issued before is invalid.".to_owned(),

@@ -8,10 +8,12 @@ use super::arguments::Backup;
 use super::doctor::open_existing;
 use super::failure::Failure;
 use super::run::Context;
+use crate::config::Database;
 use crate::journal::sqlite::SqliteEngine;
 use crate::journal::verify::verify;
 
 pub(super) async fn run(context: &Context, arguments: Backup) -> Result<(), Failure> {
+    let Database::Embedded(_) = &context.config.database else { return Err(Failure::NotEmbedded) };
     let engine = open_existing(context)?;
     let file = &arguments.file;
     // Made here, so that nobody else can read it at any time.

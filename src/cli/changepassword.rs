@@ -9,7 +9,7 @@ use super::run::Context;
 use crate::accounts;
 
 pub(super) async fn run(context: &Context, arguments: ChangePassword) -> Result<(), Failure> {
-    let state = context.open().await?;
+    let state = context.open_existing().await?;
     let user = super::lockuser::find(&state, &arguments.username).await?;
     let password = ask::new_password(context, arguments.password, &arguments.username, "")?;
     accounts::change_password(&state, &user, password, None, &context.origin()).await?;

@@ -26,6 +26,7 @@ pub(super) async fn run(context: &Context, arguments: CreateUser, is_superuser: 
     }
     let kind = if is_superuser { "Superuser" } else { "User" };
     context.console.done(format!("{kind} {} created successfully.", created.username));
+    context.console.say(format!("  database  {}", context.config.database.described()));
     let home = context.config.issuer.as_str();
     context
         .console

@@ -9,7 +9,7 @@ use super::run::Context;
 use crate::commands::Stream;
 
 pub(super) async fn run(context: &Context, arguments: ApplicationName, disable: bool) -> Result<(), Failure> {
-    let state = context.open().await?;
+    let state = context.open_existing().await?;
     let client_id = arguments.client_id;
     let at = state.clock.now();
     let command = if disable {

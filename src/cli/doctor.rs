@@ -75,12 +75,18 @@ fn as_json(finding: &Finding) -> Value {
     json!({ "severity": finding.severity.word(), "what": finding.what, "advice": finding.advice })
 }
 
+/// A database that is only meant must not be made by whoever asks for something in it.
+pub(super) fn must_exist(context: &Context) -> Result<(), Failure> {
+    let Database::Embedded(path) = &context.config.database else { return Ok(()) };
+    match path.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::NothingYet(path.clone())),
+        Err(cause) => Err(Failure::File(path.clone(), cause)),
+    }
+}
+
 /// Opens the database that is there, and never makes one: what only looks must not begin an installation.
 pub(super) fn open_existing(context: &Context) -> Result<Arc<dyn Engine>, Failure> {
-    if let Database::Embedded(path) = &context.config.database
-        && !path.exists()
-    {
-        return Err(Failure::NothingYet(path.clone()));
-    }
+    must_exist(context)?;
     Ok(open_patient_engine(&context.config)?)
 }

@@ -12,14 +12,16 @@ use super::failure::Failure;
 use super::run::Context;
 use crate::journal::archive::{ArchiveError, Moved, export};
 use crate::journal::chain::hex;
-use crate::open::root_secret;
+use crate::keys::Keys;
+use crate::open::{OpenError, check_root_secret, root_secret};
 use crate::secret::{Secret, random_bytes};
 
 pub(super) async fn run(context: &Context, arguments: Export) -> Result<(), Failure> {
     let engine = open_existing(context)?;
     let sealing = if arguments.with_secrets {
-        let root = root_secret(&context.config, true)?.to_text();
-        Some((root, ask::new_password(context, arguments.passphrase, "", "")?))
+        let root = root_secret(&context.config, true)?;
+        check_root_secret(engine.as_ref(), &Keys::derive(&root).map_err(OpenError::from)?).await?;
+        Some((root.to_text(), ask::new_password(context, arguments.passphrase, "", "")?))
     } else {
         None
     };

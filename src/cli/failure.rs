@@ -1,4 +1,6 @@
-//! What can go wrong with a command, and what should the operator do about it?
+//! What can go wrong with a command?
+
+mod advice;
 
 use std::io;
 use std::path::PathBuf;
@@ -8,12 +10,11 @@ use projections::read::ReadError;
 
 use crate::accounts::{AccountError, Blame};
 use crate::commands::CommandError;
-use crate::config::{Config, Database};
+use crate::config::Config;
 use crate::console::Console;
 use crate::journal::EngineError;
 use crate::journal::archive::ArchiveError;
 use crate::journal::verify::VerifyError;
-use crate::keys::RootSecretError;
 use crate::open::OpenError;
 use crate::registration::RegisterError;
 use crate::serve::StartError;
@@ -76,9 +77,12 @@ pub(super) enum Failure {
     /// A file cannot be used.
     #[error("{} cannot be used", .0.display())]
     File(PathBuf, #[source] io::Error),
-    /// Only the embedded database is restored here.
-    #[error("PostgreSQL is restored by its own tools")]
+    /// Only the embedded database is backed up and restored here.
+    #[error("PostgreSQL is backed up and restored by its own tools")]
     NotEmbedded,
+    /// A file is no backup of this program's.
+    #[error("{} is not a backup: {reason}", .0.display(), reason = .1)]
+    NotABackup(PathBuf, VerifyError),
     /// There is a database already.
     #[error("there is a database at {}", .0.display())]
     DatabaseExists(PathBuf),
@@ -97,6 +101,9 @@ pub(super) enum Failure {
     /// A result cannot be written as JSON.
     #[error("the result cannot be written as JSON")]
     Json(#[source] serde_json::Error),
+    /// Nothing was rolled back.
+    #[error("there is nothing to accept: the database contains all that this node has seen of it")]
+    NothingToAccept,
     /// The server stopped because a part of it had.
     #[error("a part of the server has ended, and the rest was stopped")]
     Broken,
@@ -127,8 +134,6 @@ impl From<VerifyError> for Failure {
     }
 }
 
-const LATER: &str = "Nothing is known to have changed. Try again in a moment; the server's log says more.";
-
 impl Failure {
     /// A refused change of an application.
     pub(super) fn application(client_id: &str, error: CommandError<ApplicationError>) -> Self {
@@ -148,118 +153,6 @@ impl Failure {
     pub(super) fn say(&self, console: Console, config: &Config) {
         console.fail(self, &self.advice(config));
     }
-
-    /// What the operator should do, in one sentence or two.
-    fn advice(&self, config: &Config) -> String {
-        match self {
-            Self::Open(error) => open_advice(error, config),
-            Self::Start(error) => start_advice(error, config),
-            Self::Engine(error) | Self::Archive(ArchiveError::Engine(error)) => database_advice(error, config),
-            Self::Read(_) => database_advice(&EngineError::Unavailable(String::new()), config),
-            Self::Traces(_) => "Look at the address, or leave `otlp-endpoint` out.".to_owned(),
-            Self::Runtime(_) => "Look at the limits of this user and machine (ulimit -u, free memory).".to_owned(),
-            Self::Prompt(_) => "Run it in a terminal, or give --password-stdin, or --noinput with CHANCERY_PASSWORD.".to_owned(),
-            Self::MissingOption(option) => format!("Give {option}, or leave --noinput and --password-stdin out to be asked."),
-            Self::NoPassword => {
-                "Set CHANCERY_PASSWORD with --noinput, write it into standard input with --password-stdin, or run without both to be asked.".to_owned()
-            }
-            Self::UnknownUser(_) => {
-                "Check the spelling, and with `chancery config` that this is the database you mean.".to_owned()
-            }
-            Self::UnknownApplication(_) => {
-                "The client id is on the application's page; a deleted application cannot be changed.".to_owned()
-            }
-            Self::Account(error) => match error.blame() {
-                Blame::Field(_) => "Run the command again with another one.".to_owned(),
-                Blame::Nobody => "Check the spelling.".to_owned(),
-                Blame::Server => LATER.to_owned(),
-            },
-            Self::Fields(_) => "Nothing was registered. Correct the options and run the command again.".to_owned(),
-            Self::Register(_) | Self::Application(_) | Self::Json(_) => LATER.to_owned(),
-            Self::NothingYet(_) => {
-                "Start the server once, or check --data-dir; `chancery config` shows what is in force.".to_owned()
-            }
-            Self::Stopped(_) => {
-                "`chancery verify` says whether the event was damaged; then restore a backup. Otherwise this program is too old for the event: install a newer one. Nothing but this read model is affected.".to_owned()
-            }
-            Self::Archive(ArchiveError::File(_)) | Self::File(..) => {
-                "Give the path of a file this user may use, on a disk with room; a new file must not exist.".to_owned()
-            }
-            Self::Archive(ArchiveError::NotEmpty { .. }) => {
-                "Import into a database without a history: another --data-dir or --database-url.".to_owned()
-            }
-            Self::Archive(ArchiveError::Passphrase) => {
-                "Give --with-secrets and the passphrase it was exported with; nothing was written.".to_owned()
-            }
-            Self::Archive(_) => "Make the export anew, or bring a whole copy of it; nothing was written.".to_owned(),
-            Self::NotEmbedded => "See the chapter on backups in OPERATING.md.".to_owned(),
-            Self::DatabaseExists(_) => {
-                "Give --replace to put the backup in its place; it is kept beside it.".to_owned()
-            }
-            Self::UnknownReadModel(_) => "`chancery readmodels` lists them.".to_owned(),
-            Self::Verify(VerifyError::Row { .. }) => {
-                "The history is whole, but this row of a read model does not follow from it. Keep a copy of the database as evidence, then run `chancery replay`, which makes the read models anew.".to_owned()
-            }
-            Self::Verify(_) => {
-                "Somebody or something changed what cannot change. Keep a copy of the database as evidence, then restore a backup.".to_owned()
-            }
-            Self::Findings(_) => "Each says what to do; `chancery doctor --json` is for scripts.".to_owned(),
-            Self::Broken => "Start it again. This is a fault of the program: report it with the log's last lines.".to_owned(),
-            Self::Signals(_) => "This machine lacks what the server needs to stop cleanly; report it.".to_owned(),
-        }
-    }
-}
-
-fn open_advice(error: &OpenError, config: &Config) -> String {
-    match error {
-        OpenError::DataDirectory { path, .. } => format!(
-            "Make {} writable for this user, or give another directory with --data-dir.",
-            path.display()
-        ),
-        OpenError::RootSecret(RootSecretError::OpenToOthers { path, .. }) => format!(
-            "Run `chmod 600 {0}`. If others may have read it, replace it: every token and session then ends.",
-            path.display()
-        ),
-        OpenError::RootSecret(_) | OpenError::OtherRootSecret => {
-            "The database is only readable with the root secret it was made with: restore the file from the backup, or correct --root-secret-file or CHANCERY_ROOT_SECRET.".to_owned()
-        }
-        OpenError::Bind(_) => LATER.to_owned(),
-        OpenError::InUse => "Stop the server first; it is started again afterwards.".to_owned(),
-        OpenError::Rollback(error) => error.advice().to_owned(),
-        OpenError::Database { error, .. } => database_advice(error, config),
-        OpenError::MigrationsPending(_) => {
-            "Run `chancery migrate` after a backup, or start without --no-migrate.".to_owned()
-        }
-        OpenError::Keys(_) | OpenError::Templates(_) => "This is a fault of the program; report it.".to_owned(),
-    }
-}
-
-fn database_advice(error: &EngineError, config: &Config) -> String {
-    if let EngineError::OtherVersion { stored, own, .. } = error {
-        return if stored < own {
-            "Run `chancery replay` with this program, then start it; older servers answer 503 from then on."
-        } else {
-            "Start a program that is at least as new as the one that rebuilt them."
-        }
-        .to_owned();
-    }
-    let is_damage = matches!(error, EngineError::Damaged(_));
-    match &config.database {
-        Database::Embedded(path) if is_damage => format!(
-            "Keep a copy of {0} and of {0}-wal, then restore a backup; `chancery verify` says where the damage begins.",
-            path.display()
-        ),
-        Database::Embedded(path) => format!(
-            "Check that this user may read and write {} and that the disk is not full; another process may hold it for long.",
-            path.display()
-        ),
-        Database::Postgres(_) if is_damage => {
-            "Keep a copy of the database, then restore a backup; `chancery verify` says where the damage begins.".to_owned()
-        }
-        Database::Postgres(url) => format!(
-            "Check that PostgreSQL runs and that {url} names the right host, database and user (DATABASE_URL or --database-url)."
-        ),
-    }
 }
 
 /// Forms show an error beside its field; here the field must be named.
@@ -278,16 +171,4 @@ fn listed(errors: &FormErrors) -> String {
         list.push_str(&error.message);
         list
     })
-}
-
-fn start_advice(error: &StartError, config: &Config) -> String {
-    match error {
-        StartError::Open(error) => open_advice(error, config),
-        StartError::PortInUse { .. }
-        | StartError::NotAllowed { .. }
-        | StartError::Listen { .. }
-        | StartError::TlsFile { .. }
-        | StartError::Tls(_)
-        | StartError::Configuration(_) => error.advice(),
-    }
 }

@@ -10,7 +10,7 @@ use crate::accounts;
 use crate::state::AppState;
 
 pub(super) async fn run(context: &Context, arguments: UserName, locked: bool) -> Result<(), Failure> {
-    let state = context.open().await?;
+    let state = context.open_existing().await?;
     let user = find(&state, &arguments.username).await?;
     let changed = accounts::set_locked(&state, &user.subject, locked, &context.origin()).await?;
     let name = arguments.username;

@@ -12,7 +12,7 @@ use crate::config::Database;
 use crate::journal::sqlite::SqliteEngine;
 use crate::journal::verify::verify;
 use crate::keys::Keys;
-use crate::open::{OpenError, lock_exclusively, root_secret};
+use crate::open::{OpenError, key_epoch, lock_exclusively, root_secret};
 
 /// A database in write-ahead mode is these files.
 const PARTS: [&str; 3] = ["", "-wal", "-shm"];
@@ -33,7 +33,8 @@ pub(super) async fn run(context: &Context, arguments: Restore) -> Result<(), Fai
     let draft = part(database, ".restoring");
     fs::copy(file, &draft).map_err(failed(&draft))?;
     let report = {
-        let copy = SqliteEngine::open(&draft, context.config.database_deadline)?;
+        let copy = SqliteEngine::open(&draft, context.config.database_deadline)
+            .map_err(|error| Failure::NotABackup(file.clone(), error.into()))?;
         let bar = context.console.progress("verifying the backup", 0);
         let verified = verify(&copy, &|done, total| {
             bar.set_total(total);
@@ -41,8 +42,14 @@ pub(super) async fn run(context: &Context, arguments: Restore) -> Result<(), Fai
         })
         .await;
         drop(bar);
-        verified?
+        verified.map_err(|error| Failure::NotABackup(file.clone(), error))
     };
+    if report.is_err() {
+        for suffix in PARTS {
+            let _ = fs::remove_file(part(&draft, suffix));
+        }
+    }
+    let report = report?;
     File::open(&draft).and_then(|file| file.sync_all()).map_err(failed(&draft))?;
     let replaced = part(database, &format!(".replaced-{}", context.clock.now().format("%Y%m%dT%H%M%S")));
     for suffix in PARTS {
@@ -78,8 +85,19 @@ async fn say_what_is_next(context: &Context, database: &Path) -> Result<(), Fail
     };
     let keys = Keys::derive(&root).map_err(OpenError::from)?;
     let engine = SqliteEngine::open(database, context.config.database_deadline)?;
-    match Checkpoint::of(&context.config).check(&engine, &keys).await {
-        Ok(()) => context.console.next_step("start the server", context.command_line("serve")),
+    let (checkpoint, epoch) = (Checkpoint::of(&context.config), key_epoch(&engine).await?);
+    match checkpoint.check(&engine, &keys, epoch).await {
+        Ok(true) => context.console.next_step("start the server", context.command_line("serve")),
+        Ok(false) => {
+            checkpoint.note_restored(&engine, &keys, epoch).await.map_err(OpenError::from)?;
+            context.console.remark(
+                "No server with this data directory has seen this history: what was revoked after the backup is not \
+                 known here.",
+            );
+            context
+                .console
+                .next_step("make everything issued before invalid", context.command_line("acceptrollback"));
+        }
         Err(RollbackError::Shorter { head, seen }) => {
             context.console.remark(format!(
                 "It is older than what the server has seen: {} events are gone, revocations perhaps among them.",

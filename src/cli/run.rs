@@ -2,17 +2,19 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::doctor::must_exist;
 use super::failure::Failure;
 use super::{
     Cli, Command, acceptrollback, backup, changepassword, config, createapplication, createuser,
     disableapplication, doctor, export, import, lockuser, migrate, readmodels, replay, restore, serve,
     verify,
 };
+use crate::checkpoint::Checkpoint;
 use crate::clock::{SharedClock, SystemClock};
 use crate::commands::{Actor, Origin};
-use crate::config::{Config, Environment, Flags, Setting, find_setting};
+use crate::config::{Config, Environment, Flags, SETTINGS, Setting, find_setting};
 use crate::console::Console;
 use crate::logging;
 use crate::open::open;
@@ -31,12 +33,30 @@ pub(super) struct Context {
     /// The program as it was called, and the flags it was called with.
     program: String,
     flags: Flags,
+    /// What a command has opened.
+    opened: OnceLock<AppState>,
 }
 
 impl Context {
     /// Opens the same database and keys that the server uses, making them if need be.
     pub(super) async fn open(&self) -> Result<AppState, Failure> {
-        Ok(open(Arc::clone(&self.config), Arc::clone(&self.clock)).await?)
+        let state = open(Arc::clone(&self.config), Arc::clone(&self.clock)).await?;
+        Ok(self.opened.get_or_init(|| state).clone())
+    }
+
+    /// The same for a command that is about something in it.
+    pub(super) async fn open_existing(&self) -> Result<AppState, Failure> {
+        must_exist(self)?;
+        self.open().await
+    }
+
+    /// What a command wrote may be a revocation: a backup from before it is to be noticed.
+    async fn note_how_far(&self) {
+        let Some(state) = self.opened.get() else { return };
+        let (checkpoint, epoch) = (Checkpoint::of(&self.config), state.keys.current().number());
+        if let Err(error) = checkpoint.note(state.journal.engine(), &state.keys, epoch).await {
+            tracing::debug!(%error, "how far the log goes could not be noted");
+        }
     }
 
     /// Where the commands of an operator come from.
@@ -46,7 +66,8 @@ impl Context {
 
     /// The command line that does something else to the same data, to be copied.
     pub(super) fn command_line(&self, command: &str) -> String {
-        let mut words = vec![quoted(&self.program)];
+        let mut words = self.variables();
+        words.push(quoted(&self.program));
         for (setting, written) in
             self.flags.iter().filter_map(|(key, written)| Some((find_setting(key)?, written)))
         {
@@ -61,6 +82,21 @@ impl Context {
         }
         words.push(command.to_owned());
         words.join(" ")
+    }
+
+    /// What leads to the data and stands in the environment, which another terminal does not have.
+    fn variables(&self) -> Vec<String> {
+        let set = |setting: &Setting| {
+            let name = setting.env?;
+            let value = self.environment.text(name)?;
+            let is_overruled = self.flags.contains_key(setting.key);
+            (leads_to_the_data(setting) && !is_overruled).then(|| {
+                // As above.
+                let shown = if setting.key == "database-url" { "…".to_owned() } else { quoted(value) };
+                format!("{name}={shown}")
+            })
+        };
+        SETTINGS.iter().filter_map(set).collect()
     }
 }
 
@@ -105,7 +141,15 @@ pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
     let filter = log_filter(&config, &command);
     let log = logging::start(&config.log, filter, console.colours_errors(), traces);
     let clock = SystemClock::shared();
-    let context = Context { console, config, environment, clock, program, flags: cli.options.flags };
+    let context = Context {
+        console,
+        config,
+        environment,
+        clock,
+        program,
+        flags: cli.options.flags,
+        opened: OnceLock::new(),
+    };
     // Until the end of the command: what is still waiting goes out then.
     match log.map_err(Failure::Traces).and_then(|_log| carry_out(&context, command)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -120,7 +164,7 @@ fn carry_out(context: &Context, command: Command) -> Result<(), Failure> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
     runtime.block_on(async {
-        match command {
+        let result = match command {
             Command::Serve => serve::run(context).await,
             Command::Migrate => migrate::run(context).await,
             Command::Createsuperuser(arguments) => createuser::run(context, arguments, true).await,
@@ -132,7 +176,7 @@ fn carry_out(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Disableapplication(arguments) => disableapplication::run(context, arguments, true).await,
             Command::Enableapplication(arguments) => disableapplication::run(context, arguments, false).await,
             Command::Verify(arguments) => verify::run(context, arguments).await,
-            Command::Export(arguments) => export::run(context, arguments).await,
+            Command::Export(arguments) => Box::pin(export::run(context, arguments)).await,
             Command::Import(arguments) => import::run(context, arguments).await,
             Command::Backup(arguments) => backup::run(context, arguments).await,
             Command::Restore(arguments) => restore::run(context, arguments).await,
@@ -141,7 +185,9 @@ fn carry_out(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Replay(arguments) => replay::run(context, arguments).await,
             Command::Doctor(arguments) => doctor::run(context, arguments).await,
             Command::Config(arguments) => config::run(context, arguments),
-        }
+        };
+        context.note_how_far().await;
+        result
     })
 }
 
@@ -169,6 +215,7 @@ mod tests {
             clock: SystemClock::shared(),
             program: "target/release/chancery".to_owned(),
             flags,
+            opened: OnceLock::new(),
         }
     }
 
@@ -180,6 +227,22 @@ mod tests {
             elsewhere.command_line("createsuperuser"),
             "target/release/chancery --data-dir '/srv/my data' createsuperuser"
         );
+    }
+
+    #[test]
+    fn the_next_command_repeats_what_the_environment_says_of_the_data() {
+        let mut shared = context(&[]);
+        shared.environment = Environment::from_iter([
+            ("HOME", "/home/ada"),
+            ("CHANCERY_DATA_DIR", "/var/lib/chancery"),
+            ("DATABASE_URL", "postgres://chancery:swordfish@db/chancery"),
+            ("CHANCERY_LISTEN", "127.0.0.1:9000"),
+        ]);
+        let line = shared.command_line("createsuperuser");
+        assert!(line.ends_with(" target/release/chancery createsuperuser"), "{line}");
+        assert!(line.contains("CHANCERY_DATA_DIR=/var/lib/chancery"), "{line}");
+        assert!(line.contains("DATABASE_URL=…"), "{line}");
+        assert!(!line.contains("9000") && !line.contains("swordfish"), "{line}");
     }
 
     #[test]

@@ -5,7 +5,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::Failure;
 use super::run::Context;
-use crate::config::{Config, Database};
 use crate::serve::{Running, start};
 
 pub(super) async fn run(context: &Context) -> Result<(), Failure> {
@@ -30,7 +29,7 @@ async fn greet(context: &Context, running: &Running) -> Result<(), Failure> {
     let config = &running.state.config;
     console.say(format!("Chancery {}", env!("CARGO_PKG_VERSION")));
     console.say(format!("  data directory  {}", config.data_dir.display()));
-    console.say(format!("  database        {}", database(config)));
+    console.say(format!("  database        {}", config.database.described()));
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     for (index, address) in running.addresses.iter().enumerate() {
         let label = if index == 0 { "serving" } else { "" };
@@ -49,11 +48,4 @@ async fn greet(context: &Context, running: &Running) -> Result<(), Failure> {
     console.next_step("create a superuser, in another terminal", context.command_line("createsuperuser"));
     console.next_step("then log in and register an application", home);
     Ok(())
-}
-
-fn database(config: &Config) -> String {
-    match &config.database {
-        Database::Embedded(path) => format!("SQLite, {}", path.display()),
-        Database::Postgres(url) => format!("PostgreSQL, {url}"),
-    }
 }

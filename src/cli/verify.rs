@@ -1,4 +1,5 @@
-//! `verify`: is the history whole? The chain over every event, and every read model against it.
+//! `verify`: is the history whole? The chain over every event, the read models that are written with it, and
+//! how far the servers have seen it.
 
 use serde_json::json;
 
@@ -6,7 +7,12 @@ use super::arguments::Report;
 use super::doctor::open_existing;
 use super::failure::Failure;
 use super::run::Context;
+use crate::checkpoint::Checkpoint;
+use crate::journal::Engine;
+use crate::journal::archive::half_imported;
 use crate::journal::verify::verify;
+use crate::keys::Keys;
+use crate::open::{OpenError, check_root_secret, key_epoch, root_secret};
 
 pub(super) async fn run(context: &Context, arguments: Report) -> Result<(), Failure> {
     let engine = open_existing(context)?;
@@ -17,13 +23,17 @@ pub(super) async fn run(context: &Context, arguments: Report) -> Result<(), Fail
     })
     .await;
     drop(bar);
-    let report = match verified {
-        Ok(report) => report,
-        Err(error) => {
+    let looked_at = match verified {
+        Ok(report) => is_all_there(context, engine.as_ref()).await.map(|is_known| (report, is_known)),
+        Err(error) => Err(error.into()),
+    };
+    let (report, is_known) = match looked_at {
+        Ok(found) => found,
+        Err(failure) => {
             if arguments.json {
-                context.console.say(json!({ "whole": false, "problem": error.to_string() }));
+                context.console.say(json!({ "whole": false, "problem": failure.to_string() }));
             }
-            return Err(error.into());
+            return Err(failure);
         }
     };
     if arguments.json {
@@ -35,6 +45,25 @@ pub(super) async fn run(context: &Context, arguments: Report) -> Result<(), Fail
             .console
             .done(format!("The history is whole: {} events, {} rows.", report.events, report.rows));
         context.console.say(format!("chain: {}", report.chain));
+        if !is_known {
+            context.console.remark(
+                "No server with this data directory has noted how far the history went: whether its end was cut off \
+                 cannot be told.",
+            );
+        }
     }
     Ok(())
+}
+
+/// Whether nothing is missing at the end: of an import, or of what the servers with this data directory have
+/// seen. `false` when they have seen nothing, or their root secret is not here.
+async fn is_all_there(context: &Context, engine: &dyn Engine) -> Result<bool, Failure> {
+    if let Some((there, total)) = half_imported(engine).await? {
+        return Err(OpenError::HalfImported { there, total }.into());
+    }
+    let Ok(root) = root_secret(&context.config, true) else { return Ok(false) };
+    let keys = Keys::derive(&root).map_err(OpenError::from)?;
+    check_root_secret(engine, &keys).await?;
+    let checked = Checkpoint::of(&context.config).check(engine, &keys, key_epoch(engine).await?).await;
+    Ok(checked.map_err(OpenError::from)?)
 }

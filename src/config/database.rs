@@ -19,6 +19,17 @@ pub enum Database {
     Postgres(DatabaseUrl),
 }
 
+impl Database {
+    /// Which kind it is, and where.
+    #[must_use]
+    pub fn described(&self) -> String {
+        match self {
+            Self::Embedded(path) => format!("SQLite, {}", path.display()),
+            Self::Postgres(url) => format!("PostgreSQL, {url}"),
+        }
+    }
+}
+
 impl fmt::Display for Database {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -49,6 +49,12 @@ impl Environment {
         self.directory("XDG_DATA_HOME").or_else(|| Some(self.directory("HOME")?.join(".local").join("share")))
     }
 
+    /// The value of a variable that is text.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.find(name)?.to_str()
+    }
+
     /// The value of a variable, whether or not it is text.
     pub(super) fn find(&self, name: &str) -> Option<&OsString> {
         self.variables.get(name)

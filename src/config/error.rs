@@ -295,7 +295,7 @@ impl Problem {
                 "Write [[scopes]] with name, description and (optionally) default = true."
             }
             Self::NotAResource(_) => "Write the address of the resource, such as https://api.example.com.",
-            Self::RootSecretShort { .. } => "Make one with `openssl rand -base64 48`.",
+            Self::RootSecretShort { .. } => "Make one with `openssl rand -hex 32`.",
         }
         .to_owned()
     }

@@ -10,7 +10,9 @@
 //!
 //! Payloads and metadata are texts, to the byte: the chain commits to them. Read models are not in it; they
 //! follow. Verifiers, keys of personal data and the root secret are in it only under a passphrase (age v1):
-//! without them nobody can log in with what is imported, and personal data stays sealed.
+//! without them nobody can log in with what is imported, and personal data stays sealed. What is sealed names
+//! the log it was sealed with: only so does an export prove where it comes from, because whoever changes its
+//! lines can make the chain anew.
 
 use std::io::{self, BufRead, Write};
 
@@ -22,8 +24,9 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{GENESIS, fold, hex, leaf};
 use super::claims::claims;
-use super::engine::{Append, Engine, EngineError, NewEvent, Outcome, PAGE, StoredRow};
+use super::engine::{Append, Engine, EngineError, LANE, NewEvent, Outcome, PAGE, StoredRow};
 use super::feed::{check_density, transactional_ops};
+use crate::keys::{KeyError, Keys, RootSecret};
 use crate::secret::random_bytes;
 
 const FORMAT: &str = "chancery-log";
@@ -71,6 +74,18 @@ pub enum ArchiveError {
     /// The secrets of the export are sealed with a passphrase.
     #[error("the secrets of this export are sealed with a passphrase, which was not given or is wrong")]
     Passphrase,
+    /// There are no secrets in it, and they were asked for.
+    #[error("this export has no secrets in it")]
+    NoSecrets,
+    /// The secrets were sealed with another log.
+    #[error("the secrets of this export were sealed with another log than the one in it")]
+    OtherLog,
+    /// The root secret is not the one that the log was made with.
+    #[error("the root secret is not the one that the log was made with")]
+    OtherRootSecret,
+    /// The root secret's keys cannot be derived.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The secrets could not be sealed.
     #[error("the secrets could not be sealed")]
     Seal,
@@ -113,9 +128,17 @@ enum Line {
 pub struct Secrets {
     /// The text of the root secret.
     pub root_secret: String,
+    /// The log that they were sealed with: whoever changes an export can make its chain anew, but not this.
+    events: i64,
+    chain: String,
     verifiers: Vec<(String, String)>,
     subject_keys: Vec<(String, String)>,
 }
+
+/// The event that says which root secret a log belongs to.
+pub const ROOT_SECRET_BOUND: &str = "installation.root_secret_bound";
+/// Stands for an import among the checkpoints while it goes on.
+const IMPORTING: &str = "import";
 
 /// What an export or import came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,7 +182,13 @@ pub async fn export(
     }
     let with_secrets = sealed_with.is_some();
     if let Some((root_secret, passphrase)) = sealed_with {
-        let secrets = collect_secrets(engine, root_secret).await?;
+        let secrets = Secrets {
+            root_secret: root_secret.to_owned(),
+            events: position,
+            chain: hex(&chain),
+            verifiers: pairs(engine, "SELECT id, verifier FROM secrets ORDER BY id").await?,
+            subject_keys: pairs(engine, "SELECT subject, wrapped FROM subject_keys ORDER BY subject").await?,
+        };
         put(to, &Line::Sealed { secrets: seal(&secrets, passphrase)? })?;
     }
     let chain = hex(&chain);
@@ -175,16 +204,54 @@ pub fn check(
     passphrase: Option<&SecretString>,
 ) -> Result<(Moved, Option<Secrets>), ArchiveError> {
     let mut reader = Reader::new(from)?;
-    let mut secrets = None;
-    loop {
+    let (mut secrets, mut bound): (Option<Secrets>, _) = (None, None);
+    let moved = loop {
         match reader.next()? {
+            Next::Event(row) if row.event.event_type == ROOT_SECRET_BOUND => {
+                bound = bound_fingerprint(&row.event.payload);
+            }
             Next::Event(_) => {}
             Next::Sealed(text) => {
                 let passphrase = passphrase.ok_or(ArchiveError::Passphrase)?;
                 secrets = Some(open(&text, passphrase.clone())?);
             }
-            Next::End(moved) => return Ok((Moved { with_secrets: secrets.is_some(), ..moved }, secrets)),
+            Next::End(moved) => break moved,
         }
+    };
+    match (&secrets, passphrase) {
+        (None, Some(_)) => return Err(ArchiveError::NoSecrets),
+        (Some(secrets), _) if (secrets.events, &secrets.chain) != (moved.events, &moved.chain) => {
+            return Err(ArchiveError::OtherLog);
+        }
+        (Some(secrets), _) => {
+            let root =
+                RootSecret::from_text(&secrets.root_secret).map_err(|_| ArchiveError::OtherRootSecret)?;
+            let keys = Keys::derive(&root)?;
+            if bound.is_some_and(|bound| bound != keys.fingerprint()) {
+                return Err(ArchiveError::OtherRootSecret);
+            }
+        }
+        (None, None) => {}
+    }
+    Ok((Moved { with_secrets: secrets.is_some(), ..moved }, secrets))
+}
+
+/// Which root secret the event of its binding names.
+#[must_use]
+pub fn bound_fingerprint(payload: &str) -> Option<String> {
+    let payload: serde_json::Value = serde_json::from_str(payload).ok()?;
+    Some(payload.get("fingerprint")?.as_str()?.to_owned())
+}
+
+/// How much is there of a log whose import has begun and not ended, and how much of it there is to be. Half a
+/// log looks whole, and lacks the revocations at its end.
+pub async fn half_imported(engine: &dyn Engine) -> Result<Option<(i64, i64)>, EngineError> {
+    let sql = "SELECT c.position, l.head FROM checkpoints c JOIN lanes l ON l.lane = c.lane WHERE c.projection = $1";
+    let rows = engine.query(sql, &[IMPORTING.into()]).await?;
+    match rows.first().map(Vec::as_slice) {
+        Some([Value::Int(total), Value::Int(there)]) => Ok(Some((*there, *total))),
+        Some(_) => Err(EngineError::Damaged("a checkpoint has another shape".to_owned())),
+        None => Ok(None),
     }
 }
 
@@ -203,9 +270,12 @@ pub async fn import(
             return Err(ArchiveError::NotEmpty { head: start.position });
         }
     }
-    if reader.chain.as_slice() != start.chain {
+    if reader.chain != start.chain {
         return Err(ArchiveError::NotEmpty { head: start.position });
     }
+    let begun = "INSERT INTO checkpoints (projection, lane, position) VALUES ($1, $2, $3) \
+                 ON CONFLICT (projection) DO UPDATE SET position = excluded.position";
+    engine.execute(begun, &[IMPORTING.into(), LANE.into(), reader.header.events.into()]).await?;
     if let Some(secrets) = secrets {
         keep_secrets(engine, secrets).await?;
     }
@@ -226,6 +296,7 @@ pub async fn import(
     if (head.position, hex(&head.chain)) != (moved.events, moved.chain.clone()) {
         return Err(ArchiveError::Chain { what: "import", position: head.position });
     }
+    engine.execute("DELETE FROM checkpoints WHERE projection = $1", &[IMPORTING.into()]).await?;
     Ok(Moved { with_secrets: secrets.is_some(), ..moved })
 }
 
@@ -237,7 +308,7 @@ async fn write(engine: &dyn Engine, epoch: i64, appends: &[Append]) -> Result<()
     // Time-ordered ids are for a log that grows for years; these are written once, in order.
     let batch = i64::from_be_bytes(random_bytes::<8>()) & i64::MAX;
     match engine.append(batch, epoch, appends).await? {
-        Outcome::Committed { .. } => Ok(()),
+        Outcome::Committed(_) => Ok(()),
         Outcome::Lost(_) => {
             Err(EngineError::Refused("an event or a name of the export is taken already".to_owned()).into())
         }
@@ -365,14 +436,6 @@ fn put(to: &mut (dyn Write + Send), line: &impl Serialize) -> Result<(), Archive
 }
 
 // ── Secrets ──
-
-async fn collect_secrets(engine: &dyn Engine, root_secret: &str) -> Result<Secrets, EngineError> {
-    Ok(Secrets {
-        root_secret: root_secret.to_owned(),
-        verifiers: pairs(engine, "SELECT id, verifier FROM secrets ORDER BY id").await?,
-        subject_keys: pairs(engine, "SELECT subject, wrapped FROM subject_keys ORDER BY subject").await?,
-    })
-}
 
 async fn pairs(engine: &dyn Engine, sql: &str) -> Result<Vec<(String, String)>, EngineError> {
     let pair = |row: Vec<Value>| match <[Value; 2]>::try_from(row) {

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
-use super::engine::{Append, EngineError, Lost, Outcome};
+use super::engine::{Append, Committed, EngineError, Lost, Outcome, leaves};
 use super::{Inner, feed};
 use crate::secret::random_bytes;
 use crate::telemetry;
@@ -47,6 +47,7 @@ impl Inner {
     /// Queues a command's events and waits until they are durable and remembered; returns the
     /// position of the first.
     pub(super) async fn append(&self, append: Append) -> Result<i64, AppendError> {
+        self.has_history().map_err(|error| AppendError::Unavailable(error.to_string()))?;
         let (answer, answered) = oneshot::channel();
         let submission = Submission { append, answer };
         self.writer
@@ -121,8 +122,8 @@ async fn commit(inner: &Arc<Inner>, batch: Vec<Submission>) -> Result<(), Engine
             return Ok(());
         }
         let error = match write_once(inner, &appends).await {
-            Ok(Outcome::Committed { first }) => {
-                committed(inner, first, appends, answers).await;
+            Ok(Outcome::Committed(batch)) => {
+                committed(inner, batch, appends, answers).await;
                 return Ok(());
             }
             Ok(Outcome::Lost(lost)) => {
@@ -167,7 +168,7 @@ async fn one_by_one(
             };
         }
         match written {
-            Ok(Outcome::Committed { first }) => committed(inner, first, alone.into(), vec![answer]).await,
+            Ok(Outcome::Committed(batch)) => committed(inner, batch, alone.into(), vec![answer]).await,
             Ok(Outcome::Lost(lost)) => drop_losers(&mut alone.into(), &mut vec![answer], &lost),
             Err(error @ EngineError::Refused(_)) => {
                 tracing::error!(%error, "a command was refused by the database");
@@ -190,10 +191,10 @@ async fn write_once(inner: &Arc<Inner>, appends: &[Append]) -> Result<Outcome, E
     let epoch = inner.epoch.load(std::sync::atomic::Ordering::Relaxed);
     match inner.engine.append(batch, epoch, appends).await {
         Err(EngineError::Unknown(reason)) => match timeout(LONG, inner.engine.find_batch(batch)).await {
-            Ok(Ok(Some(first))) => {
+            Ok(Ok(Some(committed))) => {
                 inner.metrics.settled.inc();
                 tracing::info!(batch, "an unknown outcome was settled: committed");
-                Ok(Outcome::Committed { first })
+                Ok(Outcome::Committed(committed))
             }
             Ok(Ok(None) | Err(_)) | Err(_) => Err(EngineError::Unknown(reason)),
         },
@@ -228,11 +229,12 @@ fn drop_losers(
 /// cannot be brought there, what is written stays written, but nobody is told so yet: 503.
 async fn committed(
     inner: &Arc<Inner>,
-    first: i64,
+    batch: Committed,
     appends: Vec<Append>,
     answers: Vec<oneshot::Sender<Result<i64, AppendError>>>,
 ) {
-    let mut position = first;
+    let leaves = leaves(&appends);
+    let mut position = batch.first;
     let mut firsts = Vec::with_capacity(appends.len());
     let mut ops = Vec::new();
     for append in appends {
@@ -245,8 +247,8 @@ async fn committed(
     inner.metrics.commands.inc_by(u64::try_from(answers.len()).unwrap_or(u64::MAX));
     // Not exact above 2^52 events of one batch.
     #[allow(clippy::cast_precision_loss, reason = "a batch has at most some thousand events")]
-    inner.metrics.batch_size.observe((position - first) as f64);
-    if let Err(error) = feed::apply_own(inner, first, position - 1, &ops).await {
+    inner.metrics.batch_size.observe((position - batch.first) as f64);
+    if let Err(error) = feed::apply_own(inner, batch, &leaves, &ops).await {
         return fail(inner, answers, &error);
     }
     for (reply, first) in answers.into_iter().zip(firsts) {

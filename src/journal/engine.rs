@@ -9,6 +9,8 @@ use projections::projection::Projection;
 use projections::read::ReadError;
 use projections::row::{Row, RowOp, Table, Value};
 
+use super::chain::leaf;
+
 /// The single chain used today. Every table with a position has the column.
 pub const LANE: i64 = 0;
 
@@ -134,14 +136,20 @@ pub enum Lost {
     Claimed(&'static str),
 }
 
+/// A batch in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Position of its first event.
+    pub first: i64,
+    /// The chain after its last one.
+    pub chain: [u8; 32],
+}
+
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All of it is durable; its first event has this position.
-    Committed {
-        /// Position of the first event.
-        first: i64,
-    },
+    /// All of it is durable.
+    Committed(Committed),
     /// These commands lost; nothing was written, the others may go again without them.
     Lost(Vec<(usize, Lost)>),
 }
@@ -190,7 +198,7 @@ pub struct Head {
     /// Position of the last event; 0 when there is none.
     pub position: i64,
     /// The chain after it.
-    pub chain: Vec<u8>,
+    pub chain: [u8; 32],
     /// The projection epoch that writers must match.
     pub epoch: i64,
 }
@@ -208,8 +216,6 @@ pub struct Pulse {
     pub clock: Option<i64>,
     /// The chain after the last event.
     pub chain: [u8; 32],
-    /// Which history the database writes: another one since a standby was promoted or a backup restored.
-    pub timeline: i64,
 }
 
 /// What stored events do to rows; pure, so that an engine may ask in the middle of a transaction.
@@ -238,6 +244,17 @@ pub fn shadow_name(table: &Table) -> String {
     format!("{}_next", table.name)
 }
 
+/// The leaves of the chain that these events will be.
+#[must_use]
+pub fn leaves(appends: &[Append]) -> Vec<[u8; 32]> {
+    let of_append = |append: &Append| {
+        let events = (append.expected + 1..).zip(&append.events);
+        let leaf = |(sequence, event)| leaf(append.aggregate_type, &append.aggregate_id, sequence, event);
+        events.map(leaf).collect::<Vec<_>>()
+    };
+    appends.iter().flat_map(of_append).collect()
+}
+
 /// The index, counted from 1, of the last event of a batch that ends something; 0 when none does.
 #[must_use]
 pub fn last_invalidating(appends: &[Append]) -> i64 {
@@ -263,6 +280,11 @@ pub trait Engine: Send + Sync {
         true
     }
 
+    /// Whether the database can be reached at all, and in the words of whoever refuses it why not.
+    async fn reach(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Creates or advances the tables; returns how many migrations ran.
     async fn migrate(&self) -> Result<usize, EngineError>;
 
@@ -273,7 +295,7 @@ pub trait Engine: Send + Sync {
     async fn append(&self, batch: i64, epoch: i64, appends: &[Append]) -> Result<Outcome, EngineError>;
 
     /// Whether a batch became durable: settles an unknown outcome.
-    async fn find_batch(&self, batch: i64) -> Result<Option<i64>, EngineError>;
+    async fn find_batch(&self, batch: i64) -> Result<Option<Committed>, EngineError>;
 
     /// The events of a stream after a sequence, in order.
     async fn load_stream(

@@ -11,12 +11,14 @@ use projections::projection::{Projection, Recorded, row_ops};
 use projections::row::{Residency, Row, RowOp, Value};
 use projections::{EVENTUAL, TRANSACTIONAL, transactional_tables};
 
-use super::engine::{Engine, EngineError, PAGE, Pulse, StoredBatch, StoredRow};
-use super::history::chain_at;
-use super::{Followed, Inner, lease};
+use super::chain::{fold, leaf};
+use super::engine::{Committed, Engine, EngineError, PAGE, Pulse, StoredBatch, StoredRow};
+use super::{Inner, lease};
 
 /// How often the head is looked at: whoever ended something waits for it everywhere.
 const POLL: Duration = Duration::from_millis(50);
+/// After it nothing that was issued before is valid.
+const ROLLBACK_ACCEPTED: &str = "installation.rollback_accepted";
 /// How far the eventual projections may lag when nobody waits for them.
 const GATHERED_FOR: Duration = Duration::from_millis(200);
 /// The longest pause between two tries to read what stands before an own batch.
@@ -26,14 +28,16 @@ const PATIENCE: Duration = Duration::from_millis(160);
 /// that cannot be read for a while: then the poll applies both, in order, as soon as it can.
 pub(super) async fn apply_own(
     inner: &Arc<Inner>,
-    first: i64,
-    last: i64,
+    committed: Committed,
+    leaves: &[[u8; 32]],
     ops: &[(i64, RowOp)],
 ) -> Result<(), EngineError> {
-    let _applying = inner.applying.lock().await;
+    let before = committed.first - 1;
+    let last = before + i64::try_from(leaves.len()).unwrap_or(i64::MAX);
+    let mut chain = inner.applying.lock().await;
     let mut patience = Duration::from_millis(10);
-    while inner.applied() < first - 1 {
-        if let Err(error) = catch_up(inner, first - 1).await {
+    while inner.applied() < before {
+        if let Err(error) = catch_up(inner, &mut chain, before).await {
             if patience > PATIENCE {
                 return Err(error);
             }
@@ -42,9 +46,14 @@ pub(super) async fn apply_own(
         }
     }
     if inner.applied() < last {
+        let folded = leaves.iter().fold(*chain, |chain, leaf| fold(&chain, leaf));
+        if folded != committed.chain {
+            return Err(inner.lose_history(committed.first));
+        }
         for (position, op) in ops {
             inner.memory.apply(*position, op);
         }
+        *chain = folded;
         inner.applied.send_replace(last);
     }
     Ok(())
@@ -68,43 +77,23 @@ pub(super) async fn follow(inner: Weak<Inner>) {
 
 /// Applies everything up to the head as it stood when asked, and tells what was asked.
 pub(super) async fn catch_up_to_head(inner: &Arc<Inner>) -> Result<Pulse, EngineError> {
+    inner.has_history()?;
     let before = inner.applied();
     let pulse = inner.engine.pulse().await?;
-    check_history(inner, &pulse).await?;
     if pulse.epoch != inner.epoch.load(Ordering::Relaxed) {
         follow_epoch(inner).await?;
     }
     if pulse.position < before {
-        return Err(EngineError::Damaged(format!(
-            "it has {} events and had {}: a backup was restored under a running server",
-            pulse.position, before
-        )));
+        return Err(inner.lose_history(pulse.position + 1));
     }
-    if pulse.position > inner.applied() {
-        let _applying = inner.applying.lock().await;
-        while inner.applied() < pulse.position {
-            catch_up(inner, pulse.position).await?;
-        }
+    let mut chain = inner.applying.lock().await;
+    while inner.applied() < pulse.position {
+        catch_up(inner, &mut chain, pulse.position).await?;
+    }
+    if inner.applied() == pulse.position && *chain != pulse.chain {
+        return Err(inner.lose_history(pulse.position));
     }
     Ok(pulse)
-}
-
-/// On another timeline it must be seen that the history goes on from the one that was followed. A standby
-/// that was promoted may lack the end of it, and have gone further than that by now.
-async fn check_history(inner: &Inner, pulse: &Pulse) -> Result<(), EngineError> {
-    let followed = *inner.followed.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(followed) = followed
-        && followed.timeline != pulse.timeline
-        && chain_at(inner.engine.as_ref(), followed.position).await? != Some(followed.chain.to_vec())
-    {
-        return Err(EngineError::Damaged(format!(
-            "it holds another history than the one this process has followed: they differ at or before event {}",
-            followed.position
-        )));
-    }
-    let now = Followed { timeline: pulse.timeline, position: pulse.position, chain: pulse.chain };
-    *inner.followed.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-    Ok(())
 }
 
 /// The read models were rebuilt: what is remembered of them is read again, if they are still this
@@ -160,8 +149,9 @@ pub async fn stored_versions(engine: &dyn Engine) -> Result<BTreeMap<String, i64
     rows.into_iter().map(version).collect()
 }
 
-/// Reads one page of batches after what is applied and applies it. The caller holds the lock.
-async fn catch_up(inner: &Inner, target: i64) -> Result<(), EngineError> {
+/// Reads one page of batches after what is applied and applies it. The caller holds the lock, and with it
+/// the chain after what is applied: what does not go on from there is another history.
+async fn catch_up(inner: &Inner, chain: &mut [u8; 32], target: i64) -> Result<(), EngineError> {
     let applied = inner.applied();
     let batches = inner.engine.batches_after(applied, PAGE).await?;
     let Some(last) = check_density(applied, &batches)? else {
@@ -169,8 +159,23 @@ async fn catch_up(inner: &Inner, target: i64) -> Result<(), EngineError> {
             "the log says it has {target} events, and ends at {applied}"
         )));
     };
+    let mut folded = *chain;
+    for batch in &batches {
+        for row in &batch.events {
+            folded = fold(&folded, &leaf(&row.aggregate_type, &row.aggregate_id, row.sequence, &row.event));
+        }
+        if batch.chain != folded {
+            return Err(inner.lose_history(batch.first));
+        }
+    }
     let mut is_damaged = false;
     for row in batches.iter().flat_map(|batch| &batch.events) {
+        if row.event.event_type == ROLLBACK_ACCEPTED {
+            return Err(inner.lose(
+                "somebody accepted that the database was rolled back, and this server holds keys of before: restart it"
+                    .to_owned(),
+            ));
+        }
         inner.forget(&row.aggregate_type, &row.aggregate_id);
         match transactional_ops(row) {
             Ok(ops) => ops.iter().for_each(|op| inner.memory.apply(row.position, op)),
@@ -184,6 +189,7 @@ async fn catch_up(inner: &Inner, target: i64) -> Result<(), EngineError> {
     if is_damaged {
         read_again(inner).await?;
     }
+    *chain = folded;
     inner.applied.send_replace(last);
     Ok(())
 }
@@ -301,6 +307,25 @@ pub(super) fn batch_ops(projections: &[&Projection], batch: &StoredBatch) -> Res
 }
 
 impl Inner {
+    /// What is remembered belongs to another history than the database holds from this event on, or earlier:
+    /// a backup was restored, or a standby without the last commits took over.
+    fn lose_history(&self, position: i64) -> EngineError {
+        self.lose(format!(
+            "it holds another history than the one this server has followed, from event {position} on or before: \
+             stop every server, see that the database is the right one, and start again"
+        ))
+    }
+
+    /// From here on this process knows nothing, until it is started again.
+    fn lose(&self, reason: String) -> EngineError {
+        EngineError::Damaged(self.lost.get_or_init(|| reason).clone())
+    }
+
+    /// Whether this process still knows the history that the database holds.
+    pub(super) fn has_history(&self) -> Result<(), EngineError> {
+        self.lost.get().map_or(Ok(()), |reason| Err(EngineError::Damaged(reason.clone())))
+    }
+
     fn note_position(&self, projection: &'static str, position: i64) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.entry(projection).or_default().position = position;

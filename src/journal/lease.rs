@@ -54,6 +54,9 @@ pub enum Stale {
     /// The database does not say whether memory is up to date.
     #[error("the database does not answer: {0}")]
     Database(String),
+    /// What the database holds is not what this process has followed.
+    #[error("the database cannot be followed: {0}")]
+    Damaged(String),
     /// The read models were rebuilt, or belong to another version of the program.
     #[error("the read models of this database are not this program's: {0}")]
     Epoch(String),
@@ -401,9 +404,9 @@ fn stale_of(error: &EngineError) -> Stale {
     match error {
         EngineError::EpochMoved => Stale::Epoch("they were rebuilt".to_owned()),
         EngineError::OtherVersion { .. } => Stale::Epoch(error.to_string()),
-        EngineError::Unavailable(reason)
-        | EngineError::Unknown(reason)
-        | EngineError::Refused(reason)
-        | EngineError::Damaged(reason) => Stale::Database(reason.clone()),
+        EngineError::Damaged(reason) => Stale::Damaged(reason.clone()),
+        EngineError::Unavailable(reason) | EngineError::Unknown(reason) | EngineError::Refused(reason) => {
+            Stale::Database(reason.clone())
+        }
     }
 }

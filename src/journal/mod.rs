@@ -90,7 +90,8 @@ struct Inner {
     clock: SharedClock,
     memory: Memory,
     applied: watch::Sender<i64>,
-    applying: AsyncMutex<()>,
+    /// Who holds it applies; the chain after what is applied.
+    applying: AsyncMutex<[u8; 32]>,
     hurry: Notify,
     progress: Mutex<BTreeMap<&'static str, Progress>>,
     metrics: JournalMetrics,
@@ -102,16 +103,9 @@ struct Inner {
     turns: Vec<Arc<AsyncMutex<()>>>,
     loads: Vec<AsyncMutex<()>>,
     epoch: AtomicI64,
-    followed: Mutex<Option<Followed>>,
+    /// Why this process no longer knows the history of its database.
+    lost: OnceLock<String>,
     configuration: AtomicU32,
-}
-
-/// A place in the log that was seen.
-#[derive(Clone, Copy)]
-struct Followed {
-    timeline: i64,
-    position: i64,
-    chain: [u8; 32],
 }
 
 impl Journal {
@@ -128,7 +122,7 @@ impl Journal {
         let inner = Inner {
             memory: Memory::new(projections::transactional_tables(), capacity.rows),
             applied: watch::Sender::new(head.position),
-            applying: AsyncMutex::new(()),
+            applying: AsyncMutex::new(head.chain),
             hurry: Notify::new(),
             progress: Mutex::default(),
             metrics: JournalMetrics::default(),
@@ -140,7 +134,7 @@ impl Journal {
             turns: (0..TURNS).map(|_| Arc::default()).collect(),
             loads: (0..TURNS).map(|_| AsyncMutex::default()).collect(),
             epoch: AtomicI64::new(head.epoch),
-            followed: Mutex::default(),
+            lost: OnceLock::new(),
             configuration: AtomicU32::new(0),
             engine,
             clock,

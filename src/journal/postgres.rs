@@ -21,12 +21,12 @@ use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::{Column, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
+use sqlx::{Column, Connection as _, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
 use tokio::time::Instant;
 
 use super::engine::{
-    Append, Engine, EngineError, Flip, Head, LANE, NewEvent, Outcome, Pulse, StateRow, StoredBatch,
-    StoredRow, SubjectKeyRow,
+    Append, Committed, Engine, EngineError, Flip, Head, LANE, NewEvent, Outcome, Pulse, StateRow,
+    StoredBatch, StoredRow, SubjectKeyRow,
 };
 use super::migrations::{POSTGRES, TABLE};
 use super::store::from_serialized;
@@ -63,6 +63,7 @@ pub struct PostgresEngine {
     /// Whether a connection for the pulse is being made.
     connecting: Arc<AtomicBool>,
     streams: PostgresEventRepository,
+    options: PgConnectOptions,
     /// From a call to its answer, waiting for a connection included.
     deadline: Duration,
     /// Whether an answer may take longer than that once there is a connection.
@@ -81,9 +82,18 @@ impl PostgresEngine {
         // The pulse, a sign of life, and a revision that is moved.
         let pulse =
             pool.clone().max_connections(3).test_before_acquire(false).connect_lazy_with(options.clone());
-        let pool = pool.connect_lazy_with(options);
+        let pool = pool.connect_lazy_with(options.clone());
         let streams = PostgresEventRepository::new(pool.clone());
-        Ok(Self { streams, pool, writing, pulse, connecting: Arc::default(), deadline, is_patient: false })
+        Ok(Self {
+            streams,
+            options,
+            pool,
+            writing,
+            pulse,
+            connecting: Arc::default(),
+            deadline,
+            is_patient: false,
+        })
     }
 
     /// For commands that look at whole tables, and keep no request waiting.
@@ -215,25 +225,32 @@ fn bound<'q>(
 async fn pulse(connection: &mut PgConnection) -> Result<Pulse, sqlx::Error> {
     let row = sqlx::query(
         "SELECT head, revision, projection_epoch, \
-         CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint), chain, \
-         CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END \
+         CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint), chain, pg_is_in_recovery() \
          FROM lanes WHERE lane = $1",
     )
     .bind(LANE)
     .fetch_one(connection)
     .await?;
-    let Some(timeline) = row.try_get::<Option<&str>, _>(5)? else {
+    if row.try_get(5)? {
         return Err(sqlx::Error::Protocol("the server is a standby".to_owned()));
-    };
-    let decoded = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(error);
+    }
     Ok(Pulse {
         position: row.try_get(0)?,
         revision: row.try_get(1)?,
         epoch: row.try_get(2)?,
         clock: Some(row.try_get(3)?),
-        chain: row.try_get::<&[u8], _>(4)?.try_into().map_err(|error| decoded(Box::new(error)))?,
-        timeline: i64::from_str_radix(timeline, 16).map_err(|error| decoded(Box::new(error)))?,
+        chain: chain(&row, 4)?,
     })
+}
+
+fn chain(row: &PgRow, index: usize) -> Result<[u8; 32], sqlx::Error> {
+    let bytes: &[u8] = row.try_get(index)?;
+    bytes.try_into().map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// Of a row with a first position and a chain.
+fn committed(row: &PgRow) -> Result<Committed, sqlx::Error> {
+    Ok(Committed { first: row.try_get(0)?, chain: chain(row, 1)? })
 }
 
 fn cells(row: &PgRow, count: usize) -> Result<Row, sqlx::Error> {
@@ -248,6 +265,12 @@ fn select_list(table: &Table) -> String {
 impl Engine for PostgresEngine {
     fn name(&self) -> &'static str {
         "PostgreSQL"
+    }
+
+    /// A pool tries until it is late, and then says only that.
+    async fn reach(&self) -> Result<(), EngineError> {
+        let connection = within(self.until(), PgConnection::connect_with(&self.options)).await?;
+        within(self.until(), connection.close()).await
     }
 
     async fn migrate(&self) -> Result<usize, EngineError> {
@@ -288,13 +311,15 @@ impl Engine for PostgresEngine {
         append::append(self, batch, epoch, appends).await
     }
 
-    async fn find_batch(&self, batch: i64) -> Result<Option<i64>, EngineError> {
+    async fn find_batch(&self, batch: i64) -> Result<Option<Committed>, EngineError> {
         on_connection!(self, connection, {
-            sqlx::query_scalar("SELECT first_position FROM batches WHERE lane = $1 AND batch = $2")
+            sqlx::query("SELECT first_position, chain FROM batches WHERE lane = $1 AND batch = $2")
                 .bind(LANE)
                 .bind(batch)
                 .fetch_optional(connection)
-                .await
+                .await?
+                .map(|row| committed(&row))
+                .transpose()
         })
     }
 
@@ -335,7 +360,7 @@ impl Engine for PostgresEngine {
                 .bind(LANE)
                 .fetch_one(connection)
                 .await?;
-            Ok(Head { position: row.try_get(0)?, chain: row.try_get(1)?, epoch: row.try_get(2)? })
+            Ok(Head { position: row.try_get(0)?, chain: chain(&row, 1)?, epoch: row.try_get(2)? })
         })
     }
 

@@ -20,8 +20,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, param
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::engine::{
-    Append, Engine, EngineError, Flip, Head, LANE, NewEvent, Outcome, Pulse, StateRow, StoredBatch,
-    StoredRow, SubjectKeyRow,
+    Append, Committed, Engine, EngineError, Flip, Head, LANE, NewEvent, Outcome, Pulse, StateRow,
+    StoredBatch, StoredRow, SubjectKeyRow,
 };
 use super::migrations::{SQLITE, TABLE};
 
@@ -267,13 +267,13 @@ impl Engine for SqliteEngine {
         self.write(move |connection| append::append(connection, batch, epoch, &appends)).await
     }
 
-    async fn find_batch(&self, batch: i64) -> Result<Option<i64>, EngineError> {
+    async fn find_batch(&self, batch: i64) -> Result<Option<Committed>, EngineError> {
         self.read(move |connection| {
             connection
                 .query_row(
-                    "SELECT first_position FROM batches WHERE lane = ?1 AND batch = ?2",
+                    "SELECT first_position, chain FROM batches WHERE lane = ?1 AND batch = ?2",
                     [LANE, batch],
-                    |row| row.get(0),
+                    |row| Ok(Committed { first: row.get(0)?, chain: row.get(1)? }),
                 )
                 .optional()
         })
@@ -493,7 +493,6 @@ fn read_pulse(connection: &Connection) -> Result<Pulse, rusqlite::Error> {
                 epoch: row.get(2)?,
                 clock: None,
                 chain: row.get(3)?,
-                timeline: 0,
             })
         })
 }

@@ -12,6 +12,8 @@ pub enum StartError {
     /// Somebody else listens there.
     #[error("{address} is in use by another program")]
     PortInUse {
+        /// Which option says so.
+        option: &'static str,
         /// Where.
         address: SocketAddr,
     },
@@ -53,9 +55,9 @@ impl StartError {
     #[must_use]
     pub fn advice(&self) -> String {
         match self {
-            StartError::PortInUse { address } => format!(
+            StartError::PortInUse { option, address } => format!(
                 "Stop the other program (perhaps this server is running already), or listen elsewhere: \
-                 --listen {}",
+                 --{option} {}",
                 SocketAddr::new(address.ip(), address.port().saturating_add(1))
             ),
             StartError::NotAllowed { .. } => {
@@ -70,7 +72,8 @@ impl StartError {
                  both readable by this user."
                     .to_owned()
             }
-            StartError::Open(error) => error.advice(),
+            // As for every other command: `cli::failure` says it.
+            StartError::Open(_) => String::new(),
             StartError::Configuration(_) => {
                 "See whether the database can be written: its disk may be full. `chancery verify` looks for \
                  damage."

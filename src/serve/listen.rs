@@ -7,8 +7,11 @@ use tokio::net::TcpListener;
 use super::StartError;
 use crate::config::ListenAddress;
 
-/// Binds every address. One that is not required (`::1` of `localhost`) may be missing.
-pub(super) async fn bind(addresses: &[ListenAddress]) -> Result<Vec<TcpListener>, StartError> {
+/// Binds every address that an option names. One that is not required (`::1` of `localhost`) may be missing.
+pub(super) async fn bind(
+    option: &'static str,
+    addresses: &[ListenAddress],
+) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for one in addresses {
         match TcpListener::bind(one.address).await {
@@ -17,16 +20,16 @@ pub(super) async fn bind(addresses: &[ListenAddress]) -> Result<Vec<TcpListener>
             Err(error) if !one.required && error.kind() != io::ErrorKind::AddrInUse => {
                 tracing::info!(address = %one.address, reason = %error, "this machine does not have the address");
             }
-            Err(error) => return Err(refused(one, error)),
+            Err(error) => return Err(refused(option, one, error)),
         }
     }
     Ok(listeners)
 }
 
-fn refused(one: &ListenAddress, source: io::Error) -> StartError {
+fn refused(option: &'static str, one: &ListenAddress, source: io::Error) -> StartError {
     let address = one.address;
     if source.kind() == io::ErrorKind::AddrInUse {
-        StartError::PortInUse { address }
+        StartError::PortInUse { option, address }
     } else if source.kind() == io::ErrorKind::PermissionDenied {
         StartError::NotAllowed { address }
     } else {
@@ -47,9 +50,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_the_machine_lacks_only_gets_a_remark_unless_it_was_asked_for() {
-        let bound = bind(&[address("127.0.0.1:0", true), address(NOWHERE, false)]).await.unwrap();
+        let bound = bind("listen", &[address("127.0.0.1:0", true), address(NOWHERE, false)]).await.unwrap();
         assert_eq!(bound.len(), 1);
-        let error = bind(&[address("127.0.0.1:0", true), address(NOWHERE, true)]).await.unwrap_err();
+        let error =
+            bind("listen", &[address("127.0.0.1:0", true), address(NOWHERE, true)]).await.unwrap_err();
         assert!(matches!(error, StartError::Listen { .. }), "{error}");
     }
 
@@ -57,7 +61,7 @@ mod tests {
     async fn a_port_taken_on_either_address_is_an_error() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let other = TcpListener::bind(taken).await.unwrap();
-        let error = bind(&[address(&taken.to_string(), false)]).await.unwrap_err();
+        let error = bind("listen", &[address(&taken.to_string(), false)]).await.unwrap_err();
         assert!(matches!(error, StartError::PortInUse { .. }), "{error}");
         drop(other);
     }

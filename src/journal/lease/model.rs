@@ -105,7 +105,7 @@ impl World {
         let begun = if self.without == Without::TheStart { self.time.now() } else { begun };
         // The clocks are right, and stand still: they are not what this is about.
         let clock = Some(TestClock::default().now().timestamp_millis());
-        let pulse = Pulse { position: revision, revision, epoch: 1, clock, chain: GENESIS, timeline: 1 };
+        let pulse = Pulse { position: revision, revision, epoch: 1, clock, chain: GENESIS };
         self.lease.renewed(begun, &pulse);
     }
 

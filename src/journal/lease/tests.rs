@@ -36,7 +36,7 @@ impl Machine {
 
     fn pulse(&self, clock: Option<i64>) -> Pulse {
         let _ = self;
-        Pulse { position: 0, revision: 0, epoch: 1, clock, chain: GENESIS, timeline: 1 }
+        Pulse { position: 0, revision: 0, epoch: 1, clock, chain: GENESIS }
     }
 
     /// A pulse that was begun at `begun` has come back.

@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 use super::rows::{self, Folded};
 use super::{PostgresEngine, engine_error, is_refusal, late, within};
-use crate::journal::chain::leaf;
-use crate::journal::engine::{Append, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating};
+use crate::journal::engine::{
+    Append, Committed, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating, leaves,
+};
 
 /// How a batch is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,8 +82,8 @@ async fn attempt(
     let committing = AtomicBool::new(mode == Mode::AtOnce);
     let work = transaction(&mut connection, batch, epoch, appends, mode, &committing);
     let result = tokio::time::timeout_at(until, work).await;
-    if let Ok(Ok(first)) = result {
-        return Ok(Some(Outcome::Committed { first }));
+    if let Ok(Ok(committed)) = result {
+        return Ok(Some(Outcome::Committed(committed)));
     }
     let committing = committing.load(Ordering::Relaxed);
     let met_a_key = matches!(&result, Ok(Err(Stop::Sql(error))) if is_unique_violation(error));
@@ -93,7 +94,7 @@ async fn attempt(
         drop(connection.detach());
     }
     match result {
-        Ok(Ok(first)) => Ok(Some(Outcome::Committed { first })),
+        Ok(Ok(committed)) => Ok(Some(Outcome::Committed(committed))),
         Ok(Err(_)) if met_a_key && mode != Mode::Careful => Ok(None),
         Ok(Err(stop)) => stopped(stop, committing).map(Some),
         Err(_) if committing => Err(EngineError::Unknown("no answer to COMMIT in time".to_owned())),
@@ -153,7 +154,7 @@ async fn transaction(
     appends: &[Append],
     mode: Mode,
     committing: &AtomicBool,
-) -> Result<i64, Stop> {
+) -> Result<Committed, Stop> {
     if mode == Mode::AtOnce {
         return Ok(extend_log(connection, batch, epoch, appends, mode).await?);
     }
@@ -167,10 +168,10 @@ async fn transaction(
     }
     write_security_rows(connection, appends).await?;
     write_states(connection, appends).await?;
-    let first = extend_log(connection, batch, epoch, appends, mode).await?;
+    let committed = extend_log(connection, batch, epoch, appends, mode).await?;
     committing.store(true, Ordering::Relaxed);
     connection.execute("COMMIT").await?;
-    Ok(first)
+    Ok(committed)
 }
 
 #[derive(Default)]
@@ -347,7 +348,7 @@ async fn write_states(connection: &mut PgConnection, appends: &[Append]) -> Resu
 
 /// One statement for nearly everything, because every round trip is a wait: events, unless they are
 /// there already; rows of read models; the head, the chain, and the batch row. The head, which every node
-/// must have, waits for the others and is held shortest. Returns the position of the first event.
+/// must have, waits for the others and is held shortest.
 ///
 /// Without a look at conflicts the unique key refuses the whole statement when somebody extended one of
 /// the streams first, which is rare.
@@ -357,7 +358,7 @@ async fn extend_log(
     epoch: i64,
     appends: &[Append],
     mode: Mode,
-) -> Result<i64, sqlx::Error> {
+) -> Result<Committed, sqlx::Error> {
     let ops: Vec<&RowOp> = appends.iter().flat_map(|append| append.rows.iter().flatten()).collect();
     let expires = ops.iter().any(|op| matches!(op, RowOp::Expire { .. }));
     if expires {
@@ -365,7 +366,7 @@ async fn extend_log(
     }
     let folded = if expires { Folded::default() } else { Folded::new(ops) };
     let statements = folded.statements();
-    let leaves = leaves(appends);
+    let leaves: Vec<Vec<u8>> = leaves(appends).iter().map(|leaf| leaf.to_vec()).collect();
 
     let mut number = 7;
     let mut clauses = Vec::with_capacity(statements.len() + 1);
@@ -391,17 +392,7 @@ async fn extend_log(
     for statement in &statements {
         query = statement.bind(query);
     }
-    query.fetch_one(connection).await?.try_get(0)
-}
-
-fn leaves(appends: &[Append]) -> Vec<Vec<u8>> {
-    let of_append = |append: &Append| {
-        let events = (append.expected + 1..).zip(&append.events);
-        let leaf =
-            |(sequence, event)| leaf(append.aggregate_type, &append.aggregate_id, sequence, event).to_vec();
-        events.map(leaf).collect::<Vec<_>>()
-    };
-    appends.iter().flat_map(of_append).collect()
+    super::committed(&query.fetch_one(connection).await?)
 }
 
 /// Takes lane, batch, number of events, leaves, epoch and last invalidating index as $1 to $6. Clauses of one statement run in no
@@ -421,5 +412,6 @@ fn log_sql(clauses: &[String]) -> String {
         + &done.concat()
         + " RETURNING head, chain) \
            INSERT INTO batches (lane, first_position, batch, event_count, chain) \
-           SELECT $1, (SELECT head FROM moved) - $3 + 1, $2, $3, (SELECT chain FROM moved) RETURNING first_position"
+           SELECT $1, (SELECT head FROM moved) - $3 + 1, $2, $3, (SELECT chain FROM moved) \
+           RETURNING first_position, chain"
 }

@@ -9,11 +9,13 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use super::{Cell, sqlite_error};
 use crate::journal::chain::{fold, leaf};
-use crate::journal::engine::{Append, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating};
+use crate::journal::engine::{
+    Append, Committed, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating,
+};
 
 /// What a batch came to before its commit.
 enum Written {
-    All { first: i64 },
+    All(Committed),
     Lost(Vec<(usize, Lost)>),
     EpochMoved,
 }
@@ -28,9 +30,9 @@ pub(super) fn append(
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|error| sqlite_error(&error))?;
     match write(&transaction, batch, epoch, appends).map_err(|error| sqlite_error(&error))? {
-        Written::All { first } => {
+        Written::All(committed) => {
             transaction.commit().map_err(|error| EngineError::Unknown(error.to_string()))?;
-            Ok(Outcome::Committed { first })
+            Ok(Outcome::Committed(committed))
         }
         Written::Lost(lost) => Ok(Outcome::Lost(lost)),
         Written::EpochMoved => Err(EngineError::EpochMoved),
@@ -81,7 +83,7 @@ fn write(
             "INSERT INTO batches (lane, first_position, batch, event_count, chain) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![LANE, head + 1, batch, index, chain])?;
-    Ok(Written::All { first: head + 1 })
+    Ok(Written::All(Committed { first: head + 1, chain }))
 }
 
 /// Inserts a command's events and claims, or says why it lost.
