@@ -34,7 +34,8 @@ pub struct LiveToken {
 }
 
 /// The token with this id if it may be used at this instant: it stands, its authorization was not taken
-/// back, and neither its application nor its user has been shut out since.
+/// back, and neither its application nor its user has been shut out since. Of its scopes there are those that
+/// its application may still ask for.
 pub async fn find_live_token(
     read: &dyn Read,
     token_id: &str,
@@ -48,6 +49,7 @@ pub async fn find_live_token(
     let Some(application) = application.filter(|application| application.admits_grant_of(granted_at)) else {
         return Ok(None);
     };
+    let Some(token) = narrowed(token, &application) else { return Ok(None) };
     let user = match &token.subject {
         None => None,
         Some(subject) => {
@@ -59,6 +61,17 @@ pub async fn find_live_token(
         }
     };
     Ok(Some(LiveToken { token, application, user }))
+}
+
+/// What is left of a token when its application may no longer ask for some of its scopes; nothing, when none
+/// is left.
+fn narrowed(token: Token, application: &Application) -> Option<Token> {
+    let Some(allowed) = &application.settings.scope else { return Some(token) };
+    if token.scope.iter().all(|name| allowed.contains(name)) {
+        return Some(token);
+    }
+    let scope = token.scope.intersect(allowed);
+    if scope.is_empty() { None } else { Some(Token { scope, ..token }) }
 }
 
 /// When somebody said that this token may be: with its authorization, if that still stands, or, for a

@@ -223,6 +223,50 @@ fn the_tests_that_the_architecture_names_exist() {
     }
 }
 
+/// Whatever stands between two quotation marks in what the program is made of, continued lines joined.
+fn spoken() -> Vec<String> {
+    let mut pieces = Vec::new();
+    for directory in ["src", "aggregates", "projections"] {
+        for file in rust_files(directory).iter().filter(|file| !file.ends_with("tests.rs")) {
+            let text = fs::read_to_string(file).unwrap();
+            let lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
+            let code = lines.collect::<Vec<_>>().join("\n").replace("\\\n", "").replace("\\\"", "'");
+            pieces.extend(code.split('"').map(str::to_owned));
+        }
+    }
+    pieces
+}
+
+/// Whether this text begins with what is quoted, `…` standing for anything.
+fn says(text: &str, quoted: &str) -> bool {
+    let mut fragments = quoted.split('…');
+    let Some(mut rest) = fragments.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    for fragment in fragments {
+        let Some((_, behind)) = rest.split_once(fragment) else { return false };
+        rest = behind;
+    }
+    true
+}
+
+/// Whoever looks for a message finds it as it was printed.
+#[test]
+fn every_message_of_the_operators_guide_is_one_that_the_program_says() {
+    let guide = read("OPERATING.md");
+    let section = guide.split("## What you may read, and what to do").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let pieces = spoken();
+    let mut messages = 0;
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        for message in row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2) {
+            assert!(pieces.iter().any(|piece| says(piece, message)), "nothing says “{message}”");
+            messages += 1;
+        }
+    }
+    assert!(messages > 30, "{messages}");
+    assert!(says("the log has a hole: {found}", "the log has … hole: …"));
+    assert!(!says("the log has a hole: {found}", "log has a hole") && !says("a {hole}", "a … log"));
+}
+
 /// The rows of the table of attacks; those of features to come assert that the feature is not there.
 const ATTACKS: std::ops::RangeInclusive<u32> = 1..=91;
 /// The other rows of the table: RFC 9700, OAuth 2.1, OWASP ASVS.

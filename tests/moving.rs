@@ -4,6 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use chancery::journal::chain::{GENESIS, fold, hex, leaf};
+use chancery::journal::engine::NewEvent;
+use serde_json::Value;
+
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
 use crate::harness::{Cli, Directory, Process, Registration, Server, Tokens, prepared};
@@ -58,6 +62,10 @@ async fn an_installation_moves_from_one_engine_to_the_other_and_back() {
     there.refresh(&live.refresh).send().await.is(200);
     process.browser().login("ada").await;
     process.terminate().await;
+    with_passphrase(&to)
+        .run(&["export", &name, "--with-secrets", "--noinput"])
+        .failed_about("cannot be read or written");
+    fs::remove_file(&path).unwrap();
     with_passphrase(&to).run(&["export", &name, "--with-secrets", "--noinput"]).succeeded();
     let home = Cli::at(back.path(), None);
     with_passphrase(&home).run(&["import", &name, "--with-secrets", "--noinput"]).succeeded();
@@ -147,6 +155,104 @@ async fn an_export_that_was_changed_or_cut_is_refused_before_anything_is_written
     to.run(&["import", &name]).failed_about("not the beginning of this one");
 }
 
+/// The lines of an export without the events of this type, its chain made anew: what somebody would bring who
+/// has it in hand on its way.
+fn forged(whole: &str, event_type: &str) -> String {
+    let lines: Vec<Value> = whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let text = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
+    let (mut chain, mut position, mut kept) = (GENESIS, 0, Vec::new());
+    for mut line in lines {
+        if line.get("event_type").is_some() {
+            if line["event_type"] == event_type {
+                continue;
+            }
+            position += 1;
+            line["position"] = position.into();
+            let event = NewEvent {
+                event_type: text(&line, "event_type"),
+                event_version: text(&line, "event_version"),
+                payload: text(&line, "payload"),
+                metadata: text(&line, "metadata").into(),
+            };
+            let (kind, id) = (text(&line, "aggregate_type"), text(&line, "aggregate_id"));
+            chain = fold(&chain, &leaf(&kind, &id, line["sequence"].as_i64().unwrap(), &event));
+        }
+        kept.push(line);
+    }
+    for line in &mut kept {
+        if line.get("events").is_some() {
+            line["events"] = position.into();
+            line["chain"] = hex(&chain).into();
+        }
+    }
+    let lines: Vec<String> = kept.iter().map(Value::to_string).collect();
+    lines.join("\n") + "\n"
+}
+
+/// Whoever has an export in hand can make its chain anew, but not what is sealed with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_proves_where_it_comes_from() {
+    let old = Directory::copy_of(prepared::sqlite());
+    let (cli, ..) = history(&old, None).await;
+    let cli = cli.password(PASSPHRASE);
+    let (path, name) = file(&old, "move.ndjson");
+    cli.run(&["export", &name, "--with-secrets", "--noinput"]).succeeded();
+    let whole = fs::read_to_string(&path).unwrap();
+    let forged = forged(&whole, "authorization.revoked");
+    assert_ne!(forged.lines().count(), whole.lines().count(), "there was a revocation");
+    fs::write(&path, forged).unwrap();
+    let new = Directory::new();
+    let to = Cli::at(new.path(), None).password(PASSPHRASE);
+    to.run(&["import", &name, "--with-secrets", "--noinput"]).failed_about("sealed with another log");
+    assert!(!new.path().join("chancery.db").exists());
+
+    // With another root secret it would be of no use to anybody.
+    let (_, plain) = file(&old, "plain.ndjson");
+    cli.run(&["export", &plain]).succeeded();
+    to.run(&["import", &plain, "--with-secrets", "--noinput"]).failed_about("no secrets in it");
+    fs::rename(old.path().join("root.secret"), old.path().join("kept")).unwrap();
+    fs::copy(prepared_elsewhere().path().join("root.secret"), old.path().join("root.secret")).unwrap();
+    let (_, useless) = file(&old, "useless.ndjson");
+    cli.run(&["export", &useless, "--with-secrets", "--noinput"]).failed_about("root secret");
+    assert!(!old.path().join("useless.ndjson").exists());
+}
+
+/// Another installation.
+fn prepared_elsewhere() -> Directory {
+    let directory = Directory::new();
+    Cli::at(directory.path(), None)
+        .password("a quite long phrase 9")
+        .run(&["createsuperuser", "--username", "eve", "--email", "", "--noinput"])
+        .succeeded();
+    directory
+}
+
+/// Half a log looks like a whole one, and lacks the revocations at its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_half_imported_is_served_by_nobody_and_can_be_completed() {
+    let old = Directory::copy_of(prepared::sqlite());
+    let (from, ..) = history(&old, None).await;
+    let (_, name) = file(&old, "events.ndjson");
+    let sealed = from.clone().password(PASSPHRASE);
+    sealed.run(&["export", &name, "--with-secrets", "--noinput"]).succeeded();
+    let new = Directory::new();
+    let to = Cli::at(new.path(), None).password(PASSPHRASE);
+    to.run(&["import", &name, "--with-secrets", "--noinput"]).succeeded();
+    // As it is while the import goes on.
+    let connection = rusqlite::Connection::open(new.path().join("chancery.db")).unwrap();
+    let sql = "INSERT INTO checkpoints (projection, lane, position) VALUES ('import', 0, 1000)";
+    connection.execute(sql, []).unwrap();
+    drop(connection);
+    let listen = format!("127.0.0.1:{}", free_port());
+    let serving = to.clone();
+    let refused = tokio::task::spawn_blocking(move || serving.run(&["--listen", &listen])).await.unwrap();
+    refused.failed_about("its import was interrupted");
+    to.run(&["lockuser", "ada"]).failed_about("its import was interrupted");
+    to.run(&["verify"]).failed_about("its import was interrupted");
+    to.run(&["import", &name, "--with-secrets", "--noinput"]).succeeded();
+    assert_eq!(chain(&to), chain(&from));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_is_made_while_the_server_goes_on_and_is_put_back() {
     let old = Directory::copy_of(prepared::sqlite());
@@ -191,7 +297,7 @@ async fn postgresql_is_backed_up_by_its_own_tools() {
     let server = crate::harness::Setup::new(crate::harness::Engine::Postgres).start().await;
     let (_, name) = file(&server.directory, "backup.db");
     let outcome = server.run(&["backup", &name]).await;
-    outcome.failed_about("pg_basebackup");
+    outcome.failed_about("its own tools");
     let outcome = server.run(&["restore", &name]).await;
     outcome.failed_about("its own tools");
     let _: &Server = &server;

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use crate::harness::{App, Registration, Server, expect_dead, expect_token_error, on_both_engines};
+use chancery::journal::engine::{Append, NewEvent, Outcome};
+use projections::row::Value;
+
+use crate::harness::prepared::PASSWORD;
+use crate::harness::{App, Browser, Registration, Server, expect_dead, expect_token_error, on_both_engines};
+
+const NEW_PASSWORD: &str = "a quite different phrase 7";
 
 fn at(server: &Server, app: &App) -> App {
     App { base: server.base.clone(), ..app.clone() }
@@ -58,6 +64,132 @@ async fn what_an_operator_ends_is_over_on_every_node() {
         end(&["lockuser", "ada"]).await;
         assert_eq!(two.resource(&tokens.access).await.status, 401);
         expect_token_error(&at(&two, &app).refresh(&tokens.refresh).send().await, "invalid_grant");
+    })
+    .await;
+}
+
+/// By whichever page something ends: on no node does it go on, also when somebody ends it a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_page_ends_is_over_on_every_node() {
+    on_both_engines(async |one| {
+        let two = one.sibling().await;
+        let (ada, app) = one.ada_and_app().await;
+        let there = at(&two, &app);
+        let path = format!("/o/applications/{}/update/", app.client_id);
+        let whole = ada.get(&path).await.is(200).form(&path);
+        let less = whole.clone().without("scope.write");
+        let scope_there = async |token: &str| there.introspect(token).send().await.text("scope");
+        for _ in 0..5 {
+            let tokens = ada.tokens(&app).await;
+            assert_eq!(scope_there(&tokens.access).await, "read write");
+            let (first, second) = (ada.clone(), less.clone());
+            let first = tokio::spawn(async move { first.submit(&second).await.is(303) });
+            ada.submit(&less).await.is(303);
+            assert_eq!(scope_there(&tokens.access).await, "read");
+            first.await.unwrap();
+            ada.submit(&whole).await.is(303);
+        }
+
+        let cookie = |browser: &Browser| format!("chancery={}", browser.cookie("chancery").unwrap());
+        let ada_there = Browser::new(&two.base);
+        ada_there.set_cookie(&cookie(&ada));
+        assert!(ada_there.is_logged_in().await);
+        let elsewhere = one.user("ada").await;
+        let elsewhere_there = Browser::new(&two.base);
+        elsewhere_there.set_cookie(&cookie(&elsewhere));
+        assert!(elsewhere_there.is_logged_in().await);
+        // The session in which it is changed goes on, under another name; every other ends.
+        let change = ada.get("/admin/password_change/").await.form("/admin/password_change/");
+        let change = change.set("old_password", PASSWORD);
+        let change = change.set("new_password1", NEW_PASSWORD).set("new_password2", NEW_PASSWORD);
+        ada.submit(&change).await.is(303);
+        assert!(!elsewhere_there.is_logged_in().await);
+        assert!(!ada_there.is_logged_in().await || ada.cookies() == ada_there.cookies());
+
+        ada_there.set_cookie(&cookie(&ada));
+        assert!(ada_there.is_logged_in().await);
+        let form = ada.get("/admin/logout/").await.form("/admin/logout/");
+        ada.submit(&form).await.is(303);
+        assert!(!ada_there.is_logged_in().await);
+    })
+    .await;
+}
+
+/// What somebody wrote into the log who is not this program.
+fn foreign(kind: &'static str, id: &str, expected: i64, event_type: &str, payload: &str) -> Append {
+    Append {
+        aggregate_type: kind,
+        aggregate_id: id.to_owned(),
+        expected,
+        events: vec![NewEvent {
+            event_type: event_type.to_owned(),
+            event_version: "1".to_owned(),
+            payload: payload.to_owned(),
+            metadata: "{}".into(),
+        }],
+        rows: vec![Vec::new()],
+        claims: Vec::new(),
+        secrets: Vec::new(),
+        subject_keys: Vec::new(),
+        state: None,
+        invalidates: false,
+    }
+}
+
+/// F14, F20: an event that a later version wrote, or that is damaged, is its stream's trouble and nobody
+/// else's; also of a node that had the stream in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn f14_f20_an_event_that_cannot_be_read_stops_its_stream_and_nothing_else() {
+    on_both_engines(async |one| {
+        let two = one.sibling().await;
+        let (ada, app) = one.ada_and_app().await;
+        let other = ada.register(&Registration::machine()).await;
+        let tokens = ada.tokens(&app).await;
+        let there = at(&two, &app);
+        assert!(there.sees_active(&tokens.access).await);
+        let engine = one.state().journal.engine();
+        let sql =
+            "SELECT aggregate_id, max(sequence) FROM events WHERE aggregate_type = $1 GROUP BY aggregate_id";
+        let stream = async |kind: &str, id: Option<&str>| {
+            let rows = engine.query(sql, &[kind.into()]).await.unwrap();
+            let mut streams = rows.into_iter().map(|row| match row.as_slice() {
+                [Value::Text(id), Value::Int(last)] => (id.clone(), *last),
+                other => panic!("{other:?}"),
+            });
+            streams.rfind(|(found, _)| id.is_none_or(|id| id == found)).unwrap()
+        };
+        let (authorization, last) = stream("authorization", None).await;
+        let (_, of_app) = stream("application", Some(&app.client_id)).await;
+        let epoch = engine.head().await.unwrap().epoch;
+        let damaged = foreign("authorization", &authorization, last, "authorization.revoked", "{\"at\":7}");
+        let unknown = foreign("application", &app.client_id, of_app, "application.painted", "{}");
+        for (batch, append) in [(7_000_001, damaged), (7_000_002, unknown)] {
+            let written = engine.append(batch, epoch, &[append]).await.unwrap();
+            assert!(matches!(written, Outcome::Committed(_)), "{written:?}");
+        }
+        let position = engine.head().await.unwrap().position;
+        for node in [&one, &two] {
+            let journal = &node.state().journal;
+            for _ in 0..100 {
+                if journal.applied() >= position {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert!(journal.applied() >= position, "{:?}", journal.vouch());
+        }
+        for (server, app) in [(&one, &app), (&two, &there)] {
+            // Nothing can be decided on the stream any more, and what its rows say is all that is known.
+            assert_eq!(app.refresh(&tokens.refresh).send().await.is(500).error(), "server_error");
+            assert!(app.sees_active(&tokens.access).await);
+            let new = ada.tokens(app).await;
+            assert_eq!(server.resource(&new.access).await.status, 200);
+            at(server, &other).client_credentials().send().await.is(200);
+            server.get("/readyz").await.is(200);
+        }
+        let path = format!("/o/applications/{}/update/", app.client_id);
+        let form = ada.get(&path).await.is(200).form(&path);
+        ada.submit(&form.set("name", "Another")).await.is(500);
     })
     .await;
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
-use crate::harness::{App, Browser, Cli, Directory, Process, Query, Tokens, prepared};
+use crate::harness::{App, Browser, Cli, Directory, Process, Query, Request, Tokens, prepared};
 
 const FILES: [&str; 3] = ["chancery.db", "chancery.db-wal", "chancery.db-shm"];
 
@@ -132,7 +132,8 @@ async fn a_backup_revives_nothing(installation: &Installation) {
     installation.restore(&backup);
     let refused = installation.refuses().await.failed_about("older than what this node has seen");
     assert!(refused.stderr.contains("chancery acceptrollback"), "{}", refused.stderr);
-    // Nor does any command write into it.
+    // Nor does any command write into it, and whoever looks is told.
+    installation.run(&["verify"]).failed_about("older than what this node has seen");
     installation.run(&["lockuser", "bob"]).failed_about("older than what this node has seen");
 
     let accepted = installation.run(&["acceptrollback"]).succeeded();
@@ -154,6 +155,142 @@ async fn a_backup_revives_nothing(installation: &Installation) {
     installation.run(&["verify"]).succeeded();
     let process = installation.start().await;
     assert!(app.sees_active(&new.access).await, "once accepted, it stays so");
+    process.terminate().await;
+    installation.run(&["acceptrollback"]).failed_about("nothing to accept");
+}
+
+/// A database that is restored under another name, or whose server is elsewhere now, is the same log.
+#[tokio::test(flavor = "multi_thread")]
+async fn f21_a_backup_under_another_name_revives_nothing() {
+    let installation = Installation::on_postgres();
+    let process = installation.start().await;
+    let (ada, app) = application(&process, &installation).await;
+    let revoked = tokens(&ada, &app).await;
+    process.terminate().await;
+    let Backup::Database(restored) = installation.back_up() else { unreachable!() };
+    let process = installation.start().await;
+    app.revoke(&revoked.refresh).send().await.is(200);
+    process.terminate().await;
+    let elsewhere = Installation {
+        cli: Cli::at(installation.home.path(), Some(restored.url())),
+        home: Directory::copy_of(installation.home.path()),
+        port: installation.port,
+        database: Some(restored),
+    };
+    elsewhere.refuses().await.failed_about("older than what this node has seen");
+}
+
+/// The machine is gone, and with it what its server had seen: only the backup and the root secret are left.
+#[tokio::test(flavor = "multi_thread")]
+async fn f21_a_backup_on_a_new_machine_revives_nothing() {
+    let installation = Installation::embedded();
+    let process = installation.start().await;
+    let (ada, app) = application(&process, &installation).await;
+    let revoked = tokens(&ada, &app).await;
+    let (file, name) = (installation.home.path().join("backup.db"), installation.home.text().to_owned());
+    installation.run(&["backup", &format!("{name}/backup.db")]).succeeded();
+    app.revoke(&revoked.refresh).send().await.is(200);
+    process.terminate().await;
+
+    let home = Directory::new();
+    fs::copy(installation.home.path().join("root.secret"), home.path().join("root.secret")).unwrap();
+    let cli = Cli::at(home.path(), None);
+    let restored = cli.run(&["restore", file.to_str().unwrap()]).succeeded();
+    assert!(restored.stdout.contains("acceptrollback"), "{restored:?}");
+    let anew = Installation { cli, port: installation.port, home, database: None };
+    anew.refuses().await.failed_about("what was revoked after the backup is not known");
+    anew.run(&["acceptrollback"]).succeeded();
+    let process = anew.start().await;
+    assert!(!app.sees_active(&revoked.access).await);
+    process.terminate().await;
+}
+
+/// One acceptance is enough for all nodes: a second one would end what the first ones have issued since.
+#[tokio::test(flavor = "multi_thread")]
+async fn f21_a_roll_back_is_accepted_once_for_every_node() {
+    let one = Installation::on_postgres();
+    let process = one.start().await;
+    let (ada, app) = application(&process, &one).await;
+    let kept = tokens(&ada, &app).await;
+    process.terminate().await;
+    let backup = one.back_up();
+    // Two nodes have seen more than the backup holds.
+    let process = one.start().await;
+    app.revoke(&kept.refresh).send().await.is(200);
+    let other_home = Directory::copy_of(one.home.path());
+    let url = one.database.as_ref().unwrap().url();
+    let two = Cli::at(other_home.path(), Some(url));
+    let port = free_port();
+    let arguments = ["--issuer", &app.base];
+    let node = Process::start_with(&two, &other_home, port, &arguments).await;
+    one.run(&["acceptrollback"]).failed_about("still answer");
+    node.terminate().await;
+    process.terminate().await;
+    one.restore(&backup);
+
+    one.run(&["acceptrollback"]).succeeded();
+    let process = one.start().await;
+    let ada = process.browser();
+    ada.login("ada").await;
+    let new = tokens(&ada, &app).await;
+    let node = Process::start_with(&two, &other_home, port, &arguments).await;
+    let there = App { base: node.base.clone(), ..app.clone() };
+    for app in [&app, &there] {
+        assert!(app.sees_active(&new.access).await, "what was issued since is valid on every node");
+        assert!(!app.sees_active(&kept.access).await);
+    }
+    node.terminate().await;
+    process.terminate().await;
+}
+
+async fn readiness(app: &App) -> (u16, String) {
+    let answer = Request::new(&app.client, "GET", format!("{}/readyz", app.base)).send().await;
+    (answer.status, answer.body)
+}
+
+/// A node that goes on while its database becomes another one: also once that has grown further than what the
+/// node knows (invariant 13). A standby that was promoted without the last commits looks the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn f8_f21_a_running_node_does_not_follow_another_history() {
+    let one = Installation::on_postgres();
+    let process = one.start().await;
+    let (ada, app) = application(&process, &one).await;
+    let token = tokens(&ada, &app).await;
+    process.terminate().await;
+    let backup = one.back_up();
+    let process = one.start().await;
+    tokens(&ada, &app).await;
+    assert!(app.sees_active(&token.access).await);
+    process.signal("STOP");
+    one.restore(&backup);
+
+    // Elsewhere it goes on from the backup, past where the first node was.
+    let home = Directory::new();
+    fs::copy(one.home.path().join("root.secret"), home.path().join("root.secret")).unwrap();
+    let cli = Cli::at(home.path(), Some(one.database.as_ref().unwrap().url()));
+    let node = Process::start_with(&cli, &home, free_port(), &["--issuer", &app.base]).await;
+    let there = App { base: node.base.clone(), ..app.clone() };
+    there.revoke(&token.refresh).send().await.is(200);
+    let ada = node.browser();
+    ada.login("ada").await;
+    for _ in 0..5 {
+        tokens(&ada, &there).await;
+    }
+    process.signal("CONT");
+    let begun = std::time::Instant::now();
+    while !readiness(&app).await.1.contains("another history") {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", readiness(&app).await);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    // For good, and whatever it is asked.
+    for _ in 0..20 {
+        let (_, why) = readiness(&app).await;
+        assert!(why.contains("another history"), "{why}");
+        let answer = app.introspect(&token.access).send().await;
+        assert!(answer.status == 503 || answer.json()["active"] == false, "{answer:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    node.terminate().await;
     process.terminate().await;
 }
 

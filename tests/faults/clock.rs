@@ -12,11 +12,11 @@ use crate::harness::process::free_port;
 use crate::harness::{App, Cli, Directory, Process, Request, environment};
 
 /// The clock of a process that can be moved while it runs.
-struct Clock(PathBuf);
+pub struct Clock(PathBuf);
 
 impl Clock {
     /// For the processes that this calls.
-    fn of(home: &Directory, cli: Cli) -> (Self, Cli) {
+    pub fn of(home: &Directory, cli: Cli) -> (Self, Cli) {
         let clock = Self(home.path().join("time"));
         clock.show("+0");
         let cli = cli
@@ -29,7 +29,7 @@ impl Clock {
     }
 
     /// So far off the true time (`+1h`, `-3.5`).
-    fn show(&self, offset: &str) {
+    pub fn show(&self, offset: &str) {
         let beside = self.0.with_extension("new");
         std::fs::write(&beside, format!("{offset}\n")).unwrap();
         std::fs::rename(beside, &self.0).unwrap();

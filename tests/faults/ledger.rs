@@ -7,8 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::task::JoinSet;
 
+use super::report::count;
 use crate::harness::App;
+
+/// So many questions at once are asked afterwards.
+const AT_ONCE: usize = 8;
 
 /// What clients were told, and how often they were told nothing.
 #[derive(Default)]
@@ -42,7 +47,7 @@ impl Ledger {
     /// Loads a server with token requests and revocations until told to stop.
     pub fn load(self: &Arc<Self>, app: &App, tasks: usize) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut running = tokio::task::JoinSet::new();
+        let mut running = JoinSet::new();
         for task in 0..tasks {
             let (ledger, app, stop) = (Arc::clone(self), app.clone(), Arc::clone(&stop));
             running.spawn(async move {
@@ -57,29 +62,50 @@ impl Ledger {
     }
 
     async fn once(&self, app: &App, revoke: bool) {
-        let asked = self.timed(post(app, "/o/token/", &[("grant_type", "client_credentials")])).await;
-        let Some((status, body)) = asked else {
+        let asked = self.timed(ask(app, "/o/token/", &[("grant_type", "client_credentials")])).await;
+        let Some(answer) = asked else {
             return self.no_answer().await;
         };
-        match status {
+        match answer.status {
             200 => {
-                let token = body["access_token"].as_str().unwrap().to_owned();
-                if revoke { self.revoke(app, token).await } else { self.alive.lock().unwrap().push(token) }
+                let token = answer.token();
+                if revoke { self.revoke(app, token).await } else { self.promised(token) }
             }
-            503 => self.no_answer().await,
-            other => self.wrong.lock().unwrap().push(format!("token: {other} {body}")),
+            503 => self.refused(&answer).await,
+            other => self.is_wrong(format!("token: {other} {}", answer.body)),
         }
     }
 
     async fn revoke(&self, app: &App, token: String) {
-        match self.timed(post(app, "/o/revoke_token/", &[("token", &token)])).await {
-            Some((200, _)) => self.dead.lock().unwrap().push(token),
-            Some((503, _)) | None => {
+        let answer = self.timed(ask(app, "/o/revoke_token/", &[("token", &token)])).await;
+        match answer.as_ref().map(|answer| answer.status) {
+            Some(200) => self.dead.lock().unwrap().push(token),
+            Some(503) | None => {
                 self.doubtful.lock().unwrap().push(token);
-                self.no_answer().await;
+                match answer {
+                    Some(answer) => self.refused(&answer).await,
+                    None => self.no_answer().await,
+                }
             }
-            Some((other, body)) => self.wrong.lock().unwrap().push(format!("revoke: {other} {body}")),
+            Some(other) => self.is_wrong(format!("revoke: {other} {}", answer.unwrap().body)),
         }
+    }
+
+    /// A living token that somebody was given.
+    pub fn promised(&self, token: String) {
+        self.alive.lock().unwrap().push(token);
+    }
+
+    fn is_wrong(&self, what: String) {
+        self.wrong.lock().unwrap().push(what);
+    }
+
+    /// A 503 says what it is and when to come again.
+    async fn refused(&self, answer: &Answered) {
+        if !answer.is_temporary() {
+            self.is_wrong(format!("a 503 that does not say when to come again: {}", answer.body));
+        }
+        self.no_answer().await;
     }
 
     async fn timed<T>(&self, request: impl Future<Output = T>) -> T {
@@ -111,25 +137,49 @@ impl Ledger {
         let wrong = self.wrong.lock().unwrap().clone();
         assert!(wrong.is_empty(), "errors that only true reasons may have: {wrong:?}");
         let (alive, dead) = (self.alive.lock().unwrap().clone(), self.dead.lock().unwrap().clone());
-        for (tokens, expected) in [(&alive, true), (&dead, false)] {
-            for token in tokens {
-                let (status, body) = post(app, "/o/introspect/", &[("token", token)]).await.unwrap();
-                assert_eq!(
-                    (status, &body["active"]),
-                    (200, &Value::Bool(expected)),
-                    "acknowledged, then {body}"
-                );
-            }
-        }
-        let doubtful = self.doubtful.lock().unwrap().clone();
-        for token in &doubtful {
-            let (status, body) = post(app, "/o/introspect/", &[("token", token)]).await.unwrap();
-            assert!(status == 200 && body["active"].is_boolean(), "whole either way: {status} {body}");
-        }
-        Totals {
+        let totals = Totals {
             issued: alive.len() + dead.len(),
             revoked: dead.len(),
             unknown: self.unknown.load(Ordering::Relaxed),
+        };
+        each_is(app, alive, Some(true)).await;
+        each_is(app, dead, Some(false)).await;
+        let doubtful = self.doubtful.lock().unwrap().clone();
+        each_is(app, doubtful, None).await;
+        count(totals.issued + totals.revoked + totals.unknown, totals.revoked);
+        totals
+    }
+}
+
+/// Asks the server about each of these tokens, several at a time: whether it lives is known, or it is whole
+/// either way.
+pub async fn each_is(app: &App, tokens: Vec<String>, active: Option<bool>) {
+    let (left, mut asking) = (Arc::new(Mutex::new(tokens)), JoinSet::new());
+    for _ in 0..AT_ONCE {
+        let (app, left) = (app.clone(), Arc::clone(&left));
+        asking.spawn(async move {
+            while let Some(token) = next(&left) {
+                let (status, body) = patiently(&app, &token).await;
+                let said = body["active"].as_bool();
+                let is_kept = said.is_some() && (active.is_none() || said == active);
+                assert!(status == 200 && is_kept, "promised {active:?}, then {status} {body}");
+            }
+        });
+    }
+    asking.join_all().await;
+}
+
+fn next(left: &Mutex<Vec<String>>) -> Option<String> {
+    left.lock().unwrap().pop()
+}
+
+/// What the server says of a token. So many questions may be more than the share of one client, who is then
+/// told to come again.
+async fn patiently(app: &App, token: &str) -> (u16, Value) {
+    loop {
+        match post(app, "/o/introspect/", &[("token", token)]).await.unwrap() {
+            (429, _) => tokio::time::sleep(Duration::from_millis(200)).await,
+            answer => return answer,
         }
     }
 }
@@ -137,7 +187,7 @@ impl Ledger {
 /// A running load.
 pub struct Load {
     stop: Arc<AtomicBool>,
-    running: tokio::task::JoinSet<()>,
+    running: JoinSet<()>,
 }
 
 impl Load {
@@ -147,14 +197,39 @@ impl Load {
     }
 }
 
+/// An answer that came.
+pub struct Answered {
+    pub status: u16,
+    /// Null if it has none.
+    pub body: Value,
+    says_when_to_retry: bool,
+}
+
+impl Answered {
+    pub fn token(&self) -> String {
+        self.body["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Whether it says that the fault is not the client's, and when to come again (L6).
+    pub fn is_temporary(&self) -> bool {
+        self.says_when_to_retry && self.body["error"] == "temporarily_unavailable"
+    }
+}
+
 /// Status and JSON body (null if it has none), or nothing when the answer did not come.
 pub async fn post(app: &App, path: &str, fields: &[(&str, &str)]) -> Option<(u16, Value)> {
+    ask(app, path, fields).await.map(|answer| (answer.status, answer.body))
+}
+
+/// The same for whoever looks at its headers as well.
+pub async fn ask(app: &App, path: &str, fields: &[(&str, &str)]) -> Option<Answered> {
     let credentials = [("client_id", app.client_id.as_str()), ("client_secret", app.secret.as_str())];
     let fields: Vec<(&str, &str)> = credentials.iter().chain(fields).copied().collect();
     let request =
         app.client.post(format!("{}{path}", app.base)).form(&fields).timeout(Duration::from_secs(8));
     let answer = request.send().await.ok()?;
-    let status = answer.status().as_u16();
+    let (status, says_when_to_retry) =
+        (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
     let body = answer.bytes().await.ok()?;
-    Some((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    Some(Answered { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null), says_when_to_retry })
 }

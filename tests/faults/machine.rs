@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,6 +30,11 @@ pub fn as_root(arguments: &[&str]) -> Output {
 fn must(arguments: &[&str]) {
     let output = as_root(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// How many files and connections a process may have open from here on.
+pub fn may_open(process: u32, files: usize) {
+    must(&["prlimit", &format!("--pid={process}"), &format!("--nofile={files}")]);
 }
 
 /// A small file system in memory.
@@ -74,18 +80,23 @@ impl Drop for SmallDisk {
     }
 }
 
+static NETWORKS: AtomicU32 = AtomicU32::new(0);
+
 /// A network of its own with one line to this machine.
 pub struct Namespace {
     name: String,
     line: String,
-    third: u8,
+    second: u32,
+    third: u32,
 }
 
 impl Namespace {
+    /// Several test programs may run, and each may have several of these at a time.
     pub fn new() -> Self {
-        let number = std::process::id() % 200;
-        let third = u8::try_from(number).unwrap();
-        let namespace = Self { name: format!("chancery{number}"), line: format!("chancery{number}"), third };
+        let (number, third) = (NETWORKS.fetch_add(1, Ordering::Relaxed) % 20, std::process::id() % 200);
+        // The name of a line has 15 characters at most.
+        let name = format!("chancery{third}-{number}");
+        let namespace = Self { line: name.clone(), name, second: 231 + number, third };
         let (name, line) = (namespace.name.as_str(), namespace.line.as_str());
         let (outside, inside) = (format!("{}/24", namespace.outside()), format!("{}/24", namespace.inside()));
         must(&["ip", "netns", "add", name]);
@@ -100,12 +111,12 @@ impl Namespace {
 
     /// This machine's end of the line.
     pub fn outside(&self) -> String {
-        format!("10.231.{}.1", self.third)
+        format!("10.{}.{}.1", self.second, self.third)
     }
 
     /// The other end.
     pub fn inside(&self) -> String {
-        format!("10.231.{}.2", self.third)
+        format!("10.{}.{}.2", self.second, self.third)
     }
 
     /// What stands before a command that is to run inside.

@@ -16,5 +16,6 @@ mod postgres;
 mod races;
 mod reader;
 pub mod report;
+mod revocations;
 mod slow;
 mod versions;

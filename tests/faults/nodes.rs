@@ -1,260 +1,213 @@
-//! T1, T2, F16, F19, F25: three processes on one PostgreSQL under load, while processes are frozen, killed
-//! and restarted, one by one or all at once.
+//! F19, F25: three processes on one PostgreSQL under load, restarted one by one or killed all at once.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::RwLock;
 
-use super::crash::machine;
-use super::ledger::post;
-use super::report::{record, scale};
+use super::clock::Clock;
+use super::cluster::Cluster;
+use super::crash::{is_ready, machine, until_ready};
+use super::ledger::{ask, each_is, post};
+use super::machine::Namespace;
+use super::report::{count, record, scale};
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
-use crate::harness::{App, Cli, Directory, Process, Request};
+use crate::harness::{App, Cli, Directory, Process};
 
-const NODES: usize = 3;
-const WORKERS: usize = 12;
+pub const NODES: usize = 3;
+pub const WORKERS: usize = 12;
+/// What clients call all of them, wherever they listen.
+const ISSUER: &str = "http://127.0.0.1:8000";
 
 /// Three nodes and an application that they all know.
-struct Nodes {
+pub struct Nodes {
+    pub each: Vec<Node>,
+    pub cli: Cli,
     home: Directory,
-    cli: Cli,
-    ports: Vec<u16>,
-    apps: Vec<App>,
-    processes: Vec<RwLock<Option<Process>>>,
     // Gone after the processes that use it.
-    _database: Database,
+    _database: Box<dyn Any + Send + Sync>,
+}
+
+/// One of them, and where it runs.
+pub struct Node {
+    pub app: App,
+    cli: Cli,
+    host: String,
+    port: u16,
+    process: RwLock<Option<Process>>,
+    // Gone after the process in it.
+    pub apart: Option<Apart>,
+}
+
+/// A network and a clock of a node's own.
+pub struct Apart {
+    pub clock: Clock,
+    network: Namespace,
+    database: u16,
+    _home: Directory,
+}
+
+impl Apart {
+    /// What goes to the database, comes from it, or both, is lost from here on.
+    pub fn cut(&self, goes: bool, comes: bool) {
+        self.network.cut(self.database, goes, comes);
+    }
+
+    pub fn heal(&self) {
+        self.network.heal();
+    }
+}
+
+impl Node {
+    fn at(app: &App, cli: Cli, host: &str, port: u16, apart: Option<Apart>) -> Self {
+        let app = App { base: format!("http://{host}:{port}"), ..app.clone() };
+        Self { app, cli, host: host.to_owned(), port, process: RwLock::new(None), apart }
+    }
 }
 
 impl Nodes {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let (home, database) = (Directory::new(), Database::empty());
         let cli = Cli::at(home.path(), Some(database.url()));
-        let ports: Vec<u16> = (0..NODES).map(|_| free_port()).collect();
         let app = machine(&cli, "");
-        let apps = ports.iter().map(|port| App { base: format!("http://127.0.0.1:{port}"), ..app.clone() });
-        let nodes = Self {
-            apps: apps.collect(),
-            processes: (0..NODES).map(|_| RwLock::new(None)).collect(),
-            home,
-            cli,
-            ports,
-            _database: database,
+        let each = (0..NODES).map(|_| Node::at(&app, cli.clone(), "127.0.0.1", free_port(), None)).collect();
+        Self { each, cli, home, _database: Box::new(database) }.all_up().await
+    }
+
+    /// Each in a network and with a clock of its own.
+    pub async fn start_apart() -> Self {
+        let networks: Vec<Namespace> = (0..NODES).map(|_| Namespace::new()).collect();
+        let outside: Vec<String> = networks.iter().map(Namespace::outside).collect();
+        let listen = format!("127.0.0.1,{}", outside.join(","));
+        // Those of a node that was cut off are still counted for a while.
+        let cluster = Cluster::start_with(&listen, None, "-c max_connections=200").await;
+        let home = Directory::new();
+        let cli = Cli::at(home.path(), Some(cluster.url()));
+        let app = machine(&cli, "");
+        let apart = |(network, port): (Namespace, u16)| {
+            let url = cluster.url().replace("127.0.0.1", &network.outside());
+            let own = Directory::new();
+            let there = Cli::at(home.path(), Some(url)).run_by(network.prefix());
+            let ((clock, there), host) = (Clock::of(&own, there), network.inside());
+            let apart = Apart { clock, network, database: cluster.port, _home: own };
+            Node::at(&app, there, &host, port, Some(apart))
         };
+        let each = networks.into_iter().zip(8_000..).map(apart).collect();
+        Self { each, cli, home, _database: Box::new(cluster) }.all_up().await
+    }
+
+    async fn all_up(self) -> Self {
         for node in 0..NODES {
-            nodes.up(node).await;
+            self.up(node).await;
         }
-        nodes
+        self
     }
 
     /// Starts a node and waits until it is ready.
-    async fn up(&self, node: usize) -> Duration {
-        let begun = Instant::now();
-        let issuer = self.apps[0].base.clone();
-        let arguments = ["--issuer", &issuer, "--requests-per-client", "0", "--drain-delay", "1s"];
-        let process = Process::start_with(&self.cli, &self.home, self.ports[node], &arguments).await;
-        *self.processes[node].write().await = Some(process);
-        while !self.is_ready(node).await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    pub async fn up(&self, node: usize) -> Duration {
+        let (begun, node) = (Instant::now(), &self.each[node]);
+        *node.process.write().await = Some(self.serve(&node.cli, &node.host, node.port).await);
+        until_ready(&node.app).await;
         begun.elapsed()
     }
 
-    async fn is_ready(&self, node: usize) -> bool {
-        let url = format!("{}/readyz", self.apps[node].base);
-        let asked = Request::new(&self.apps[node].client, "GET", url).try_send();
-        let answer = tokio::time::timeout(Duration::from_secs(1), asked).await;
-        answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status() == 200))
+    async fn serve(&self, cli: &Cli, host: &str, port: u16) -> Process {
+        // Seen from its network this machine is a stranger, whose share would be limited.
+        let unlimited = ["--requests-per-client", "0", "--requests-per-address", "0"];
+        let arguments = [&["--issuer", ISSUER, "--drain-delay", "1s"][..], &unlimited].concat();
+        Process::start_at(cli, &self.home, host, port, &arguments).await
     }
 
-    async fn signal(&self, node: usize, name: &str) {
-        self.processes[node].read().await.as_ref().unwrap().signal(name);
+    /// One more, which remembers nothing; it ends with what this returns.
+    pub async fn another(&self) -> (App, Process) {
+        let node = Node::at(&self.each[0].app, self.cli.clone(), "127.0.0.1", free_port(), None);
+        let process = self.serve(&node.cli, &node.host, node.port).await;
+        until_ready(&node.app).await;
+        (node.app, process)
+    }
+
+    /// The application at one of them.
+    pub fn app(&self, turn: usize) -> &App {
+        &self.each[turn % NODES].app
+    }
+
+    /// kill -9, then waits for the process to be gone.
+    pub async fn kill(&self, node: usize) {
+        drop(self.each[node].process.write().await.take());
+    }
+
+    pub async fn signal(&self, node: usize, name: &str) {
+        self.each[node].process.read().await.as_ref().unwrap().signal(name);
     }
 }
 
-/// What the revocations came to.
-#[derive(Default)]
-struct Tally {
-    revoked: AtomicUsize,
-    answers: AtomicUsize,
-    stale: AtomicUsize,
-    unavailable: AtomicUsize,
-    took: Mutex<Vec<Duration>>,
+/// Whom a load balancer would give requests, as it knows from asking each node again and again.
+struct Balanced {
+    nodes: Nodes,
+    ready: Vec<AtomicBool>,
+    stop: AtomicBool,
 }
 
-impl Tally {
-    fn percentile(&self, percent: usize) -> Duration {
-        let mut took = self.took.lock().unwrap().clone();
-        took.sort();
-        took.get((took.len() * percent / 100).min(took.len().saturating_sub(1))).copied().unwrap_or_default()
-    }
-
-    fn text(&self) -> String {
-        format!(
-            "{} revocations, {} answers on {NODES} nodes begun after their 200: {} stale, {} of them 503 or none; \
-             revoking took {} ms (p50), {} ms (p99)",
-            self.revoked.load(Ordering::Relaxed),
-            self.answers.load(Ordering::Relaxed),
-            self.stale.load(Ordering::Relaxed),
-            self.unavailable.load(Ordering::Relaxed),
-            self.percentile(50).as_millis(),
-            self.percentile(99).as_millis(),
-        )
-    }
-}
-
-/// Issues a token, lets every node remember it, revokes it on one, and asks all of them at once (R1).
-async fn revoke_once(nodes: &Nodes, tally: &Tally, turn: usize) {
-    let issued = post(&nodes.apps[turn % NODES], "/o/token/", &[("grant_type", "client_credentials")]).await;
-    let Some((200, body)) = issued else { return };
-    let token = body["access_token"].as_str().unwrap().to_owned();
-    for app in &nodes.apps {
-        post(app, "/o/introspect/", &[("token", &token)]).await;
-    }
-    let begun = Instant::now();
-    let revoked = post(&nodes.apps[(turn / NODES) % NODES], "/o/revoke_token/", &[("token", &token)]).await;
-    let Some((200, _)) = revoked else { return };
-    tally.took.lock().unwrap().push(begun.elapsed());
-    tally.revoked.fetch_add(1, Ordering::Relaxed);
-    let mut asking = tokio::task::JoinSet::new();
-    for app in nodes.apps.clone() {
-        let token = token.clone();
-        asking.spawn(async move { post(&app, "/o/introspect/", &[("token", &token)]).await });
-    }
-    for answer in asking.join_all().await {
-        tally.answers.fetch_add(1, Ordering::Relaxed);
-        match answer {
-            Some((200, body)) if body["active"] == true => {
-                tally.stale.fetch_add(1, Ordering::Relaxed);
-            }
-            Some((200, _)) => {}
-            Some((503, _)) | None => {
-                tally.unavailable.fetch_add(1, Ordering::Relaxed);
-            }
-            Some((status, body)) => panic!("a fault of ours is not the client's: {status} {body}"),
+impl Balanced {
+    async fn follow(self: Arc<Self>, node: usize) {
+        while !self.stop.load(Ordering::Relaxed) {
+            self.ready[node].store(is_ready(self.nodes.app(node)).await, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
-}
 
-/// Revokes until told to stop, or so many times.
-async fn revoke_many(nodes: &Arc<Nodes>, tally: &Arc<Tally>, stop: &Arc<AtomicBool>, most: usize) {
-    let turns = Arc::new(AtomicUsize::new(0));
-    let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..WORKERS {
-        let (nodes, tally, stop, turns) =
-            (Arc::clone(nodes), Arc::clone(tally), Arc::clone(stop), Arc::clone(&turns));
-        workers.spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                let turn = turns.fetch_add(1, Ordering::Relaxed);
-                if turn >= most {
-                    return;
-                }
-                revoke_once(&nodes, &tally, turn).await;
+    /// Tokens that were given, and what else was answered.
+    async fn ask(self: Arc<Self>, worker: usize) -> (Vec<String>, Vec<String>) {
+        let (mut given, mut failed) = (Vec::new(), Vec::new());
+        let mut turn = worker;
+        while !self.stop.load(Ordering::Relaxed) {
+            turn += 1;
+            if !self.ready[turn % NODES].load(Ordering::Relaxed) {
+                continue;
             }
-        });
+            let asked = [("grant_type", "client_credentials")];
+            match ask(self.nodes.app(turn), "/o/token/", &asked).await {
+                Some(answer) if answer.status == 200 => given.push(answer.token()),
+                other => failed.push(format!("{:?}", other.map(|answer| (answer.status, answer.body)))),
+            }
+        }
+        (given, failed)
     }
-    workers.join_all().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t1_f16_after_a_revocation_no_node_says_active_whatever_happens_to_the_others() {
-    let nodes = Arc::new(Nodes::start().await);
-    let (well, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
-    revoke_many(&nodes, &well, &stop, 600 * scale()).await;
-    record("T1", &format!("all nodes well: {}", well.text()));
-    assert_eq!(well.stale.load(Ordering::Relaxed), 0, "{}", well.text());
-    assert!(well.revoked.load(Ordering::Relaxed) > 500, "{}", well.text());
-    assert_eq!(well.unavailable.load(Ordering::Relaxed), 0, "{}", well.text());
-
-    let hurt = Arc::new(Tally::default());
-    let load = {
-        let (nodes, hurt, stop) = (Arc::clone(&nodes), Arc::clone(&hurt), Arc::clone(&stop));
-        tokio::spawn(async move { revoke_many(&nodes, &hurt, &stop, usize::MAX).await })
-    };
-    let mut recovered = Vec::new();
-    for round in 0..3 * scale() {
-        let frozen = round % NODES;
-        nodes.signal(frozen, "STOP").await;
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        nodes.signal(frozen, "CONT").await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let killed = (round + 1) % NODES;
-        // kill -9, then waits for the process to be gone.
-        drop(nodes.processes[killed].write().await.take());
-        recovered.push(nodes.up(killed).await);
-    }
-    stop.store(true, Ordering::Relaxed);
-    load.await.unwrap();
-    let slowest = recovered.iter().max().copied().unwrap_or_default();
-    record(
-        "T2, F16, F1",
-        &format!(
-            "{} times a node frozen for 5 s and another killed: {}; ready again in {} ms at most",
-            recovered.len(),
-            hurt.text(),
-            slowest.as_millis()
-        ),
-    );
-    assert_eq!(hurt.stale.load(Ordering::Relaxed), 0, "{}", hurt.text());
-    assert!(hurt.revoked.load(Ordering::Relaxed) > 20, "{}", hurt.text());
-    nodes.cli.run(&["verify"]).succeeded();
 }
 
 /// A load balancer asks each node whether it is ready, and clients go where it says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f25_a_rolling_restart_fails_no_request() {
-    let nodes = Arc::new(Nodes::start().await);
-    let stop = Arc::new(AtomicBool::new(false));
-    let ready: Arc<Vec<AtomicBool>> = Arc::new((0..NODES).map(|_| AtomicBool::new(true)).collect());
-    let mut tasks = tokio::task::JoinSet::new();
+    let ready = (0..NODES).map(|_| AtomicBool::new(true)).collect();
+    let balanced = Arc::new(Balanced { nodes: Nodes::start().await, ready, stop: AtomicBool::new(false) });
+    let nodes = &balanced.nodes;
+    let (mut following, mut asking) = (tokio::task::JoinSet::new(), tokio::task::JoinSet::new());
     for node in 0..NODES {
-        let (nodes, ready, stop) = (Arc::clone(&nodes), Arc::clone(&ready), Arc::clone(&stop));
-        tasks.spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                ready[node].store(nodes.is_ready(node).await, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            (0, Vec::new())
-        });
+        following.spawn(Arc::clone(&balanced).follow(node));
     }
     for worker in 0..6 {
-        let (nodes, ready, stop) = (Arc::clone(&nodes), Arc::clone(&ready), Arc::clone(&stop));
-        tasks.spawn(async move {
-            let (mut answered, mut failed) = (0, Vec::new());
-            let mut turn = worker;
-            while !stop.load(Ordering::Relaxed) {
-                turn += 1;
-                let node = turn % NODES;
-                if !ready[node].load(Ordering::Relaxed) {
-                    continue;
-                }
-                let app = &nodes.apps[node];
-                match post(app, "/o/token/", &[("grant_type", "client_credentials")]).await {
-                    Some((200, _)) => answered += 1,
-                    other => failed.push(format!("{other:?}")),
-                }
-            }
-            (answered, failed)
-        });
+        asking.spawn(Arc::clone(&balanced).ask(worker));
     }
     for node in 0..NODES * scale().min(4) {
         let node = node % NODES;
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let process = nodes.processes[node].write().await.take().unwrap();
+        let process = nodes.each[node].process.write().await.take().unwrap();
         assert_eq!(process.terminate().await, 0);
         nodes.up(node).await;
     }
-    stop.store(true, Ordering::Relaxed);
-    let (mut answered, mut failed) = (0, Vec::new());
-    for (more, wrong) in tasks.join_all().await {
-        answered += more;
-        failed.extend(wrong);
-    }
+    balanced.stop.store(true, Ordering::Relaxed);
+    following.join_all().await;
+    let (given, failed): (Vec<_>, Vec<_>) = asking.join_all().await.into_iter().unzip();
+    let (given, failed) = (given.concat(), failed.concat());
+    let answered = given.len();
     record("F25", &format!("every node restarted under load: {answered} requests, {} failed", failed.len()));
     assert!(failed.is_empty(), "{failed:?}");
     assert!(answered > 100, "{answered}");
+    each_is(nodes.app(0), given, Some(true)).await;
+    count(answered, 0);
     nodes.cli.run(&["verify"]).succeeded();
 }
 
@@ -270,7 +223,7 @@ async fn ask_for(nodes: &Arc<Nodes>, tokens: &Arc<Vec<String>>, clients: usize, 
                 // Half of them want the same few.
                 turn += 1;
                 let token = &tokens[if turn % 2 == 0 { turn % 4 } else { turn % tokens.len() }];
-                match post(&nodes.apps[turn % NODES], "/o/introspect/", &[("token", token)]).await {
+                match post(nodes.app(turn), "/o/introspect/", &[("token", token)]).await {
                     Some((200, body)) => {
                         assert_eq!(body["active"], true, "a token that nobody ended");
                         served.push(begun.elapsed());
@@ -313,15 +266,14 @@ async fn f19_a_herd_that_meets_cold_nodes_is_served() {
     let nodes = Arc::new(Nodes::start().await);
     let mut tokens = Vec::new();
     for turn in 0..400 {
-        let issued =
-            post(&nodes.apps[turn % NODES], "/o/token/", &[("grant_type", "client_credentials")]).await;
+        let issued = post(nodes.app(turn), "/o/token/", &[("grant_type", "client_credentials")]).await;
         tokens.push(issued.unwrap().1["access_token"].as_str().unwrap().to_owned());
     }
     let tokens = Arc::new(tokens);
     let before = ask_for(&nodes, &tokens, WORKERS, Duration::from_secs(4)).await;
     let plateau = before.rate_at(Duration::from_secs(2));
     for node in 0..NODES {
-        drop(nodes.processes[node].write().await.take());
+        nodes.kill(node).await;
     }
     let herd = {
         let (nodes, tokens) = (Arc::clone(&nodes), Arc::clone(&tokens));

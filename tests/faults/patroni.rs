@@ -20,6 +20,8 @@ use cluster::Cluster;
 const PROMISED: usize = 1_500;
 /// How long a database call may take before its connection is given up, as it is without any setting.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// What a client sees beside the deadline, with five programs and PostgreSQL three times on two processors.
+const MARGIN: Duration = Duration::from_millis(250);
 
 /// A server on a cluster, under load.
 struct World {
@@ -143,7 +145,7 @@ async fn f6_a_lost_synchronous_standby_is_never_acknowledged_for() {
                 seconds(slowest)
             ),
         );
-        assert!(slowest <= DEADLINE + Duration::from_secs(1), "{slowest:?}");
+        assert!(slowest <= DEADLINE + MARGIN, "{slowest:?}");
     }
     world.judge("F6", "synchronous standby lost twice").await;
 }
@@ -190,7 +192,7 @@ async fn f8_an_old_primary_that_is_cut_off_accepts_nothing() {
         seconds(whole)
     );
     world.judge("F8", &what).await;
-    assert!(served <= Duration::from_secs(30), "{what}");
+    assert!(served <= Duration::from_secs(25), "{what}");
 }
 
 async fn issue(app: &App) -> String {

@@ -9,8 +9,18 @@ pub use crate::harness::environment::scale;
 /// Says what a scenario came to.
 pub fn record(row: &str, text: &str) {
     println!("{row}: {text}");
+    keep(&format!("| {row} | {text} |"));
+}
+
+/// Adds to what the whole campaign promised. An entry is a promise that was acknowledged (a token, the end of
+/// one) or a request without a clear answer; so many of them are ends that were acknowledged.
+pub fn count(entries: usize, revocations: usize) {
+    keep(&format!("+ {entries} {revocations}"));
+}
+
+fn keep(line: &str) {
     if let Some(path) = crate::harness::environment::results() {
         let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-        writeln!(file, "| {row} | {text} |").unwrap();
+        writeln!(file, "{line}").unwrap();
     }
 }

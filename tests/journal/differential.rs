@@ -134,7 +134,7 @@ async fn play(place: &Place, batches: &[Vec<Append>]) -> impl PartialEq + std::f
         let mut appends = batch.clone();
         while !appends.is_empty() {
             match engine.append(i64::try_from(number).unwrap() + 1, 1, &appends).await.unwrap() {
-                Outcome::Committed { .. } => break,
+                Outcome::Committed(_) => break,
                 Outcome::Lost(mut lost) => {
                     lost.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
                     lost.dedup_by_key(|(index, _)| *index);

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use chancery::journal::engine::{
-    Append, Engine, EngineError, Flip, Head, Outcome, Pulse, StateRow, StoredBatch, StoredRow, SubjectKeyRow,
+    Append, Committed, Engine, EngineError, Flip, Head, Outcome, Pulse, StateRow, StoredBatch, StoredRow,
+    SubjectKeyRow,
 };
 use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
@@ -60,7 +61,7 @@ impl Engine for Faulty {
             Fault::Deaf => self.inner.append(batch, epoch, appends).await,
         }
     }
-    async fn find_batch(&self, batch: i64) -> Result<Option<i64>, EngineError> {
+    async fn find_batch(&self, batch: i64) -> Result<Option<Committed>, EngineError> {
         self.inner.find_batch(batch).await
     }
     async fn load_stream(

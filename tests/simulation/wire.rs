@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use chancery::journal::engine::{
-    Append, Engine, EngineError, Flip, Head, Outcome, Pulse, StateRow, StoredBatch, StoredRow,
+    Append, Committed, Engine, EngineError, Flip, Head, Outcome, Pulse, StateRow, StoredBatch, StoredRow,
 };
 use chancery::journal::{EngineError as Error, SubjectKeyRow};
 use projections::projection::Projection;
@@ -151,7 +151,7 @@ impl Engine for Wire {
         over!(self, Commit, append(batch, epoch, &appends))
     }
 
-    async fn find_batch(&self, batch: i64) -> Result<Option<i64>, EngineError> {
+    async fn find_batch(&self, batch: i64) -> Result<Option<Committed>, EngineError> {
         over!(self, Plain, find_batch(batch))
     }
 
