@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -168,7 +168,12 @@ where
             let _busy = watch.busy();
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer.ip()));
-            let response = router.oneshot(request).await;
+            let mut response = router.oneshot(request).await;
+            if let Ok(response) = &mut response
+                && watch.is_ambiguous()
+            {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             response.map(spaced_allow).map_err(|never: Infallible| match never {})
         }
     });

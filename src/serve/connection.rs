@@ -8,7 +8,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ pub(super) struct Watch {
     /// Requests being answered: several at once on HTTP/2.
     in_work: AtomicUsize,
     is_http2: AtomicBool,
+    /// The last byte that was read.
+    last: AtomicU8,
+    has_bare_feed: AtomicBool,
 }
 
 impl Watch {
@@ -44,6 +47,8 @@ impl Watch {
             is_idle: AtomicBool::new(false),
             in_work: AtomicUsize::new(0),
             is_http2: AtomicBool::new(false),
+            last: AtomicU8::new(0),
+            has_bare_feed: AtomicBool::new(false),
         };
         watch.expect_within(HEAD);
         Arc::new(watch)
@@ -69,10 +74,28 @@ impl Watch {
         self.is_http2.store(true, Ordering::Relaxed);
     }
 
-    fn received(&self) {
-        if !self.is_http2.load(Ordering::Relaxed) && self.is_idle.swap(false, Ordering::Relaxed) {
+    /// Whether lines may have been told apart otherwise than a proxy in front does: a line feed alone ends
+    /// one for some (RFC 9112 §2.2) and not for others. What follows on such a connection is not to be read:
+    /// it may be somebody's body that looks like a request.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.has_bare_feed.load(Ordering::Relaxed)
+    }
+
+    fn received(&self, bytes: &[u8]) {
+        if self.is_http2.load(Ordering::Relaxed) {
+            return;
+        }
+        if self.is_idle.swap(false, Ordering::Relaxed) {
             self.expect_within(HEAD);
         }
+        let mut last = self.last.load(Ordering::Relaxed);
+        for byte in bytes {
+            if *byte == b'\n' && last != b'\r' {
+                self.has_bare_feed.store(true, Ordering::Relaxed);
+            }
+            last = *byte;
+        }
+        self.last.store(last, Ordering::Relaxed);
     }
 
     fn expect_within(&self, limit: Duration) {
@@ -115,8 +138,8 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.watch.received();
+        if let Some(received @ [_, ..]) = buffer.filled().get(before..) {
+            self.watch.received(received);
         }
         polled
     }
@@ -165,14 +188,28 @@ mod tests {
     fn a_head_has_five_seconds_silence_more_than_a_minute_and_work_no_limit() {
         let watch = Watch::new();
         assert!((5_000..6_000).contains(&limit(&watch)));
-        watch.received();
+        watch.received(b"G");
         assert!((5_000..6_000).contains(&limit(&watch)), "more bytes of a head do not prolong it");
         let busy = watch.busy();
         assert_eq!(limit(&watch), NEVER);
         drop(busy);
         assert!((75_000..76_000).contains(&limit(&watch)));
-        watch.received();
+        watch.received(b"G");
         assert!((5_000..6_000).contains(&limit(&watch)));
+    }
+
+    #[test]
+    fn a_line_feed_alone_is_noticed_wherever_reads_are_cut() {
+        for (reads, is_ambiguous) in [
+            (["GET / HTTP/1.1\r\nHost: a\r", "\n\r\n"], false),
+            (["GET / HTTP/1.1\nHost: a\r\n", "\r\n"], true),
+            (["GET / HTTP/1.1\r\nHost: a\r\n", "\n"], true),
+            (["\n", "GET / HTTP/1.1\r\n"], true),
+        ] {
+            let watch = Watch::new();
+            reads.iter().for_each(|read| watch.received(read.as_bytes()));
+            assert_eq!(watch.is_ambiguous(), is_ambiguous, "{reads:?}");
+        }
     }
 
     #[test]
@@ -183,7 +220,7 @@ mod tests {
         drop(one);
         assert_eq!(limit(&watch), NEVER, "one is still in work");
         drop(two);
-        watch.received();
+        watch.received(b"G");
         assert!((75_000..76_000).contains(&limit(&watch)), "a ping is no request");
     }
 }
