@@ -4,6 +4,7 @@
 //! Every test has a positive control: the same request, correct, succeeds. Without it a server that
 //! refuses everything would pass.
 
+mod again;
 mod binding;
 mod client_auth;
 mod disabled;
