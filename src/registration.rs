@@ -62,7 +62,7 @@ pub struct RawApplication {
     pub retry_window_seconds: String,
     /// Lifetime of access tokens in seconds; empty for the configured one.
     pub access_token_lifetime_seconds: String,
-    /// Resources it serves.
+    /// Resources it serves; of superusers only.
     pub resources: String,
     /// May introspect every token.
     pub introspect_everything: bool,
@@ -77,7 +77,8 @@ pub struct Bounds<'a> {
     pub catalogue: &'a [Scope],
     /// The configured lifetime of access tokens in seconds.
     pub longest_lifetime: u64,
-    /// Whether consent may be skipped and every token introspected: superusers and operators only.
+    /// Whether consent may be skipped, every token introspected, and resources served: superusers and
+    /// operators only.
     pub is_privileged: bool,
 }
 
@@ -183,8 +184,8 @@ pub async fn register(
     settled(state.commands.execute_with::<Application>(stream, command, origin, beside).await)
 }
 
-/// Changes an application. Who is not privileged leaves the switches of superusers as they are, even
-/// when a superuser moves them at the same moment.
+/// Changes an application. Who is not privileged leaves what superusers alone decide as it is, even
+/// when a superuser changes it at the same moment.
 pub async fn update(
     state: &AppState,
     client_id: &str,
