@@ -15,6 +15,8 @@ use aggregates::application::{
     Application, ApplicationCommand, ApplicationError, ApplicationSettings, ApplicationType, Provenance,
 };
 use aggregates::values::{ClientType, GrantType, SecretRef};
+use projections::applications::count_of_owner;
+use projections::read::ReadError;
 
 use crate::commands::{Beside, CommandError, Executed, Origin, Stream};
 use crate::config::Scope;
@@ -25,6 +27,9 @@ use crate::state::AppState;
 use crate::templates::components::FormErrors;
 
 pub use secret::{Initial, NewSecret, SHORTEST_SECRET, open_initial, seal_initial};
+
+/// Applications of one owner who is not privileged.
+pub const MOST_OF_AN_OWNER: i64 = 1_000;
 
 /// What was typed or given, field by field, unread. Lists are separated by white space.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +104,9 @@ pub enum RegisterError {
     /// Something is wrong with a field that only the command could see.
     #[error("{}", .0.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join(" "))]
     Refused(FormErrors),
+    /// What is registered already could not be counted now.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The secret could not be hashed now.
     #[error(transparent)]
     Secret(#[from] PasswordError),
@@ -117,6 +125,18 @@ impl<'a> Bounds<'a> {
             is_privileged,
         }
     }
+}
+
+/// Whether this owner may register one more. Who is not privileged has a bound: every application is held
+/// in memory by every node, and costs each of them whenever one is changed. People who come at the same
+/// moment may go beyond it by as many.
+pub async fn check_room(state: &AppState, owner: &str, is_privileged: bool) -> Result<(), RegisterError> {
+    if is_privileged || count_of_owner(&state.journal, owner).await? < MOST_OF_AN_OWNER {
+        return Ok(());
+    }
+    let mut errors = FormErrors::default();
+    errors.push("client_id", fields::too_many(MOST_OF_AN_OWNER));
+    Err(RegisterError::Refused(errors))
 }
 
 /// Reads a registration. `initial` is what the server itself put into the form.

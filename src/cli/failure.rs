@@ -109,7 +109,9 @@ impl From<RegisterError> for Failure {
     fn from(error: RegisterError) -> Self {
         match error {
             RegisterError::Refused(errors) => Self::Fields(errors),
-            other @ (RegisterError::Secret(_) | RegisterError::Command(_)) => Self::Register(other),
+            other @ (RegisterError::Read(_) | RegisterError::Secret(_) | RegisterError::Command(_)) => {
+                Self::Register(other)
+            }
         }
     }
 }

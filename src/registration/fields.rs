@@ -67,6 +67,13 @@ pub(super) fn client_id(text: &str, errors: &mut FormErrors) -> String {
     text.to_owned()
 }
 
+/// Said beside the client id, as no field is wrong.
+pub(super) fn too_many(most: i64) -> String {
+    format!(
+        "You have {most} applications, which is the most one person may have. Delete one first, or ask a superuser."
+    )
+}
+
 /// Reads everything an owner may change; `None` when a field without which nothing fits is wrong.
 pub(super) fn settings(
     raw: &RawApplication,

@@ -8,6 +8,7 @@ mod again;
 mod binding;
 mod client_auth;
 mod disabled;
+mod flooding;
 mod input;
 mod introspection;
 mod jose;
