@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::run::Context;
 use crate::config::Database;
 use crate::journal::Engine;
-use crate::open::open_patient_engine;
+use crate::open::{open_engine_to_read, open_patient_engine};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,12 +75,21 @@ fn as_json(finding: &Finding) -> Value {
     json!({ "severity": finding.severity.word(), "what": finding.what, "advice": finding.advice })
 }
 
-/// Opens the database that is there, and never makes one: what only looks must not begin an installation.
+/// Opens the database that is there, and never makes one: whoever works on a log must not begin one.
 pub(super) fn open_existing(context: &Context) -> Result<Arc<dyn Engine>, Failure> {
-    if let Database::Embedded(path) = &context.config.database
-        && !path.exists()
-    {
-        return Err(Failure::NothingYet(path.clone()));
-    }
+    exists(context)?;
     Ok(open_patient_engine(&context.config)?)
+}
+
+/// Opens the database that is there, to look at it and change nothing.
+pub(super) fn open_to_read(context: &Context) -> Result<Arc<dyn Engine>, Failure> {
+    exists(context)?;
+    Ok(open_engine_to_read(&context.config)?)
+}
+
+fn exists(context: &Context) -> Result<(), Failure> {
+    match &context.config.database {
+        Database::Embedded(path) if !path.exists() => Err(Failure::NothingYet(path.clone())),
+        Database::Embedded(_) | Database::Postgres(_) => Ok(()),
+    }
 }

@@ -4,6 +4,7 @@
 
 mod append;
 mod flip;
+mod hazards;
 mod rows;
 
 use std::future::Future;
@@ -25,7 +26,7 @@ use sqlx::{Column, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo,
 use tokio::time::Instant;
 
 use super::engine::{
-    Append, Engine, EngineError, Flip, Head, LANE, NewEvent, Outcome, Pulse, StateRow, StoredBatch,
+    Append, Engine, EngineError, Flip, Hazards, Head, LANE, NewEvent, Outcome, Pulse, StateRow, StoredBatch,
     StoredRow, SubjectKeyRow,
 };
 use super::migrations::{POSTGRES, TABLE};
@@ -248,6 +249,10 @@ fn select_list(table: &Table) -> String {
 impl Engine for PostgresEngine {
     fn name(&self) -> &'static str {
         "PostgreSQL"
+    }
+
+    async fn hazards(&self) -> Result<Hazards, EngineError> {
+        on_connection!(self, connection, { hazards::hazards(connection).await })
     }
 
     async fn migrate(&self) -> Result<usize, EngineError> {

@@ -17,4 +17,5 @@ mod races;
 mod reader;
 pub mod report;
 mod slow;
+mod standby;
 mod versions;
