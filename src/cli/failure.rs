@@ -1,5 +1,6 @@
 //! What can go wrong with a command, and what should the operator do about it?
 
+use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
@@ -149,6 +150,14 @@ impl Failure {
     /// Says it on the terminal.
     pub(super) fn say(&self, console: Console, config: &Config) {
         console.fail(self, &self.advice(config));
+    }
+
+    /// The same in the log, where a server has nothing else.
+    pub(super) fn log(&self, config: &Config) {
+        let causes = std::iter::successors(self.source(), |cause| (*cause).source());
+        let cause = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        let advice = self.advice(config);
+        tracing::error!(error.cause = cause, error.advice = advice, "{self}");
     }
 
     /// What the operator should do, in one sentence or two.

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tracing::Level;
+
 use super::failure::Failure;
 use super::{
     Cli, Command, acceptrollback, backup, changepassword, config, createapplication, createuser,
@@ -12,7 +14,7 @@ use super::{
 };
 use crate::clock::{SharedClock, SystemClock};
 use crate::commands::{Actor, Origin};
-use crate::config::{Config, Environment, Flags, Setting, find_setting};
+use crate::config::{Config, Environment, Flags, LogFormat, Setting, find_setting};
 use crate::console::Console;
 use crate::logging;
 use crate::open::open;
@@ -101,16 +103,27 @@ pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
         }
     };
     let command = cli.command();
+    let is_for_machines = matches!(command, Command::Serve) && config.log.format == LogFormat::Json;
     let traces = matches!(command, Command::Serve).then_some(&config.traces);
     let filter = log_filter(&config, &command);
     let log = logging::start(&config.log, filter, console.colours_errors(), traces);
     let clock = SystemClock::shared();
     let context = Context { console, config, environment, clock, program, flags: cli.options.flags };
     // Until the end of the command: what is still waiting goes out then.
-    match log.map_err(Failure::Traces).and_then(|_log| carry_out(&context, command)) {
+    let carried_out = log.map_err(Failure::Traces).and_then(|_log| {
+        let carried_out = carry_out(&context, command);
+        if is_for_machines && let Err(failure) = &carried_out {
+            failure.log(&context.config);
+        }
+        carried_out
+    });
+    match carried_out {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.say(console, &context.config);
+            // Where it was logged, the other streams stay as they are expected to be.
+            if !is_for_machines || matches!(failure, Failure::Traces(_)) || !tracing::enabled!(Level::ERROR) {
+                failure.say(console, &context.config);
+            }
             ExitCode::FAILURE
         }
     }
