@@ -11,6 +11,7 @@ use aggregates::application::{ApplicationEvent, ApplicationSettings, Provenance}
 use aggregates::values::SecretRef;
 use chrono::{DateTime, Utc};
 
+use crate::memory::Memory;
 use crate::projection::{Projection, Recorded};
 use crate::read::{Read, ReadError, columns, count};
 use crate::row::{Cells, Residency, Row, RowOp, Table, Value, int, json, name, text};
@@ -132,6 +133,17 @@ pub async fn list_applications(
         place(limit.into()),
     );
     read.query(&sql, &parameters).await?.iter().map(Application::from_row).collect()
+}
+
+/// The applications this node holds in memory, which are all, in no order.
+pub fn remembered_applications(memory: &Memory) -> impl Iterator<Item = Result<Application, ReadError>> {
+    memory.snapshot(&TABLE).into_iter().map(|row| Application::from_row(&row))
+}
+
+/// How many applications of an owner there are, without deleted ones.
+pub async fn count_of_owner(read: &dyn Read, owner: &str) -> Result<i64, ReadError> {
+    count(read, "SELECT count(*) FROM applications a WHERE a.deleted = 0 AND a.owner = $1", &[owner.into()])
+        .await
 }
 
 async fn find_last(read: &dyn Read, after: Option<&str>) -> Result<Option<Application>, ReadError> {

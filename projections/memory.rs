@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashlink::LruCache;
@@ -26,6 +27,8 @@ pub struct Memory {
 struct TableMemory {
     table: &'static Table,
     shards: Vec<Mutex<Shard>>,
+    /// Moves after each change, so that whoever has read it before the rows can tell that they are the same.
+    changes: AtomicU64,
 }
 
 struct Shard {
@@ -122,6 +125,14 @@ impl Memory {
             }
             RowOp::Expire { before, .. } => memory.expire(*before, position, op),
         }
+        memory.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often the rows of a table were changed: to be asked before they are read, by whoever keeps what
+    /// follows from them.
+    #[must_use]
+    pub fn changes(&self, table: &'static Table) -> u64 {
+        self.tables.get(table.name).map_or(0, |memory| memory.changes.load(Ordering::Acquire))
     }
 
     /// Forgets what is remembered of a table as of before a position, and what is still on its way. Its rows
@@ -145,9 +156,10 @@ impl Memory {
                 shard.rows.insert(key, Remembered { row: Some(row), as_of });
             }
         }
+        memory.changes.fetch_add(1, Ordering::Release);
     }
 
-    /// Every remembered row of a table, for tests and for verification of a running node.
+    /// Every remembered row of a table: all there are where all are held.
     #[must_use]
     pub fn snapshot(&self, table: &'static Table) -> Vec<Arc<Row>> {
         let Some(memory) = self.tables.get(table.name) else { return Vec::new() };
@@ -178,7 +190,7 @@ impl TableMemory {
                 Mutex::new(Shard { since: 0, rows, loading: HashMap::new() })
             })
             .collect();
-        Self { table, shards }
+        Self { table, shards, changes: AtomicU64::new(0) }
     }
 
     fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {

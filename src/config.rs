@@ -80,6 +80,8 @@ pub struct Config {
     pub limits: Limits,
     /// The configuration file that was read, if any.
     pub file: Option<PathBuf>,
+    /// What stands in that file that nobody else should know, in words; also what something else overrides.
+    pub secrets_in_file: Vec<&'static str>,
 }
 
 /// The files of a TLS server, both PEM.
@@ -232,6 +234,7 @@ impl Config {
             resources: assemble::resources(&sources)?,
             limits: assemble::limits(&sources)?,
             file: sources.file,
+            secrets_in_file: sources.secrets,
             listen,
             data_dir,
         })

@@ -68,6 +68,12 @@ impl Console {
         self.colour_err
     }
 
+    /// Whether a progress bar is seen.
+    #[must_use]
+    pub fn shows_progress(self) -> bool {
+        self.progress
+    }
+
     /// Says a result, on standard output.
     pub fn say(self, text: impl fmt::Display) {
         print_line(&mut io::stdout().lock(), &text.to_string());

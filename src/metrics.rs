@@ -52,6 +52,8 @@ pub struct Metrics {
     shed: Family<Limit, Counter>,
     /// Connections that are open.
     pub connections: Gauge,
+    /// Refusals that were counted and not kept.
+    pub refusals_dropped: Counter,
 }
 
 impl Default for Metrics {
@@ -61,6 +63,7 @@ impl Default for Metrics {
             latency: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_25, 2.0, 16))),
             shed: Family::default(),
             connections: Gauge::default(),
+            refusals_dropped: Counter::default(),
         }
     }
 }
@@ -113,6 +116,11 @@ fn registry(state: &AppState) -> Registry {
     );
     registry.register("shed", "Requests and connections turned away, by limit", metrics.shed.clone());
     registry.register("connections", "Connections that are open", metrics.connections.clone());
+    registry.register(
+        "refusals_dropped",
+        "Refusals that were counted and not kept, as there were too many of the same",
+        metrics.refusals_dropped.clone(),
+    );
     state.journal.metrics().register(&mut registry);
     now(state, &mut registry);
     registry

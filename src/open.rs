@@ -281,6 +281,18 @@ pub fn open_patient_engine(config: &Config) -> Result<Arc<dyn Engine>, OpenError
     open_engine_with(config, PostgresEngine::patient)
 }
 
+/// The same for a command that only looks: nothing is made or changed, not even a file's mode.
+pub fn open_engine_to_read(config: &Config) -> Result<Arc<dyn Engine>, OpenError> {
+    match &config.database {
+        Database::Embedded(path) => {
+            let engine = SqliteEngine::open_to_read(path, config.database_deadline)
+                .map_err(|error| OpenError::Database { engine: "SQLite", error })?;
+            Ok(Arc::new(engine))
+        }
+        Database::Postgres(_) => open_patient_engine(config),
+    }
+}
+
 fn open_engine_with(
     config: &Config,
     pace: impl FnOnce(PostgresEngine) -> PostgresEngine,

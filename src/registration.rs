@@ -15,6 +15,8 @@ use aggregates::application::{
     Application, ApplicationCommand, ApplicationError, ApplicationSettings, ApplicationType, Provenance,
 };
 use aggregates::values::{ClientType, GrantType, SecretRef};
+use projections::applications::count_of_owner;
+use projections::read::ReadError;
 
 use crate::commands::{Beside, CommandError, Executed, Origin, Stream};
 use crate::config::Scope;
@@ -25,6 +27,9 @@ use crate::state::AppState;
 use crate::templates::components::FormErrors;
 
 pub use secret::{Initial, NewSecret, SHORTEST_SECRET, open_initial, seal_initial};
+
+/// Applications of one owner who is not privileged.
+pub const MOST_OF_AN_OWNER: i64 = 1_000;
 
 /// What was typed or given, field by field, unread. Lists are separated by white space.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +67,7 @@ pub struct RawApplication {
     pub retry_window_seconds: String,
     /// Lifetime of access tokens in seconds; empty for the configured one.
     pub access_token_lifetime_seconds: String,
-    /// Resources it serves.
+    /// Resources it serves; of superusers only.
     pub resources: String,
     /// May introspect every token.
     pub introspect_everything: bool,
@@ -77,7 +82,8 @@ pub struct Bounds<'a> {
     pub catalogue: &'a [Scope],
     /// The configured lifetime of access tokens in seconds.
     pub longest_lifetime: u64,
-    /// Whether consent may be skipped and every token introspected: superusers and operators only.
+    /// Whether consent may be skipped, every token introspected, and resources served: superusers and
+    /// operators only.
     pub is_privileged: bool,
 }
 
@@ -98,6 +104,9 @@ pub enum RegisterError {
     /// Something is wrong with a field that only the command could see.
     #[error("{}", .0.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join(" "))]
     Refused(FormErrors),
+    /// What is registered already could not be counted now.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The secret could not be hashed now.
     #[error(transparent)]
     Secret(#[from] PasswordError),
@@ -116,6 +125,18 @@ impl<'a> Bounds<'a> {
             is_privileged,
         }
     }
+}
+
+/// Whether this owner may register one more. Who is not privileged has a bound: every application is held
+/// in memory by every node, and costs each of them whenever one is changed. People who come at the same
+/// moment may go beyond it by as many.
+pub async fn check_room(state: &AppState, owner: &str, is_privileged: bool) -> Result<(), RegisterError> {
+    if is_privileged || count_of_owner(&state.journal, owner).await? < MOST_OF_AN_OWNER {
+        return Ok(());
+    }
+    let mut errors = FormErrors::default();
+    errors.push("client_id", fields::too_many(MOST_OF_AN_OWNER));
+    Err(RegisterError::Refused(errors))
 }
 
 /// Reads a registration. `initial` is what the server itself put into the form.
@@ -183,8 +204,8 @@ pub async fn register(
     settled(state.commands.execute_with::<Application>(stream, command, origin, beside).await)
 }
 
-/// Changes an application. Who is not privileged leaves the switches of superusers as they are, even
-/// when a superuser moves them at the same moment.
+/// Changes an application. Who is not privileged leaves what superusers alone decide as it is, even
+/// when a superuser changes it at the same moment.
 pub async fn update(
     state: &AppState,
     client_id: &str,

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::prepared;
-use crate::harness::{App, Cli, Directory, PASSWORD, Registration, Server, on_both_engines};
+use crate::harness::process::free_port;
+use crate::harness::{App, Cli, Directory, Engine, PASSWORD, Registration, Server, Setup, on_both_engines};
 
 /// An installation of its own with the usual users.
 fn installation() -> (Directory, Cli) {
@@ -256,6 +257,121 @@ fn the_doctor_names_what_is_unsafe() {
     cli.run(&["doctor", "--issuer", "http://id.example", "--allow-insecure-issuer"]).failed_about("https");
     let unreachable = ["doctor", "--database-url", "postgres://chancery@127.0.0.1:1/none"];
     cli.run(&unreachable).failed_about("127.0.0.1:1");
+}
+
+/// What `doctor --json` found, with this on the command line.
+fn findings(cli: &Cli, more: &[&str]) -> Vec<(String, String)> {
+    let said = cli.run(&[&["doctor", "--json"], more].concat()).json();
+    let found = said["findings"].as_array().unwrap().iter();
+    let text = |one: &serde_json::Value, key: &str| one[key].as_str().unwrap().to_owned();
+    found.map(|one| (text(one, "severity"), text(one, "what"))).collect()
+}
+
+#[test]
+fn a_configuration_file_that_others_can_read_or_write_is_told() {
+    let (directory, cli) = installation();
+    let file = directory.path().join("chancery.toml");
+    let path = file.to_str().unwrap();
+    let told = |text: &str, mode: u32, more: &[&str]| -> Vec<(String, String)> {
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let found = findings(&cli, &[&["--config", path], more].concat());
+        found.into_iter().filter(|(_, what)| what.contains("configuration file")).collect()
+    };
+    let url = "database-url = \"postgres://ada:hunter2@127.0.0.1:1/none\"\n";
+    let secret = format!("root-secret = \"{}\"\n", "s".repeat(43));
+    let both = format!("{url}{secret}");
+    for (text, mode, expected) in [
+        (both.as_str(), 0o600, None),
+        (&both, 0o644, Some(("error", "the password of the database and the root secret"))),
+        (&both, 0o640, Some(("warning", "Its group"))),
+        (url, 0o604, Some(("error", "which holds the password of the database"))),
+        ("database-url = \"postgres://ada@127.0.0.1:1/none\"\n", 0o644, None),
+        ("lease = \"1s\"\n", 0o644, None),
+        ("lease = \"1s\"\n", 0o664, Some(("error", "Others may write"))),
+    ] {
+        let found = told(text, mode, &[]);
+        let found: Vec<_> = found.iter().map(|(severity, what)| (severity.as_str(), what.as_str())).collect();
+        match (expected, found.as_slice()) {
+            (None, []) => {}
+            (Some((severity, about)), [(found, what)]) => {
+                assert!(*found == severity && what.contains(about), "{mode:o}: {what}");
+            }
+            _ => panic!("{text} {mode:o}: {found:?}"),
+        }
+    }
+    // What is overridden is there to be read all the same, and never repeated.
+    let found = told(&both, 0o644, &["--database-url", "postgres://chancery@127.0.0.1:1/none"]);
+    assert!(found[0].1.contains("the password of the database"), "{found:?}");
+    assert!(!found[0].1.contains("hunter2") && !found[0].1.contains("sss"), "{found:?}");
+}
+
+/// Every file of a directory but the index that readers of a log share, with its mode and content.
+fn photograph(directory: &Directory) -> Vec<(String, u32, Vec<u8>)> {
+    let entries = fs::read_dir(directory.path()).unwrap().map(Result::unwrap);
+    let mut files: Vec<_> = entries
+        .filter(|entry| entry.path().is_file())
+        .map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            let content = if name.ends_with("-shm") { Vec::new() } else { fs::read(entry.path()).unwrap() };
+            (name, entry.metadata().unwrap().permissions().mode(), content)
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_looks_changes_nothing() {
+    let (directory, cli) = installation();
+    let database = directory.path().join("chancery.db");
+    let commands: [&[&str]; 4] =
+        [&["doctor", "--json"], &["verify"], &["readmodels", "--json"], &["export", "-"]];
+    let look = || {
+        let before = photograph(&directory);
+        for command in commands {
+            let outcome = cli.run(command);
+            assert!(!outcome.stdout.is_empty(), "{command:?}: {outcome:?}");
+            let names = |files: &[(String, u32, Vec<u8>)]| -> Vec<(String, u32, usize)> {
+                files.iter().map(|(name, mode, content)| (name.clone(), *mode, content.len())).collect()
+            };
+            let after = photograph(&directory);
+            assert_eq!(names(&after), names(&before), "{command:?}");
+            assert!(after == before, "{command:?} changed a file");
+        }
+        cli.run(&["verify"]).succeeded();
+    };
+    // As it was left by a server that ended, and by somebody who was careless.
+    fs::set_permissions(&database, fs::Permissions::from_mode(0o644)).unwrap();
+    look();
+    assert!(
+        findings(&cli, &[])
+            .iter()
+            .any(|(severity, what)| severity == "error" && what.contains("chancery.db"))
+    );
+    // Beside a server at work, and as one leaves it that was killed.
+    let server = crate::harness::Process::start_with(&cli, &directory, free_port(), &["--log", "off"]).await;
+    cli.run(&["verify"]).succeeded();
+    drop(server);
+    assert!(directory.path().join("chancery.db-wal").exists(), "it was killed");
+    look();
+    // A database that is none yet stays none.
+    let empty = Directory::new();
+    fs::write(empty.path().join("chancery.db"), "").unwrap();
+    let data_dir = empty.path().to_str().unwrap();
+    let found = findings(&cli, &["--data-dir", data_dir]);
+    assert!(found.iter().any(|(_, what)| what.contains("migrations have not been run")), "{found:?}");
+    assert_eq!(photograph(&empty).len(), 1);
+    assert_eq!(fs::metadata(empty.path().join("chancery.db")).unwrap().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_whether_losing_the_primary_loses_what_was_acknowledged() {
+    let server = Setup::new(Engine::Postgres).start().await;
+    let cli = server.cli();
+    let found = tokio::task::spawn_blocking(move || findings(&cli, &[])).await.unwrap();
+    let told = found.iter().find(|(_, what)| what.contains("lost with its disk"));
+    assert_eq!(told.map(|(severity, _)| severity.as_str()), Some("note"), "{found:?}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod grants;
 mod harness;
 mod health;
 mod journal;
+mod logs;
 mod moving;
 mod nodes;
 mod pages;

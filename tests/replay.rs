@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use aggregates::refusal::{Refusal, RefusalCommand, RefusedRequest, Rule};
+use chancery::commands::{Actor, Origin, Stream};
 use chancery::journal::replay::{Replay, find_projection};
 use chancery::journal::verify::verify;
 use chancery::journal::{Engine, EngineError};
+use chancery::secret::new_id;
 use projections::row::Value;
 
 use crate::harness::{App, Registration, Server, on_both_engines};
@@ -131,6 +134,87 @@ async fn an_interrupted_replay_is_taken_up_where_it_was() {
         assert!(replayed.resumed_at > 0, "{replayed:?}");
         assert_eq!(replayed.events, engine.head().await.unwrap().position);
         verify(engine, &|_, _| {}).await.unwrap();
+    })
+    .await;
+}
+
+/// So many refusals, as many at a time as make large batches: a history of several pages.
+async fn a_long_history(server: &Server, events: usize) {
+    let state = server.state();
+    let origin = Origin::internal(Actor::Server, &state.clock);
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..32 {
+        let (state, origin) = (state.clone(), origin.clone());
+        tasks.spawn(async move {
+            for number in 0..events / 32 {
+                let refused = RefusedRequest {
+                    rule: Rule::WrongSecret,
+                    endpoint: "token".to_owned(),
+                    error: Some("invalid_client".to_owned()),
+                    client_id: None,
+                    subject: None,
+                    authorization_id: None,
+                    token_id: None,
+                    correlation_id: format!("{task}-{number}"),
+                };
+                let command = RefusalCommand::RecordRefusal { refused, at: state.clock.now() };
+                let stream = Stream::Fresh(new_id(state.clock.now()));
+                state.commands.execute::<Refusal>(stream, command, &origin).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+/// The last event that a replay under way, or interrupted, has taken.
+async fn taken(engine: &dyn Engine) -> i64 {
+    let sql = "SELECT max(position) FROM checkpoints WHERE projection LIKE 'replay %'";
+    match engine.query(sql, &[]).await.unwrap().pop().unwrap().pop() {
+        Some(Value::Int(position)) => position,
+        _ => 0,
+    }
+}
+
+/// The same of the program: killed by the system, and started again by an operator.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_is_killed_is_taken_up_by_the_next() {
+    on_both_engines(async |server| {
+        some_history(&server).await;
+        a_long_history(&server, 24_000).await;
+        let engine = server.state().journal.engine();
+        let head = engine.head().await.unwrap().position;
+        let mut killed = server.cli().command(&["replay", "--json"]).spawn().unwrap();
+        while taken(engine).await == 0 {
+            assert!(killed.try_wait().unwrap().is_none(), "it ended before it had begun");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        // On Unix this is SIGKILL.
+        killed.kill().unwrap();
+        let output = tokio::task::spawn_blocking(move || killed.wait_with_output().unwrap()).await.unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+        let interrupted = taken(engine).await;
+        assert!((1..head).contains(&interrupted), "killed at {interrupted} of {head}");
+        // How far it was is told to whoever waits, a line of JSON each.
+        let told = String::from_utf8(output.stderr).unwrap();
+        let line: serde_json::Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
+        assert_eq!(line["replaying"]["total"], head, "{told}");
+        // Nothing of it shows: the live tables are what they were.
+        verify(engine, &|_, _| {}).await.unwrap();
+        let resumed = server.run(&["replay", "--json"]).await.succeeded();
+        let said = resumed.json();
+        assert!(said["resumed_at"].as_i64().unwrap() >= interrupted, "{said}");
+        assert_eq!(
+            (said["events"].as_i64(), said["repaired_rows"].as_i64()),
+            (Some(head), Some(0)),
+            "{said}"
+        );
+        let line: serde_json::Value = serde_json::from_str(resumed.stderr.lines().next().unwrap()).unwrap();
+        assert!(line["replaying"]["done"].as_i64().unwrap() >= interrupted, "{resumed:?}");
+        assert_eq!(taken(engine).await, 0, "nothing is left of it");
+        server.run(&["verify"]).await.succeeded();
+        let again = server.run(&["replay"]).await.succeeded();
+        assert!(again.stderr.contains(&format!("replaying: 0 of {head} events")), "{again:?}");
+        assert!(!again.stderr.contains("taken up"), "{again:?}");
     })
     .await;
 }

@@ -62,7 +62,8 @@ pub struct ApplicationSettings {
     pub access_token_lifetime: Option<u32>,
     /// `id_token_signed_response_alg`; `None` = no `OpenID` Connect.
     pub id_token_algorithm: Option<String>,
-    /// Protected resources it serves: it may introspect tokens meant for them (RFC 7662 §2.2).
+    /// Protected resources it serves: it may introspect tokens meant for them (RFC 7662 §2.2; set by
+    /// superusers only).
     pub resources: Vec<Resource>,
     /// May introspect any token (set by superusers only).
     pub introspect_any: bool,
@@ -84,7 +85,7 @@ pub enum ApplicationCommand {
     },
     UpdateApplication {
         settings: ApplicationSettings,
-        /// Whether the switches of superusers are taken from `settings`; else they stay as they are.
+        /// Whether what superusers alone decide is taken from `settings`; else they stay as they are.
         is_privileged: bool,
         at: DateTime<Utc>,
     },

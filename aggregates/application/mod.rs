@@ -97,6 +97,7 @@ impl Application {
         if !is_privileged {
             settings.skip_authorization = own.settings.skip_authorization;
             settings.introspect_any = own.settings.introspect_any;
+            settings.resources.clone_from(&own.settings.resources);
         }
         if own.settings.client_type != settings.client_type {
             return Err(ApplicationError::ClientTypeFixed);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::given::{at, given, resources, scope, secret, state};
-use crate::values::RedirectUri;
+use crate::values::{RedirectUri, Resource};
 
 fn settings() -> ApplicationSettings {
     ApplicationSettings {
@@ -120,12 +120,16 @@ fn nothing_can_be_asked_of_an_unknown_or_deleted_application() {
 }
 
 #[test]
-fn the_switches_of_superusers_survive_an_edit_by_the_owner() {
-    let trusted = ApplicationSettings { skip_authorization: true, introspect_any: true, ..settings() };
-    let renamed = ApplicationSettings { name: "Renamed".to_owned(), ..settings() };
+fn what_superusers_decide_survives_an_edit_by_the_owner() {
+    let serves = |uri| vec![Resource::parse(uri).unwrap()];
+    let resources = serves("https://api.example/");
+    let trusted =
+        ApplicationSettings { skip_authorization: true, introspect_any: true, resources, ..settings() };
+    let resources = serves("https://other.example/");
+    let renamed = ApplicationSettings { name: "Renamed".to_owned(), resources, ..settings() };
     let command =
         ApplicationCommand::UpdateApplication { settings: renamed.clone(), is_privileged: false, at: at(2) };
-    let kept = ApplicationSettings { skip_authorization: true, introspect_any: true, ..renamed };
+    let kept = ApplicationSettings { name: "Renamed".to_owned(), ..trusted.clone() };
     assert_eq!(
         decide(vec![registered_as(trusted, Some(secret("first")))], command),
         Ok(vec![ApplicationEvent::ApplicationUpdated { settings: kept, at: at(2) }])

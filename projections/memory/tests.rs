@@ -282,3 +282,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_table_tells_whether_it_changed_and_others_do_not_matter() {
+    let memory = memory(10);
+    memory.apply(1, &insert(&RESIDENT, "a", 10));
+    let before = memory.changes(&RESIDENT);
+    memory.apply(2, &insert(&CACHED, "a", 10));
+    memory.loaded(&RESIDENT, "a", Some(row("a", 10, "new")), 2);
+    assert_eq!(memory.changes(&RESIDENT), before);
+    memory.apply(3, &update(&RESIDENT, "a", "old"));
+    assert!(memory.changes(&RESIDENT) > before);
+    let before = memory.changes(&RESIDENT);
+    memory.replace(&RESIDENT, Vec::new(), 4);
+    assert!(memory.changes(&RESIDENT) > before);
+}

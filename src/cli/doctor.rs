@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::run::Context;
 use crate::config::Database;
 use crate::journal::Engine;
-use crate::open::open_patient_engine;
+use crate::open::{open_engine_to_read, open_patient_engine};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,8 +85,14 @@ pub(super) fn must_exist(context: &Context) -> Result<(), Failure> {
     }
 }
 
-/// Opens the database that is there, and never makes one: what only looks must not begin an installation.
+/// Opens the database that is there, and never makes one: whoever works on a log must not begin one.
 pub(super) fn open_existing(context: &Context) -> Result<Arc<dyn Engine>, Failure> {
     must_exist(context)?;
     Ok(open_patient_engine(&context.config)?)
+}
+
+/// Opens the database that is there, to look at it and change nothing.
+pub(super) fn open_to_read(context: &Context) -> Result<Arc<dyn Engine>, Failure> {
+    must_exist(context)?;
+    Ok(open_engine_to_read(&context.config)?)
 }

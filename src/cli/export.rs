@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::arguments::Export;
 use super::ask;
-use super::doctor::open_existing;
+use super::doctor::open_to_read;
 use super::failure::Failure;
 use super::run::Context;
 use crate::journal::archive::{ArchiveError, Moved, export};
@@ -17,7 +17,7 @@ use crate::open::{OpenError, check_root_secret, root_secret};
 use crate::secret::{Secret, random_bytes};
 
 pub(super) async fn run(context: &Context, arguments: Export) -> Result<(), Failure> {
-    let engine = open_existing(context)?;
+    let engine = open_to_read(context)?;
     let sealing = if arguments.with_secrets {
         let root = root_secret(&context.config, true)?;
         check_root_secret(engine.as_ref(), &Keys::derive(&root).map_err(OpenError::from)?).await?;

@@ -2,6 +2,7 @@
 
 mod advice;
 
+use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
@@ -116,7 +117,9 @@ impl From<RegisterError> for Failure {
     fn from(error: RegisterError) -> Self {
         match error {
             RegisterError::Refused(errors) => Self::Fields(errors),
-            other @ (RegisterError::Secret(_) | RegisterError::Command(_)) => Self::Register(other),
+            other @ (RegisterError::Read(_) | RegisterError::Secret(_) | RegisterError::Command(_)) => {
+                Self::Register(other)
+            }
         }
     }
 }
@@ -152,6 +155,14 @@ impl Failure {
     /// Says it on the terminal.
     pub(super) fn say(&self, console: Console, config: &Config) {
         console.fail(self, &self.advice(config));
+    }
+
+    /// The same in the log, where a server has nothing else.
+    pub(super) fn log(&self, config: &Config) {
+        let causes = std::iter::successors(self.source(), |cause| (*cause).source());
+        let cause = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        let advice = self.advice(config);
+        tracing::error!(error.cause = cause, error.advice = advice, "{self}");
     }
 }
 

@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use super::arguments::Report;
-use super::doctor::open_existing;
+use super::doctor::open_to_read;
 use super::failure::Failure;
 use super::run::Context;
 use crate::journal::read_models::list_read_models;
 
 pub(super) async fn run(context: &Context, arguments: Report) -> Result<(), Failure> {
-    let engine = open_existing(context)?;
+    let engine = open_to_read(context)?;
     let models = list_read_models(engine.as_ref()).await?;
     if arguments.json {
         context.console.say(json!(models));

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
+use tracing::Level;
+
 use super::doctor::must_exist;
 use super::failure::Failure;
 use super::{
@@ -14,7 +16,7 @@ use super::{
 use crate::checkpoint::Checkpoint;
 use crate::clock::{SharedClock, SystemClock};
 use crate::commands::{Actor, Origin};
-use crate::config::{Config, Environment, Flags, SETTINGS, Setting, find_setting};
+use crate::config::{Config, Environment, Flags, LogFormat, SETTINGS, Setting, find_setting};
 use crate::console::Console;
 use crate::logging;
 use crate::open::open;
@@ -137,6 +139,7 @@ pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
         }
     };
     let command = cli.command();
+    let is_for_machines = matches!(command, Command::Serve) && config.log.format == LogFormat::Json;
     let traces = matches!(command, Command::Serve).then_some(&config.traces);
     let filter = log_filter(&config, &command);
     let log = logging::start(&config.log, filter, console.colours_errors(), traces);
@@ -151,10 +154,20 @@ pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
         opened: OnceLock::new(),
     };
     // Until the end of the command: what is still waiting goes out then.
-    match log.map_err(Failure::Traces).and_then(|_log| carry_out(&context, command)) {
+    let carried_out = log.map_err(Failure::Traces).and_then(|_log| {
+        let carried_out = carry_out(&context, command);
+        if is_for_machines && let Err(failure) = &carried_out {
+            failure.log(&context.config);
+        }
+        carried_out
+    });
+    match carried_out {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.say(console, &context.config);
+            // Where it was logged, the other streams stay as they are expected to be.
+            if !is_for_machines || matches!(failure, Failure::Traces(_)) || !tracing::enabled!(Level::ERROR) {
+                failure.say(console, &context.config);
+            }
             ExitCode::FAILURE
         }
     }

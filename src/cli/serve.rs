@@ -1,10 +1,12 @@
 //! `serve`: the server, until it is told to stop. What is printed first says where everything is, and
-//! on a new installation what to do next.
+//! on a new installation what to do next. A log for machines says it in its own form: nothing else is
+//! written then, as whoever collects both streams reads every line alike.
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::Failure;
 use super::run::Context;
+use crate::config::LogFormat;
 use crate::serve::{Running, start};
 
 pub(super) async fn run(context: &Context) -> Result<(), Failure> {
@@ -18,13 +20,40 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
         _ = interrupt.recv() => false,
         () = running.broken() => true,
     };
-    context.console.remark("Stopping: requests in progress are finished first.");
+    remark(context, "Stopping: requests in progress are finished first.");
     running.stop().await;
-    context.console.remark("Stopped.");
+    remark(context, "Stopped.");
     if is_broken { Err(Failure::Broken) } else { Ok(()) }
 }
 
+fn remark(context: &Context, what: &'static str) {
+    match context.config.log.format {
+        LogFormat::Text => context.console.remark(what),
+        LogFormat::Json => tracing::info!("{what}"),
+    }
+}
+
 async fn greet(context: &Context, running: &Running) -> Result<(), Failure> {
+    let has_superuser = projections::users::has_superuser(&running.state.journal).await?;
+    match context.config.log.format {
+        LogFormat::Text => greet_people(context, running, has_superuser),
+        LogFormat::Json => greet_machines(context, running, has_superuser),
+    }
+    Ok(())
+}
+
+fn greet_machines(context: &Context, running: &Running, has_superuser: bool) {
+    let config = &running.state.config;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), database = config.database.described(),
+        addresses = ?running.addresses, issuer = %config.issuer, metrics = ?running.metrics_addresses, "serving"
+    );
+    if !has_superuser {
+        tracing::info!(command = context.command_line("createsuperuser"), "there is no superuser yet");
+    }
+}
+
+fn greet_people(context: &Context, running: &Running, has_superuser: bool) {
     let console = context.console;
     let config = &running.state.config;
     console.say(format!("Chancery {}", env!("CARGO_PKG_VERSION")));
@@ -40,12 +69,11 @@ async fn greet(context: &Context, running: &Running) -> Result<(), Failure> {
         console.say(format!("  metrics         http://{address}/metrics"));
     }
     let home = format!("{}/", config.issuer);
-    if projections::users::has_superuser(&running.state.journal).await? {
+    if has_superuser {
         console.say(format!("  home page       {home}"));
-        return Ok(());
+        return;
     }
     console.say("");
     console.next_step("create a superuser, in another terminal", context.command_line("createsuperuser"));
     console.next_step("then log in and register an application", home);
-    Ok(())
 }

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::arguments::Report;
-use super::doctor::open_existing;
+use super::doctor::open_to_read;
 use super::failure::Failure;
 use super::run::Context;
 use crate::checkpoint::Checkpoint;
@@ -15,7 +15,7 @@ use crate::keys::Keys;
 use crate::open::{OpenError, check_root_secret, key_epoch, root_secret};
 
 pub(super) async fn run(context: &Context, arguments: Report) -> Result<(), Failure> {
-    let engine = open_existing(context)?;
+    let engine = open_to_read(context)?;
     let bar = context.console.progress("verifying", 0);
     let verified = verify(engine.as_ref(), &|done, total| {
         bar.set_total(total);

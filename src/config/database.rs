@@ -63,6 +63,11 @@ impl DatabaseUrl {
 }
 
 impl DatabaseUrl {
+    /// Whether somebody who reads it can connect.
+    pub(super) fn has_password(&self) -> bool {
+        self.0.password().is_some() || self.0.query_pairs().any(|(name, _)| name == "password")
+    }
+
     /// Which database on which server, whoever connects.
     #[must_use]
     pub fn place(&self) -> String {

@@ -324,7 +324,7 @@ pub const SETTINGS: &[Setting] = &[
         everywhere!("resources", "CHANCERY_RESOURCES"),
         (Group::Access, Kind::List("URI")),
         Preset::Absent,
-        "The resource identifiers tokens can be meant for (RFC 8707)",
+        "The resource identifiers tokens can be meant for (RFC 8707); which application serves one, and may introspect its tokens, a superuser says",
     ),
     setting(
         everywhere!("max-connections", "CHANCERY_MAX_CONNECTIONS"),

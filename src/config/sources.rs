@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::database::DatabaseUrl;
 use super::environment::Environment;
 use super::error::{ConfigError, Problem, Source};
 use super::file::{Entry, parse_file, read_file};
@@ -29,6 +30,8 @@ pub(super) struct Sources {
     chosen: BTreeMap<&'static str, (Raw, Source)>,
     /// The file that was read, if any.
     pub(super) file: Option<PathBuf>,
+    /// What is secret in it, in words.
+    pub(super) secrets: Vec<&'static str>,
 }
 
 impl Sources {
@@ -38,6 +41,7 @@ impl Sources {
         let mut chosen = presets();
         let file = find_file(flags, environment)?;
         let in_file = file.as_deref().map_or_else(|| Ok(Vec::new()), read_file)?;
+        let secrets = in_file.iter().filter_map(secret_in).collect();
         for Entry { setting, raw, origin } in in_file {
             chosen.insert(setting.key, (raw, origin));
         }
@@ -49,7 +53,7 @@ impl Sources {
                 chosen.insert(setting.key, (raw, origin));
             }
         }
-        Ok(Self { chosen, file })
+        Ok(Self { chosen, file, secrets })
     }
 
     /// The values of a file of this text, and the defaults.
@@ -57,7 +61,7 @@ impl Sources {
         let mut chosen = presets();
         let entries = parse_file(Path::new("chancery.toml"), text)?;
         chosen.extend(entries.into_iter().map(|entry| (entry.setting.key, (entry.raw, entry.origin))));
-        Ok(Self { chosen, file: None })
+        Ok(Self { chosen, file: None, secrets: Vec::new() })
     }
 
     /// Where a setting was decided.
@@ -100,6 +104,17 @@ impl Sources {
         };
         let whole = std::path::absolute(base.join(written));
         whole.map(Some).map_err(|_| ConfigError::Invalid { key, origin, problem: Problem::Empty })
+    }
+}
+
+/// What is secret about a line of the file.
+fn secret_in(entry: &Entry) -> Option<&'static str> {
+    let has_password =
+        |raw: &Raw| raw.text().is_ok_and(|text| DatabaseUrl::parse(text).is_ok_and(|url| url.has_password()));
+    match entry.setting.key {
+        "root-secret" => Some("the root secret"),
+        "database-url" if has_password(&entry.raw) => Some("the password of the database"),
+        _ => None,
     }
 }
 

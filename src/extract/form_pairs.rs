@@ -85,6 +85,12 @@ impl Pairs {
         }
     }
 
+    /// Every parameter but those of this name, as they were sent.
+    pub fn without<'a>(&'a self, name: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let others = self.0.iter().filter(move |(own, _)| own != name);
+        others.map(|(own, value)| (own.as_str(), value.as_str()))
+    }
+
     /// Whether nothing was sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {

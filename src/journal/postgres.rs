@@ -4,6 +4,7 @@
 
 mod append;
 mod flip;
+mod hazards;
 mod rows;
 
 use std::future::Future;
@@ -25,7 +26,7 @@ use sqlx::{Column, Connection as _, Executor, PgConnection, PgPool, Postgres, Ro
 use tokio::time::Instant;
 
 use super::engine::{
-    Append, Committed, Engine, EngineError, Flip, Head, LANE, NewEvent, Outcome, Pulse, StateRow,
+    Append, Committed, Engine, EngineError, Flip, Hazards, Head, LANE, NewEvent, Outcome, Pulse, StateRow,
     StoredBatch, StoredRow, SubjectKeyRow,
 };
 use super::migrations::{POSTGRES, TABLE};
@@ -271,6 +272,10 @@ impl Engine for PostgresEngine {
     async fn reach(&self) -> Result<(), EngineError> {
         let connection = within(self.until(), PgConnection::connect_with(&self.options)).await?;
         within(self.until(), connection.close()).await
+    }
+
+    async fn hazards(&self) -> Result<Hazards, EngineError> {
+        on_connection!(self, connection, { hazards::hazards(connection).await })
     }
 
     async fn migrate(&self) -> Result<usize, EngineError> {

@@ -6,6 +6,7 @@
 
 mod append;
 mod flip;
+mod look;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,7 +39,8 @@ pub struct SqliteEngine(Connections);
 enum Connections {
     /// To one file: whoever calls waits for another thread.
     File {
-        writer: Writer,
+        /// None where the file is only looked at.
+        writer: Option<Writer>,
         readers: Arc<Readers>,
         /// For the pulse alone: never behind other work.
         pulse: Arc<Readers>,
@@ -55,8 +57,11 @@ impl SqliteEngine {
                 .map_err(|error| sqlite_error(&error))?;
         keep_private(path)?;
         writer.execute_batch(TABLE).map_err(|error| sqlite_error(&error))?;
-        let readers = Readers::open(READERS, path, deadline).map_err(|error| sqlite_error(&error))?;
-        let pulse = Readers::open(1, path, PULSE_DEADLINE).map_err(|error| sqlite_error(&error))?;
+        let open = |count, deadline| {
+            Readers::open(count, || connect(path, deadline, OpenFlags::SQLITE_OPEN_READ_WRITE))
+                .map_err(|error| sqlite_error(&error))
+        };
+        let (readers, pulse) = (open(READERS, deadline)?, open(1, PULSE_DEADLINE)?);
         let (jobs, mut waiting) = mpsc::channel::<Job>(64);
         let thread = std::thread::Builder::new()
             .name("chancery-sqlite".to_owned())
@@ -66,8 +71,21 @@ impl SqliteEngine {
                 }
             })
             .map_err(|error| EngineError::Unavailable(error.to_string()))?;
-        let writer = Writer { jobs: Some(jobs), thread: Some(thread) };
+        let writer = Some(Writer { jobs: Some(jobs), thread: Some(thread) });
         Ok(Self(Connections::File { writer, readers, pulse }))
+    }
+
+    /// Opens a file that is there, to look at it and nothing else: it keeps its mode, its tables and its
+    /// neighbours, whether or not a server is at work on it.
+    pub fn open_to_read(path: &Path, deadline: Duration) -> Result<Self, EngineError> {
+        // Asked once: the first connection makes one, and the last takes it away if all of them might write.
+        let has_log = look::has_log(path);
+        let open = |count, deadline| {
+            Readers::open(count, || look::connect(path, has_log, deadline))
+                .map_err(|error| sqlite_error(&error))
+        };
+        let (readers, pulse) = (open(READERS, deadline)?, open(1, PULSE_DEADLINE)?);
+        Ok(Self(Connections::File { writer: None, readers, pulse }))
     }
 
     /// A database that is gone with the process, for simulations: everything happens on the caller's
@@ -89,7 +107,10 @@ impl SqliteEngine {
         job: impl FnOnce(&mut Connection) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
         let writer = match &self.0 {
-            Connections::File { writer, .. } => writer,
+            Connections::File { writer: Some(writer), .. } => writer,
+            Connections::File { writer: None, .. } => {
+                return Err(EngineError::Refused("the database was opened to be read only".to_owned()));
+            }
             Connections::Memory(connection) => {
                 return job(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
             }
@@ -139,9 +160,11 @@ struct Readers {
 }
 
 impl Readers {
-    fn open(count: usize, path: &Path, deadline: Duration) -> Result<Arc<Self>, rusqlite::Error> {
-        let connect = |_| connect(path, deadline, OpenFlags::SQLITE_OPEN_READ_WRITE);
-        let free: Vec<Connection> = (0..count).map(connect).collect::<Result<_, _>>()?;
+    fn open(
+        count: usize,
+        connect: impl Fn() -> Result<Connection, rusqlite::Error>,
+    ) -> Result<Arc<Self>, rusqlite::Error> {
+        let free: Vec<Connection> = (0..count).map(|_| connect()).collect::<Result<_, _>>()?;
         Ok(Arc::new(Self { free: Mutex::new(free), permits: Arc::new(Semaphore::new(count)) }))
     }
 
@@ -256,7 +279,10 @@ impl Engine for SqliteEngine {
 
     async fn pending_migrations(&self) -> Result<usize, EngineError> {
         self.read(|connection| {
-            let done = migrations_done(connection)?;
+            let sql =
+                "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'schema_migrations'";
+            let has_any = connection.query_row(sql, [], |row| row.get::<_, i64>(0))? > 0;
+            let done = if has_any { migrations_done(connection)? } else { Vec::new() };
             Ok(SQLITE.iter().filter(|migration| !done.contains(&migration.version)).count())
         })
         .await

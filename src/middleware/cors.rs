@@ -5,13 +5,14 @@
 //! credentials. A preflight names no client, so it is answered for the origins of any application.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aggregates::application::ApplicationSettings;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use projections::applications::list_applications;
+use projections::applications::{TABLE, remembered_applications};
+use projections::memory::Memory;
 use projections::read::ReadError;
 use tokio::sync::Mutex;
 use url::Url;
@@ -24,8 +25,6 @@ const ALLOWED_HEADERS: HeaderValue =
     HeaderValue::from_static("Authorization, Content-Type, DPoP, MCP-Protocol-Version");
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("WWW-Authenticate, DPoP-Nonce");
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
-/// Applications read at a time when the origins of all are collected.
-const PAGE: u32 = 1_000;
 
 /// Lets every origin read an answer that is the same for all.
 pub fn allow_any(response: &mut Response) {
@@ -91,41 +90,54 @@ fn origins(settings: &ApplicationSettings) -> impl Iterator<Item = String> {
     settings.allowed_origins.iter().cloned().chain(of_redirects)
 }
 
-/// The origins of all applications, collected when the log has moved: preflights come from strangers
-/// and must not cost a query each.
+/// The origins of all applications, collected when one of them has changed: preflights come from strangers
+/// and must not cost a query each, nor a walk over all applications for each login of somebody.
 #[derive(Debug, Default)]
 pub struct KnownOrigins {
-    collected: Mutex<Collected>,
+    current: RwLock<Collected>,
+    collecting: Mutex<()>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Collected {
-    as_of: Option<i64>,
+    /// The changes of the table that are in it.
+    as_of: Option<u64>,
     origins: Arc<HashSet<String>>,
 }
 
 impl KnownOrigins {
-    /// One collection at a time: others wait for it and find it current.
+    /// One collection at a time, on a thread for such work. Who asks for an origin that was known before
+    /// does not wait for it: a preflight gives nothing that the request itself is not checked for again.
     async fn contains(&self, journal: &Journal, origin: &str) -> Result<bool, ReadError> {
-        let mut collected = self.collected.lock().await;
-        let applied = journal.applied();
-        if collected.as_of != Some(applied) {
-            *collected = Collected { as_of: Some(applied), origins: Arc::new(collect(journal).await?) };
+        let is_current = |known: &Collected| known.as_of == Some(journal.memory().changes(&TABLE));
+        let known = self.current();
+        if is_current(&known) || known.origins.contains(origin) {
+            return Ok(known.origins.contains(origin));
         }
-        Ok(collected.origins.contains(origin))
+        let _turn = self.collecting.lock().await;
+        let mut known = self.current();
+        if !is_current(&known) {
+            let journal = journal.clone();
+            let collected = tokio::task::spawn_blocking(move || collect(journal.memory())).await;
+            known = collected.map_err(|error| ReadError::Unavailable { reason: error.to_string() })??;
+            self.current.write().unwrap_or_else(PoisonError::into_inner).clone_from(&known);
+        }
+        Ok(known.origins.contains(origin))
+    }
+
+    fn current(&self) -> Collected {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-async fn collect(journal: &Journal) -> Result<HashSet<String>, ReadError> {
+fn collect(memory: &Memory) -> Result<Collected, ReadError> {
+    let as_of = Some(memory.changes(&TABLE));
     let mut found = HashSet::new();
-    let mut after: Option<String> = None;
-    loop {
-        let page = list_applications(journal, None, after.as_deref(), PAGE).await?;
-        let usable = page.iter().filter(|application| application.is_usable());
-        found.extend(usable.flat_map(|application| origins(&application.settings)));
-        match page.last() {
-            Some(last) if page.len() >= PAGE as usize => after = Some(last.client_id.clone()),
-            Some(_) | None => return Ok(found),
+    for application in remembered_applications(memory) {
+        let application = application?;
+        if application.is_usable() {
+            found.extend(origins(&application.settings));
         }
     }
+    Ok(Collected { as_of, origins: Arc::new(found) })
 }

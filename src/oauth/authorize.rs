@@ -24,6 +24,7 @@ use axum::response::Response;
 use projections::consents::find_consent;
 use url::form_urlencoded;
 
+use self::again::Demand;
 use self::consent::Pending;
 use self::request::{Asked, Target, Unanswerable};
 use self::respond::Answer;
@@ -63,15 +64,15 @@ pub async fn get(
     let Some(session) = session else { return step.send_to_login(&target).await };
     let answer = Answer::to_get(&state, &target.redirect_uri, request::state(&pairs));
     match step.decide(&target, &session).await {
-        Ok(Next::Grant(asked, basis)) => {
-            let pending = Pending::new(&context, &session, &target, asked);
+        Ok(Next::Grant(id, asked, basis)) => {
+            let pending = Pending::new(id, &session, &target, asked);
             decision::grant(&state, &context, &session, &answer, pending, basis).await
         }
-        Ok(Next::Ask(asked)) => {
-            let pending = Pending::new(&context, &session, &target, asked);
+        Ok(Next::Ask(id, asked)) => {
+            let pending = Pending::new(id, &session, &target, asked);
             consent::show(&state, &context, &session, &target, &pending).await
         }
-        Ok(Next::LogInAgain) => again::send(&state, &context),
+        Ok(Next::LogInAgain) => again::send(&context),
         Err(Stopped::Refused(refused)) => step.refuse(&target, Some(&session), &answer, refused).await,
         Err(Stopped::Failed(error)) => Err(error),
     }
@@ -99,10 +100,10 @@ fn reencode(body: &Bytes) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(form_urlencoded::parse(body)).finish()
 }
 
-/// What follows from a request that is in order.
+/// What follows from a request that is in order; with the id of the authorization to be.
 enum Next {
-    Grant(Asked, ConsentBasis),
-    Ask(Asked),
+    Grant(String, Asked, ConsentBasis),
+    Ask(String, Asked),
     LogInAgain,
 }
 
@@ -149,19 +150,20 @@ impl Step<'_> {
     async fn decide(&self, target: &Target, session: &LoggedIn) -> Result<Next, Stopped> {
         let settings = &target.application.settings;
         let asked = request::read(self.pairs, settings, &self.state.config).map_err(Stopped::Refused)?;
-        if again::is_due(self.state, self.context, self.pairs, &asked, session) {
-            let refused = || Stopped::Refused(login_required(target));
-            return if asked.prompt.none { Err(refused()) } else { Ok(Next::LogInAgain) };
-        }
+        let authorization_id = match again::demand(self.state, self.context, self.pairs, &asked, session) {
+            Demand::Nothing { authorization_id } => authorization_id,
+            Demand::Login if asked.prompt.none => return Err(Stopped::Refused(login_required(target))),
+            Demand::Login => return Ok(Next::LogInAgain),
+        };
         if let Some(basis) = self.find_basis(target, &asked, session).await? {
-            return Ok(Next::Grant(asked, basis));
+            return Ok(Next::Grant(authorization_id, asked, basis));
         }
         if asked.prompt.none {
             let error = OAuthError::new(ErrorCode::ConsentRequired, "The person must be asked.");
             let refused = Refused::by(Rule::ConsentRequired, error);
             return Err(Stopped::Refused(refused.of_client(&target.application.client_id)));
         }
-        Ok(Next::Ask(asked))
+        Ok(Next::Ask(authorization_id, asked))
     }
 
     /// Why the person need not be asked, if so.

@@ -24,6 +24,7 @@ use crate::extract::form_pairs::Pairs;
 use crate::extract::page_form::Received;
 use crate::extract::request_context::RequestContext;
 use crate::extract::session::{LoggedIn, MaybeSession};
+use crate::oauth::authorize::again;
 use crate::refusals::{self, Trace};
 use crate::secret::{Secret, new_id};
 use crate::state::AppState;
@@ -159,7 +160,8 @@ async fn start(state: &AppState, form: &Received, user: &User, next: &str) -> Re
     let stream = Stream::Fresh(session_id.clone());
     state.commands.execute::<Session>(stream, command, &origin).await.map_err(PageError::of_command)?;
     let value = mint_session(&state.keys, &session_id)?;
-    let mut response = see_other(if next.is_empty() { paths::HOME } else { next })?;
+    let next = again::after_login(state, context, next, &session_id)?;
+    let mut response = see_other(if next.is_empty() { paths::HOME } else { &next })?;
     let cookie = Cookie::Session.keep(issuer, &value, Some(after(lifetimes.session).num_seconds()));
     let forgotten = Cookie::Browser.forget(issuer);
     for header in cookie.into_iter().chain(forgotten) {
@@ -205,7 +207,7 @@ fn find_browser(state: &AppState, headers: &HeaderMap) -> Option<String> {
 /// Who sent the person here: an application that waits for an authorization.
 async fn reason(state: &AppState, next: &str) -> Result<Option<String>, PageError> {
     let Some((path, query)) = next.split_once('?') else { return Ok(None) };
-    if path.trim_end_matches('/') != paths::AUTHORIZE.trim_end_matches('/') {
+    if !again::is_endpoint(path) {
         return Ok(None);
     }
     let Ok(pairs) = Pairs::parse_query(query) else { return Ok(None) };

@@ -34,6 +34,8 @@ const DEVICE: &str = "The device grant is not offered yet. Use Authorization cod
 const HS256: &str = "HS256 is not offered: it needs the client secret itself, and only a verifier of it is kept. \
     Use ES256 or RS256.";
 const SUPERUSERS_ONLY: &str = "Only a superuser may switch this on.";
+const RESOURCES_OF_SUPERUSERS: &str = "Only a superuser may say which resources an application serves: it may \
+    introspect the tokens meant for them.";
 
 /// Reads the public identifier. Nothing in a client id may need escaping anywhere, and it may not look
 /// like a user's `sub`, which is a UUID, or like the URL of a metadata document: both could be taken
@@ -65,6 +67,13 @@ pub(super) fn client_id(text: &str, errors: &mut FormErrors) -> String {
     text.to_owned()
 }
 
+/// Said beside the client id, as no field is wrong.
+pub(super) fn too_many(most: i64) -> String {
+    format!(
+        "You have {most} applications, which is the most one person may have. Delete one first, or ask a superuser."
+    )
+}
+
 /// Reads everything an owner may change; `None` when a field without which nothing fits is wrong.
 pub(super) fn settings(
     raw: &RawApplication,
@@ -90,7 +99,7 @@ pub(super) fn settings(
         skip_authorization: privilege("skip_authorization", raw.skip_authorization, bounds, errors),
         refresh_retry_window: retry_window(&raw.retry_window_seconds, errors),
         access_token_lifetime: lifetime(&raw.access_token_lifetime_seconds, bounds, errors),
-        resources: resources(&raw.resources, errors),
+        resources: resources(&raw.resources, bounds, errors),
         introspect_any: privilege("introspect_everything", raw.introspect_everything, bounds, errors),
         client_type: client_type?,
         application_type: application_type?,
@@ -175,7 +184,14 @@ fn uris(field: &'static str, text: &str, is_native: bool, errors: &mut FormError
     list(field, text, errors, |entry| RedirectUri::parse(entry, is_native).map_err(|error| error.to_string()))
 }
 
-fn resources(text: &str, errors: &mut FormErrors) -> Vec<Resource> {
+/// Serving a resource is a right to see other people's tokens (RFC 7662 §4).
+fn resources(text: &str, bounds: Bounds<'_>, errors: &mut FormErrors) -> Vec<Resource> {
+    if !bounds.is_privileged {
+        if !text.trim().is_empty() {
+            errors.push("resources", RESOURCES_OF_SUPERUSERS);
+        }
+        return Vec::new();
+    }
     list("resources", text, errors, |entry| {
         Resource::parse(entry).map_err(|error| format!("{entry}: {error}."))
     })

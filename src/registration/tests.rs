@@ -276,17 +276,25 @@ fn scopes_are_of_the_catalogue() {
 }
 
 #[test]
-fn superusers_alone_may_skip_consent_and_introspect_everything() {
-    let trusted = RawApplication { skip_authorization: true, introspect_everything: true, ..raw() };
+fn superusers_alone_may_skip_consent_and_let_others_tokens_be_introspected() {
+    let trusted = RawApplication {
+        skip_authorization: true,
+        introspect_everything: true,
+        resources: "https://api.example/".to_owned(),
+        ..raw()
+    };
     assert_eq!(
         errors(&trusted),
         [
             "skip_authorization: Only a superuser may switch this on.",
+            "resources: Only a superuser may say which resources an application serves: it may introspect the \
+             tokens meant for them.",
             "introspect_everything: Only a superuser may switch this on.",
         ]
     );
     let settings = read_as(&trusted, true).unwrap().settings;
     assert!(settings.skip_authorization && settings.introspect_any);
+    assert_eq!(settings.resources.len(), 1);
 }
 
 #[test]
@@ -348,8 +356,9 @@ fn lists_are_separated_by_any_white_space_and_hold_an_entry_once() {
     let many = (0..101).map(|n| format!("https://a.example/{n}")).collect::<Vec<_>>().join(" ");
     assert!(errors(&RawApplication { redirect_uris: many, ..raw() })[0].contains("At most 100 entries"));
     let resources = RawApplication { resources: "https://api.example/ api.example".to_owned(), ..raw() };
-    let said = errors(&resources);
-    assert!(said.len() == 1 && said[0].starts_with("resources: api.example: "), "{said:?}");
+    let said = read_as(&resources, true).err().unwrap_or_default();
+    let said: Vec<_> = said.iter().map(|error| (error.field, error.message.as_str())).collect();
+    assert!(matches!(said[..], [("resources", message)] if message.starts_with("api.example: ")), "{said:?}");
 }
 
 #[test]

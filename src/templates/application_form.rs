@@ -44,7 +44,7 @@ pub struct ApplicationForm {
     pub retry_window_seconds: String,
     /// Lifetime of access tokens in seconds; empty for the configured one.
     pub access_token_lifetime_seconds: String,
-    /// URIs of the resources it serves (RFC 8707), separated by white space.
+    /// For superusers: URIs of the resources it serves (RFC 8707), separated by white space.
     pub resources: String,
     /// Checkbox for superusers: may introspect every token.
     pub introspect_everything: bool,

@@ -13,7 +13,7 @@ async fn adv_40_foreign_audience() {
         let (ada, app) = server.ada_and_app().await;
         let other = ada.register(&Registration::machine()).await;
         let serving = Registration::machine().set("resources", "https://api.example/");
-        let serving = ada.register(&serving).await;
+        let serving = admin.register(&serving).await;
         let entitled = admin.register(&Registration::machine().tick("introspect_everything")).await;
         let public = ada.register(&Registration::public()).await;
 
@@ -33,6 +33,41 @@ async fn adv_40_foreign_audience() {
         let greedy = Registration::machine().tick("introspect_everything");
         let (refused, _) = ada.try_register(&greedy).await;
         refused.is(200).shows("Only a superuser may switch this on.");
+    })
+    .await;
+}
+
+/// Whoever declared to serve a resource could introspect everybody's tokens for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_is_served_by_word_of_a_superuser_only() {
+    on_both_engines(async |server| {
+        let admin = server.user("admin").await;
+        let bob = server.user("bob").await;
+        let (ada, app) = server.ada_and_app().await;
+        let code = ada.allow(&app.query().set("resource", "https://api.example/")).await.code();
+        let token = app.redeem(&code).send().await.text("access_token");
+        // The field is on a superuser's form only, and nobody else's is read.
+        let register = "/o/applications/register/";
+        assert!(admin.get(register).await.body.contains("name=\"resources\""));
+        assert!(!bob.get(register).await.body.contains("name=\"resources\""));
+        let greedy = Registration::machine().set("resources", "https://api.example/");
+        let (refused, _) = bob.try_register(&greedy).await;
+        refused.is(200).shows("Only a superuser may say which resources an application serves");
+        let snoop = bob.register(&Registration::machine()).await;
+        let edit = format!("/o/applications/{}/update/", snoop.client_id);
+        let form = bob.get(&edit).await.is(200).form(&edit);
+        let refused = bob.submit(&form.clone().set("resources", "https://api.example/")).await;
+        refused.is(200).shows("Only a superuser may say which resources an application serves");
+        expect_dead(&snoop.introspect(&token).send().await);
+        // What a superuser decided stays when its owner edits the rest.
+        let entrusted = admin.get(&edit).await.is(200).form(&edit).set("resources", "https://api.example/");
+        admin.submit(&entrusted).await.is(303);
+        assert!(snoop.sees_active(&token).await);
+        bob.submit(&bob.get(&edit).await.form(&edit).set("name", "Renamed")).await.is(303);
+        assert!(snoop.sees_active(&token).await);
+        let withdrawn = admin.get(&edit).await.form(&edit).set("resources", "");
+        admin.submit(&withdrawn).await.is(303);
+        expect_dead(&snoop.introspect(&token).send().await);
     })
     .await;
 }

@@ -4,9 +4,11 @@
 //! Every test has a positive control: the same request, correct, succeeds. Without it a server that
 //! refuses everything would pass.
 
+mod again;
 mod binding;
 mod client_auth;
 mod disabled;
+mod flooding;
 mod input;
 mod introspection;
 mod jose;

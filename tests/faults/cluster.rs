@@ -46,6 +46,23 @@ impl Cluster {
         cluster
     }
 
+    /// A standby that follows this one.
+    pub async fn standby(&self) -> Self {
+        let standby = Self {
+            directory: Directory::new(),
+            port: free_port(),
+            listen: self.listen.clone(),
+            options: self.options.clone(),
+        };
+        give_to_postgres(standby.directory.text());
+        let port = self.port.to_string();
+        let from =
+            ["-h", "127.0.0.1", "-p", &port, "-U", "chancery", "-R", "-X", "stream", "-D", &standby.data()];
+        Self::run("pg_basebackup", &from);
+        standby.up().await;
+        standby
+    }
+
     /// A database in a tablespace.
     pub fn create_database(&self, name: &str, tablespace: &str) {
         let port = self.port.to_string();

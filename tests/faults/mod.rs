@@ -18,4 +18,5 @@ mod reader;
 pub mod report;
 mod revocations;
 mod slow;
+mod standby;
 mod versions;

@@ -5,11 +5,11 @@ use projections::read::{Read, ReadError};
 use projections::row::{Row, Table, Value};
 use projections::{applications, users};
 
-use super::{Finding, Severity, open_existing};
+use super::{Finding, Severity, open_to_read};
 use crate::cli::failure::Failure;
 use crate::cli::run::Context;
-use crate::clock::Clock;
 use crate::config::Database;
+use crate::journal::engine::{Awaited, Hazards, Replication};
 use crate::journal::{Engine, EngineError};
 
 /// Clocks further apart than this make lifetimes wrong on one of two nodes, in milliseconds.
@@ -18,7 +18,7 @@ const CLOCK_DIFFERENCE: i64 = 2_000;
 const MOST_APPLICATIONS: u32 = 10_000;
 
 pub(super) async fn check(context: &Context) -> Vec<Finding> {
-    let engine = match open_existing(context) {
+    let engine = match open_to_read(context) {
         Ok(engine) => engine,
         Err(Failure::NothingYet(path)) => {
             return vec![Finding::new(
@@ -61,9 +61,8 @@ async fn findings(context: &Context, engine: &dyn Engine) -> Result<Vec<Finding>
     let asked = Asked(engine);
     people(&asked, &mut findings).await?;
     clients(&asked, &mut findings).await?;
-    if engine.name() == "PostgreSQL" {
-        postgres(engine, context.clock.as_ref(), &mut findings).await?;
-    }
+    let now = context.clock.now().timestamp_millis();
+    durability(&engine.hazards().await?, now, &mut findings);
     Ok(findings)
 }
 
@@ -106,27 +105,16 @@ async fn clients(read: &Asked<'_>, findings: &mut Vec<Finding>) -> Result<(), En
 }
 
 /// What an acknowledged command's durability depends on, and whether the clocks agree.
-async fn postgres(
-    engine: &dyn Engine,
-    clock: &dyn Clock,
-    findings: &mut Vec<Finding>,
-) -> Result<(), EngineError> {
-    let sql = "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes')";
-    for row in engine.query(sql, &[]).await? {
-        if let [Value::Text(name), Value::Text(setting)] = row.as_slice()
-            && setting == "off"
-        {
-            findings.push(Finding::new(
-                Severity::Error,
-                format!("PostgreSQL runs with {name} = off: a crash can lose what was acknowledged."),
-                format!("Set {name} = on in postgresql.conf and reload it."),
-            ));
-        }
+fn durability(hazards: &Hazards, now: i64, findings: &mut Vec<Finding>) {
+    for name in &hazards.switched_off {
+        findings.push(Finding::new(
+            Severity::Error,
+            format!("The database runs with {name} = off: a crash can lose what was acknowledged."),
+            format!("Set {name} = on in postgresql.conf and reload it."),
+        ));
     }
-    let sql = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)";
-    let rows = engine.query(sql, &[]).await?;
-    if let Some(Value::Int(theirs)) = rows.first().and_then(|row| row.first()) {
-        let apart = clock.now().timestamp_millis().abs_diff(*theirs);
+    if let Some(theirs) = hazards.clock {
+        let apart = now.abs_diff(theirs);
         if apart > CLOCK_DIFFERENCE.unsigned_abs() {
             findings.push(Finding::new(
                 Severity::Warning,
@@ -135,7 +123,59 @@ async fn postgres(
             ));
         }
     }
-    Ok(())
+    findings.extend(hazards.replication.as_ref().map(copies));
+}
+
+/// Whether losing the primary could lose acknowledged commands: a token that was revoked could be alive
+/// again after it.
+fn copies(replication: &Replication) -> Finding {
+    let Replication { awaits, setting, named, standbys, synchronous, hidden } = replication;
+    let follow = match standbys {
+        1 => "1 standby follows the database".to_owned(),
+        many => format!("{many} standbys follow the database"),
+    };
+    match awaits {
+        Awaited::Nothing if *standbys == 0 => Finding::new(
+            Severity::Note,
+            "No standby follows the database: what was acknowledged outlives its crashes, and is lost with its disk.",
+            "Where that is too little, run a synchronous standby (OPERATING.md); in any case keep backups.",
+        ),
+        Awaited::Nothing => Finding::new(
+            Severity::Warning,
+            format!(
+                "{follow}, and no commit waits for one (synchronous_commit = {setting}, synchronous_standby_names = \
+                 '{named}'): when the primary is lost, the last acknowledged commands are, revocations among them."
+            ),
+            "Set synchronous_standby_names to your standbys and synchronous_commit = on.",
+        ),
+        Awaited::Memory | Awaited::Disk if *synchronous == 0 && *hidden == 0 => Finding::new(
+            Severity::Warning,
+            format!(
+                "Commits wait for a synchronous standby ('{named}') and none is connected, so nothing can be written."
+            ),
+            "Start a standby, or correct synchronous_standby_names.",
+        ),
+        Awaited::Memory => Finding::new(
+            Severity::Warning,
+            "Commits wait until a standby has them in memory only (synchronous_commit = remote_write): losing the \
+             primary and the power of the standby at once loses what was acknowledged.",
+            "Set synchronous_commit = on.",
+        ),
+        Awaited::Disk if *synchronous == 0 => Finding::new(
+            Severity::Note,
+            format!(
+                "{follow}, and commits wait for '{named}'; which of them are connected, this user may not see."
+            ),
+            "GRANT pg_monitor to the user of --database-url, and only ever promote a standby that is synchronous.",
+        ),
+        Awaited::Disk => Finding::new(
+            Severity::Note,
+            format!(
+                "{follow}, {synchronous} of them synchronous: losing the primary loses nothing acknowledged."
+            ),
+            "Only ever promote a standby that is synchronous.",
+        ),
+    }
 }
 
 /// Read models asked without a journal: the doctor keeps nothing in memory.
@@ -158,5 +198,57 @@ fn unread(error: ReadError) -> EngineError {
         ReadError::Damaged { table, column } => {
             EngineError::Damaged(format!("table {table}, column {column}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replication(setting: &str, named: &str, standbys: [i64; 3]) -> Replication {
+        let awaits = match (named, setting) {
+            ("", _) | (_, "local") => Awaited::Nothing,
+            (_, "remote_write") => Awaited::Memory,
+            _ => Awaited::Disk,
+        };
+        let [standbys, synchronous, hidden] = standbys;
+        Replication {
+            awaits,
+            setting: setting.to_owned(),
+            named: named.to_owned(),
+            standbys,
+            synchronous,
+            hidden,
+        }
+    }
+
+    #[test]
+    fn a_primary_that_may_be_lost_with_what_it_acknowledged_is_told() {
+        for (setting, named, standbys, severity, about) in [
+            ("on", "", [0, 0, 0], Severity::Note, "lost with its disk"),
+            ("on", "", [1, 0, 0], Severity::Warning, "1 standby follows the database, and no commit waits"),
+            ("on", "", [2, 0, 2], Severity::Warning, "2 standbys follow"),
+            ("local", "*", [1, 1, 0], Severity::Warning, "synchronous_commit = local"),
+            ("remote_write", "*", [1, 1, 0], Severity::Warning, "in memory only"),
+            ("on", "a", [1, 0, 0], Severity::Warning, "nothing can be written"),
+            ("on", "a", [1, 0, 1], Severity::Note, "may not see"),
+            ("remote_apply", "a", [2, 1, 0], Severity::Note, "1 of them synchronous"),
+        ] {
+            let finding = copies(&replication(setting, named, standbys));
+            assert!(finding.severity == severity && finding.what.contains(about), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn switched_off_safety_and_a_wrong_clock_are_told() {
+        let hazards = Hazards { switched_off: vec!["fsync"], clock: Some(10_000), replication: None };
+        let mut findings = Vec::new();
+        durability(&hazards, 12_001, &mut findings);
+        let severities: Vec<Severity> = findings.iter().map(|finding| finding.severity).collect();
+        assert_eq!(severities, [Severity::Error, Severity::Warning]);
+        findings.clear();
+        durability(&Hazards { switched_off: vec![], ..hazards }, 12_000, &mut findings);
+        durability(&Hazards::default(), 12_000, &mut findings);
+        assert_eq!(findings, []);
     }
 }

@@ -1,13 +1,14 @@
 //! What do the settings and the files alone tell?
 
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use ipnet::IpNet;
 
 use super::{Finding, Severity};
-use crate::config::{Config, RootSecretSource};
+use crate::config::{Config, Database, RootSecretSource};
 
 /// Networks larger than these hold more than somebody's proxies.
 const WIDEST_IPV4: u8 = 8;
@@ -18,6 +19,8 @@ const LONG_ACCESS: u64 = 3_600;
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     files(config, &mut findings);
+    configuration_file(config, &mut findings);
+    metrics(config, &mut findings);
     issuer(config, &mut findings);
     proxies(config, &mut findings);
     lifetimes(config, &mut findings);
@@ -47,6 +50,15 @@ fn files(config: &Config, findings: &mut Vec<Finding>) {
             format!("Run `chmod 700 {}`.", config.data_dir.display()),
         ));
     }
+    if let Database::Embedded(path) = &config.database
+        && let Some(mode) = open_to_others(path, 0o600)
+    {
+        findings.push(Finding::new(
+            Severity::Error,
+            format!("Others may use the database file {} (mode {:03o}).", path.display(), mode & 0o777),
+            format!("Run `chmod 600 {}`; a server does so when it starts.", path.display()),
+        ));
+    }
     let RootSecretSource::File(path) = &config.root_secret else { return };
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.mode() & 0o077 != 0 => findings.push(Finding::new(
@@ -64,6 +76,57 @@ fn files(config: &Config, findings: &mut Vec<Finding>) {
             format!("The root secret {} cannot be looked at: {error}.", path.display()),
             "Run this as the user the server runs as.",
         )),
+    }
+}
+
+/// Who may write it sets up the server; who may read it has what it holds. A group of its own may: that is
+/// how services are given files that belong to somebody else.
+fn configuration_file(config: &Config, findings: &mut Vec<Finding>) {
+    let Some(path) = &config.file else { return };
+    let Some(mode) = mode(path) else { return };
+    let file = path.display();
+    let shown = mode & 0o777;
+    if mode & 0o022 != 0 {
+        findings.push(Finding::new(
+            Severity::Error,
+            format!("Others may write the configuration file {file} (mode {shown:03o}): they decide how this server runs."),
+            format!("Run `chmod go-w {file}`."),
+        ));
+    }
+    if config.secrets_in_file.is_empty() || mode & 0o044 == 0 {
+        return;
+    }
+    let secrets = config.secrets_in_file.join(" and ");
+    let (severity, who) = if mode & 0o004 == 0 {
+        (Severity::Warning, "Its group may read")
+    } else {
+        (Severity::Error, "Everybody on this machine may read")
+    };
+    findings.push(Finding::new(
+        severity,
+        format!("{who} the configuration file {file} (mode {shown:03o}), which holds {secrets}."),
+        format!("Run `chmod 600 {file}`, or keep secrets in files of their own; replace what others may have read."),
+    ));
+}
+
+/// What happens here, and how often, is shown to whoever asks.
+fn metrics(config: &Config, findings: &mut Vec<Finding>) {
+    for listen in config.metrics_listen.iter().filter(|listen| !is_near(listen.address.ip())) {
+        findings.push(Finding::new(
+            Severity::Warning,
+            format!("Metrics are shown on {listen} to anybody who can reach it."),
+            "Set --metrics-listen to a loopback or private address.",
+        ));
+    }
+}
+
+/// Whether an address is of this machine or of a network of one's own; that of every interface is neither.
+fn is_near(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
     }
 }
 
@@ -158,6 +221,24 @@ mod tests {
         ]);
         assert_eq!(found.iter().filter(|(severity, _)| *severity == Severity::Error).count(), 1, "{found:?}");
         assert!(found.iter().any(|(_, what)| what.contains("in clear")));
+    }
+
+    #[test]
+    fn metrics_for_everybody_are_told() {
+        for (address, is_told) in [
+            ("127.0.0.1:9100", false),
+            ("10.1.2.3:9100", false),
+            ("[fd00::1]:9100", false),
+            ("[::ffff:192.168.1.1]:9100", false),
+            ("0.0.0.0:9100", true),
+            ("[::]:9100", true),
+            ("203.0.113.7:9100", true),
+            ("[2001:db8::1]:9100", true),
+        ] {
+            let found = found(&[("metrics-listen", address)]);
+            let told = found.iter().any(|(_, what)| what.contains("Metrics") && what.contains(address));
+            assert_eq!(told, is_told, "{address}: {found:?}");
+        }
     }
 
     #[test]

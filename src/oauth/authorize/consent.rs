@@ -17,7 +17,6 @@ use crate::pages::authorized::scope_lines;
 use crate::pages::next::login_path;
 use crate::pages::page_error::PageError;
 use crate::pages::{chrome, render};
-use crate::secret::new_id;
 use crate::state::AppState;
 use crate::templates::consent::{Consent, ConsentWarning, RedirectTarget};
 
@@ -45,9 +44,9 @@ pub struct Pending {
 impl Pending {
     /// A request of this target in this session.
     #[must_use]
-    pub fn new(context: &RequestContext, session: &LoggedIn, target: &Target, asked: Asked) -> Self {
+    pub fn new(authorization_id: String, session: &LoggedIn, target: &Target, asked: Asked) -> Self {
         Self {
-            authorization_id: new_id(context.now),
+            authorization_id,
             request: AuthorizationRequest {
                 client_id: target.application.client_id.clone(),
                 subject: session.subject().to_owned(),

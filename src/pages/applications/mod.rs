@@ -111,6 +111,7 @@ fn trouble(error: CommandError<ApplicationError>) -> PageError {
 fn unshown(error: RegisterError) -> PageError {
     match error {
         RegisterError::Refused(_) => PageError::BadRequest(error.to_string()),
+        RegisterError::Read(error) => error.into(),
         RegisterError::Secret(error) => error.into(),
         RegisterError::Command(error) => trouble(error),
     }

@@ -11,7 +11,8 @@ use crate::extract::request_context::RequestContext;
 use crate::extract::session::{LoggedIn, Session};
 use crate::pages::page_error::PageError;
 use crate::registration::{
-    Bounds, Initial, RawApplication, RegisterError, open_initial, read_registration, register, seal_initial,
+    Bounds, Initial, RawApplication, RegisterError, check_room, open_initial, read_registration, register,
+    seal_initial,
 };
 use crate::secret::{new_client_id, new_client_secret};
 use crate::state::AppState;
@@ -55,6 +56,7 @@ async fn try_to_register(
     initial: Option<&Initial>,
 ) -> Result<String, RegisterError> {
     let bounds = Bounds::of(state, form.session.is_superuser());
+    check_room(state, form.session.subject(), form.session.is_superuser()).await?;
     let registration = read_registration(raw, initial, bounds).map_err(RegisterError::Refused)?;
     let client_id = registration.client_id.clone();
     let owner = Some(form.session.subject().to_owned());
