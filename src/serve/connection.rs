@@ -207,7 +207,9 @@ mod tests {
             (["\n", "GET / HTTP/1.1\r\n"], true),
         ] {
             let watch = Watch::new();
-            reads.iter().for_each(|read| watch.received(read.as_bytes()));
+            for read in reads {
+                watch.received(read.as_bytes());
+            }
             assert_eq!(watch.is_ambiguous(), is_ambiguous, "{reads:?}");
         }
     }
