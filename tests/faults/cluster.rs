@@ -56,8 +56,21 @@ impl Cluster {
         };
         give_to_postgres(standby.directory.text());
         let port = self.port.to_string();
-        let from =
-            ["-h", "127.0.0.1", "-p", &port, "-U", "chancery", "-R", "-X", "stream", "-D", &standby.data()];
+        let from = [
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            "chancery",
+            "-R",
+            "-c",
+            "fast",
+            "-X",
+            "stream",
+            "-D",
+            &standby.data(),
+        ];
         Self::run("pg_basebackup", &from);
         standby.up().await;
         standby
