@@ -384,7 +384,7 @@ pub const SETTINGS: &[Setting] = &[
         everywhere!("argon2-concurrency", "CHANCERY_ARGON2_CONCURRENCY"),
         (Group::Limits, Kind::Count),
         Preset::Computed("the number of processors"),
-        "How many passwords are verified at once (19 MiB of memory each)",
+        "How many passwords are verified at once (19 MiB of memory each), and half as many chosen client secrets",
     ),
 ];
 

@@ -4,7 +4,7 @@
 //! host is never taken from the request at all; the issuer is configuration.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -79,6 +79,15 @@ impl FromRequestParts<AppState> for RequestContext {
     }
 }
 
+/// What counts as one: whoever has one address of IPv6 has 2⁶⁴ of them.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(own) => Ipv6Addr::from_bits(own.to_bits() >> 64 << 64).into(),
+    }
+}
+
 /// Whether this peer's forwarded headers are believed.
 #[must_use]
 pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
@@ -147,6 +156,14 @@ mod tests {
             map.append(*name, HeaderValue::from_static(value));
         }
         client_address(peer.parse().unwrap(), &map, &trusted).to_string()
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_count_together() {
+        let network = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network("2001:db8:1:2::1"), "2001:db8:1:2::");
+        assert_eq!(network("192.0.2.7"), "192.0.2.7");
     }
 
     #[test]
