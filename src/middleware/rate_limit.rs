@@ -2,8 +2,8 @@
 //! (RFC 6585 §4)
 //!
 //! Counted on each node alone and in memory: this protects the node, while guesses at passwords are
-//! counted durably and everywhere (`src/accounts.rs`). This machine's own addresses are not limited: a
-//! proxy on it that nobody has declared would be one address for everybody.
+//! counted durably and everywhere (`src/pages/credentials.rs`). Programs of this machine are not limited;
+//! a proxy on it is, as whoever it speaks for, or as itself.
 
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use crate::error::OAuthError;
-use crate::extract::request_context::{Peer, client_address, network};
+use crate::extract::request_context::{Peer, limited_network};
 use crate::router::is_api;
 use crate::state::AppState;
 
@@ -80,12 +80,10 @@ impl RateLimits {
 
 /// Turns away an address that comes too often, before anything else is done for it.
 pub async fn enforce(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let address = request
-        .extensions()
-        .get::<Peer>()
-        .map(|peer| client_address(peer.0, request.headers(), &state.config.trusted_proxies))
-        .filter(|address| !address.is_loopback());
-    let wait = address.and_then(|address| state.rate_limits.addresses.wait(&network(address)));
+    let peer = request.extensions().get::<Peer>();
+    let network =
+        peer.and_then(|peer| limited_network(peer.0, request.headers(), &state.config.trusted_proxies));
+    let wait = network.and_then(|network| state.rate_limits.addresses.wait(&network));
     match wait {
         None => next.run(request).await,
         Some(wait) => {
