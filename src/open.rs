@@ -18,6 +18,7 @@ use crate::journal::sqlite::SqliteEngine;
 use crate::journal::{Capacity, Engine, EngineError, Journal};
 use crate::keys::{KeyError, Keys, RootSecret, RootSecretError};
 use crate::metrics::Metrics;
+use crate::middleware::limits;
 use crate::middleware::rate_limit::RateLimits;
 use crate::password::{ClientSecretVerifier, PasswordPool};
 use crate::personal::PersonalData;
@@ -196,6 +197,7 @@ async fn open_engine_guarded(
             config.limits.requests_per_address,
             config.limits.requests_per_client,
         )),
+        bodies: limits::room(config.limits.body),
         draining: Arc::default(),
         origins: Arc::default(),
         config,
