@@ -330,7 +330,7 @@ pub const SETTINGS: &[Setting] = &[
         everywhere!("max-connections", "CHANCERY_MAX_CONNECTIONS"),
         (Group::Limits, Kind::Count),
         Preset::Literal("10000"),
-        "How many connections are open at once",
+        "How many connections are open at once; one address (IPv6: a /64) may have a tenth of them",
     ),
     setting(
         everywhere!("max-body", "CHANCERY_MAX_BODY"),
