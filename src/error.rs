@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,7 +18,7 @@ use serde::Serialize;
 use crate::commands::CommandError;
 use crate::journal::EngineError;
 use crate::json;
-use crate::password::PasswordError;
+use crate::password::{AttemptError, PasswordError};
 use crate::personal::PersonalError;
 use crate::token::MalformedId;
 
@@ -161,6 +162,16 @@ impl OAuthError {
         }
     }
 
+    /// Somebody takes more than their share (RFC 6585 §4).
+    #[must_use]
+    pub fn too_many(wait: Duration) -> Self {
+        Self {
+            retry_after: Some(seconds(wait)),
+            status: StatusCode::TOO_MANY_REQUESTS,
+            ..Self::new(ErrorCode::TemporarilyUnavailable, "Too many requests; try again later.")
+        }
+    }
+
     /// Our fault, and somebody must look at it.
     #[must_use]
     pub fn fault(cause: impl fmt::Display) -> Self {
@@ -220,6 +231,15 @@ impl From<PasswordError> for OAuthError {
     }
 }
 
+impl From<AttemptError> for OAuthError {
+    fn from(error: AttemptError) -> Self {
+        match error {
+            AttemptError::TooMany(wait) => Self::too_many(wait),
+            AttemptError::Password(error) => error.into(),
+        }
+    }
+}
+
 impl From<PersonalError> for OAuthError {
     fn from(error: PersonalError) -> Self {
         match error {
@@ -233,6 +253,11 @@ impl From<MalformedId> for OAuthError {
     fn from(error: MalformedId) -> Self {
         Self::fault(error)
     }
+}
+
+/// Whole seconds, rounded up (RFC 9110 §10.2.3).
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// What the request's log line says of an error.
@@ -305,6 +330,12 @@ mod tests {
         assert!(response.headers().get("www-authenticate").is_none());
         let text = body(response).await;
         assert!(text.contains("temporarily_unavailable") && !text.contains("refused"), "{text}");
+    }
+
+    #[test]
+    fn rfc_9110_section_10_2_3_retry_after_is_whole_seconds() {
+        assert_eq!(seconds(Duration::from_millis(1)), 1);
+        assert_eq!(seconds(Duration::from_secs(2)), 2);
     }
 
     #[test]

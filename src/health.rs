@@ -6,12 +6,14 @@
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
 
 use crate::json;
 use crate::metrics;
+use crate::middleware::limits;
 use crate::state::AppState;
 
 /// Where it is asked whether the process is alive.
@@ -58,5 +60,6 @@ pub fn operators_router(state: AppState) -> Router {
         .route("/metrics", get(metrics::get))
         .route(HEALTHZ, get(alive))
         .route(READYZ, get(ready))
+        .layer(from_fn(limits::close_unread))
         .with_state(state)
 }

@@ -9,6 +9,7 @@
 //! | [`commands`], [`personal`] | How is a command executed, and who can read what it says of a person? |
 //! | [`journal`] | How does a command become durable, and how is it read again? |
 //! | [`serve`], [`router`], [`middleware`], [`extract`] | How does a connection become a request, and a request a handler's? |
+//! | [`room`] | How much of something is in use, by everybody and by one network? |
 //! | [`health`], [`metrics`], [`logging`] | Is it well, and how much does it do? |
 //! | [`oauth`], [`resource`] | What do clients get? |
 //! | [`pages`], [`accounts`], [`registration`] | What do people see, and what is wrong with what they typed? |
@@ -54,6 +55,7 @@ pub mod personal;
 pub mod refusals;
 pub mod registration;
 pub mod resource;
+pub mod room;
 pub mod router;
 pub mod sealing;
 pub mod secret;

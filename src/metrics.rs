@@ -142,6 +142,11 @@ fn now(state: &AppState, registry: &mut Registry) {
         "Passwords that are being checked or wait for it",
         whole(state.passwords.waiting()),
     );
+    show(
+        "client_secrets_waiting",
+        "Chosen client secrets that are being checked or wait for it",
+        whole(state.client_secrets.waiting()),
+    );
     show("log_lines_dropped", "Log lines that found no room to wait in", whole(dropped_lines()));
     show("log_position", "The position applied to memory", state.journal.applied());
     let age = Gauge::<f64, AtomicU64>::default();

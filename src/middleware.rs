@@ -1,6 +1,6 @@
 //! What happens to every request, whatever it asks for?
 //!
-//! Outermost first: [`request_id`] (and the log line), [`security_headers`],
+//! Outermost first: [`limits::close_unread`], [`request_id`] (and the log line), [`security_headers`],
 //! [`rate_limit`], [`limits`]. [`cors`] is
 //! added per route, because most routes must not have it, and [`freshness`] around those that answer from
 //! memory.

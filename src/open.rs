@@ -21,6 +21,7 @@ use crate::journal::sqlite::SqliteEngine;
 use crate::journal::{Capacity, Engine, EngineError, Journal};
 use crate::keys::{KeyError, Keys, RootSecret, RootSecretError};
 use crate::metrics::Metrics;
+use crate::middleware::limits;
 use crate::middleware::rate_limit::RateLimits;
 use crate::password::{ClientSecretVerifier, PasswordPool};
 use crate::personal::PersonalData;
@@ -217,8 +218,14 @@ async fn open_engine_guarded(
         Commands::new(journal.clone(), personal.clone(), Arc::clone(&clock), config.limits.admission_queue);
     let workers = NonZeroUsize::new(config.limits.argon2_concurrency).unwrap_or(NonZeroUsize::MIN);
     let passwords = PasswordPool::new(workers, workers.get() * ARGON2_WAITING);
+    // Each is hashed once a process; people who log in have twice as many.
+    let workers_for_secrets = NonZeroUsize::new(workers.get() / 2).unwrap_or(NonZeroUsize::MIN);
     let state = AppState {
-        client_secrets: Arc::new(ClientSecretVerifier::new(Arc::clone(&keys), passwords.clone())),
+        client_secrets: Arc::new(ClientSecretVerifier::new(
+            Arc::clone(&keys),
+            workers_for_secrets,
+            workers_for_secrets.get() * ARGON2_WAITING,
+        )),
         sealed: SealedBox::new(Arc::clone(&keys)),
         templates: Arc::new(Templates::new()?),
         refusals: Arc::default(),
@@ -227,6 +234,7 @@ async fn open_engine_guarded(
             config.limits.requests_per_address,
             config.limits.requests_per_client,
         )),
+        bodies: limits::room(config.limits.body),
         draining: Arc::default(),
         origins: Arc::default(),
         config,

@@ -7,6 +7,7 @@
 //! more and gets a keyed SHA-256. Names are normalised here too, as a password
 //! belongs to a name. NIST SP 800-63B-4 §3.1.1, OWASP ASVS 6.2.
 
+mod attempts;
 mod client_secret;
 mod name;
 mod policy;
@@ -25,7 +26,7 @@ use zeroize::Zeroizing;
 use crate::secret::{Secret, random_bytes};
 
 pub use aggregates::values::SecretKind;
-pub use client_secret::{ClientSecretVerifier, keyed_verifier, kind_of, verify_keyed};
+pub use client_secret::{AttemptError, Claim, ClientSecretVerifier, keyed_verifier, kind_of, verify_keyed};
 pub use name::{LONGEST_USERNAME, NameError, normalise_email, normalise_username};
 pub use policy::{LONGEST_PASSWORD, PolicyError, SHORTEST_PASSWORD, check_policy};
 
@@ -90,12 +91,24 @@ impl PasswordPool {
     /// Without a stored hash the answer is `false` after the same work, so that
     /// the time does not tell whether a name exists (OWASP ASVS 6.3.8).
     pub async fn verify(&self, password: Secret, stored: Option<&str>) -> Result<bool, PasswordError> {
+        self.verify_holding(password, stored, ()).await
+    }
+
+    /// The same; `held` is given back when the hash has been computed, whether or not anybody waits for it.
+    async fn verify_holding(
+        &self,
+        password: Secret,
+        stored: Option<&str>,
+        held: impl Send + 'static,
+    ) -> Result<bool, PasswordError> {
         let known = stored.is_some();
         let stored = stored.unwrap_or(DUMMY).to_owned();
         let verifications = Arc::clone(&self.verifications);
         let matches = self.run(move || {
             verifications.fetch_add(1, Ordering::Relaxed);
-            verify(&password, &stored)
+            let result = verify(&password, &stored);
+            drop(held);
+            result
         });
         Ok(matches.await?? && known)
     }

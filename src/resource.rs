@@ -22,7 +22,8 @@ use crate::oauth::metadata::PROTECTED_RESOURCE;
 use crate::state::AppState;
 use crate::token::parse_access_token;
 
-const PATH: &str = "/resource";
+/// Where it is.
+pub const PATH: &str = "/resource";
 const NEEDED_SCOPE: &str = "read";
 
 /// What this resource is called (RFC 8707 §2).

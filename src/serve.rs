@@ -103,14 +103,16 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
         router(state.clone()),
         tls.as_ref().map(watch::Sender::subscribe),
         state.config.limits.connections,
+        &state.config.trusted_proxies,
         state.metrics.clone(),
     );
     let mut tasks = JoinSet::new();
     for listener in listeners {
         tasks.spawn(accept::accept(listener, shared.clone(), stopped.clone()));
     }
+    let router = health::operators_router(state.clone());
     let operators =
-        accept::Shared::new(health::operators_router(state.clone()), None, OPERATORS, Metrics::default());
+        accept::Shared::new(router, None, OPERATORS, &state.config.trusted_proxies, Metrics::default());
     for listener in metrics {
         tasks.spawn(accept::accept(listener, operators.clone(), stopped.clone()));
     }

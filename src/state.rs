@@ -14,6 +14,7 @@ use crate::middleware::rate_limit::RateLimits;
 use crate::password::{ClientSecretVerifier, PasswordPool};
 use crate::personal::PersonalData;
 use crate::refusals::Budget;
+use crate::room::Room;
 use crate::sealing::SealedBox;
 use crate::templates::Templates;
 
@@ -46,6 +47,8 @@ pub struct AppState {
     pub metrics: Metrics,
     /// How often one address or client may come.
     pub rate_limits: Arc<RateLimits>,
+    /// Bytes of bodies in memory.
+    pub bodies: Room,
     /// Set once, when the server begins to stop.
     pub draining: Arc<AtomicBool>,
     /// The origins that may call from a browser.

@@ -330,7 +330,7 @@ pub const SETTINGS: &[Setting] = &[
         everywhere!("max-connections", "CHANCERY_MAX_CONNECTIONS"),
         (Group::Limits, Kind::Count),
         Preset::Literal("10000"),
-        "How many connections are open at once",
+        "How many connections are open at once; one address (IPv6: a /64) may have a tenth of them",
     ),
     setting(
         everywhere!("max-body", "CHANCERY_MAX_BODY"),
@@ -384,7 +384,7 @@ pub const SETTINGS: &[Setting] = &[
         everywhere!("argon2-concurrency", "CHANCERY_ARGON2_CONCURRENCY"),
         (Group::Limits, Kind::Count),
         Preset::Computed("the number of processors"),
-        "How many passwords are verified at once (19 MiB of memory each)",
+        "How many passwords are verified at once (19 MiB of memory each), and half as many chosen client secrets",
     ),
 ];
 

@@ -2,7 +2,8 @@
 //!
 //! An application with a secret may send it by Basic or in the body; never both at once. A public
 //! client sends its `client_id` alone. Whatever fails, the answer is the same 401, and an unknown
-//! client costs the same keyed hash as a known one.
+//! client costs the same keyed hash as a known one. Only a network that has sent too many wrong secrets is
+//! told so (429).
 
 use aggregates::refusal::Rule;
 use aggregates::values::ClientType;
@@ -13,9 +14,10 @@ use projections::applications::{Application, find_application};
 
 use super::form_pairs::decode;
 use super::oauth_form::OAuthForm;
+use super::request_context::{RequestContext, network};
 use crate::commands::Actor;
 use crate::error::OAuthError;
-use crate::password::keyed_verifier;
+use crate::password::{AttemptError, Claim, keyed_verifier};
 use crate::refusals::Refused;
 use crate::secret::Secret;
 use crate::state::AppState;
@@ -122,6 +124,7 @@ fn decode_basic(value: &[u8]) -> Option<Presented> {
 /// Settles who asks.
 pub async fn authenticate(
     state: &AppState,
+    context: &RequestContext,
     headers: &HeaderMap,
     form: &OAuthForm,
 ) -> Result<Caller, Refused> {
@@ -133,7 +136,7 @@ pub async fn authenticate(
     };
     let refused = |rule| Refused::by(rule, OAuthError::invalid_client()).of_client(&client_id);
     let is_proved = match (application.settings.client_type, &secret) {
-        (ClientType::Confidential, Some(secret)) => verify(state, &application, secret).await?,
+        (ClientType::Confidential, Some(secret)) => verify(state, context, &application, secret).await?,
         (ClientType::Confidential, None) | (ClientType::Public, Some(_)) => false,
         (ClientType::Public, None) => true,
     };
@@ -148,21 +151,35 @@ pub async fn authenticate(
 
 /// A secret rotated between the two reads leaves no verifier under its former id: the second round
 /// reads the new one.
-async fn verify(state: &AppState, application: &Application, secret: &Secret) -> Result<bool, OAuthError> {
+async fn verify(
+    state: &AppState,
+    context: &RequestContext,
+    application: &Application,
+    secret: &Secret,
+) -> Result<bool, OAuthError> {
+    let (client_id, network) = (application.client_id.as_str(), context.address.map(network));
     let mut reference = application.secret.clone();
     for _ in 0..2 {
         let Some(known) = reference else { return Ok(false) };
         if let Some(stored) = state.journal.find_secret(&known.id).await? {
-            return Ok(state.client_secrets.verify(&known.id, secret, &stored).await?);
+            let claim = Claim { client_id, network, secret_id: &known.id, secret, stored: &stored };
+            return state.client_secrets.verify(claim).await.map_err(|error| refused_attempt(state, error));
         }
-        let again = find_application(&state.journal, &application.client_id).await?;
+        let again = find_application(&state.journal, client_id).await?;
         reference = again.and_then(|application| application.secret);
     }
     Err(OAuthError::unavailable("the verifier of a client secret is missing"))
 }
 
+fn refused_attempt(state: &AppState, error: AttemptError) -> OAuthError {
+    if let AttemptError::TooMany(_) = error {
+        state.metrics.shed("client_secret");
+    }
+    error.into()
+}
+
 /// What a known client with a generated secret costs. Ids are no secrets, so a chosen secret's Argon2id
-/// is not imitated: that would let strangers use up the pool that logins need.
+/// is not imitated: that would let strangers use up the pool that chosen ones need.
 fn spend_as_much(state: &AppState, secret: Option<&Secret>) {
     if let Some(secret) = secret {
         std::hint::black_box(keyed_verifier(&state.keys, secret));

@@ -4,11 +4,11 @@
 //! host is never taken from the request at all; the issuer is configuration.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 
@@ -79,12 +79,27 @@ impl FromRequestParts<AppState> for RequestContext {
     }
 }
 
+/// What counts as one: whoever has one address of IPv6 has 2⁶⁴ of them.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(own) => Ipv6Addr::from_bits(own.to_bits() >> 64 << 64).into(),
+    }
+}
+
 /// Whether this peer's forwarded headers are believed.
 #[must_use]
 pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
     let peer = peer.to_canonical();
     trusted.iter().any(|network| network.contains(&peer))
 }
+
+/// The headers in which proxies say where a request came from. The first one that is there counts: nearly
+/// every proxy adds to it, and hands the other through as a stranger wrote it.
+const FORWARDED: [(&str, ReadHop); 2] = [("x-forwarded-for", address), ("forwarded", forwarded_for)];
+
+type ReadHop = fn(&str) -> Option<IpAddr>;
 
 /// The nearest address that is not one of our proxies. Whatever stands further left in the headers was
 /// written by strangers.
@@ -94,15 +109,14 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
     if !is_trusted(peer, trusted) {
         return peer;
     }
-    let hops = match (hops(headers, "forwarded", forwarded_for), hops(headers, "x-forwarded-for", address)) {
-        (Some(hops), None) | (None, Some(hops)) => hops,
-        // A proxy that writes one of them may hand the other through from a stranger.
-        (Some(one), Some(other)) if one == other => one,
-        (Some(_), Some(_)) | (None, None) => return peer,
+    let Some((name, read)) = FORWARDED.into_iter().find(|(name, _)| headers.contains_key(*name)) else {
+        return peer;
     };
+    // As bytes: what a stranger wrote further left need not be text, and must not hide what a proxy added.
+    let lines = headers.get_all(name).iter().rev().map(HeaderValue::as_bytes);
+    let hops = lines.flat_map(|line| line.rsplit(|byte| *byte == b','));
     let mut nearest = peer;
-    for hop in hops.into_iter().rev() {
-        let Some(hop) = hop else { break };
+    for hop in hops.map_while(|hop| read(std::str::from_utf8(hop).ok()?.trim())) {
         nearest = hop;
         if !is_trusted(hop, trusted) {
             break;
@@ -111,14 +125,13 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
     nearest
 }
 
-type Hops = Vec<Option<IpAddr>>;
-
-fn hops(headers: &HeaderMap, name: &str, read: fn(&str) -> Option<IpAddr>) -> Option<Hops> {
-    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    if values.is_empty() {
-        return None;
-    }
-    Some(values.iter().flat_map(|value| value.split(',')).map(|hop| read(hop.trim())).collect())
+/// The network whose share a request takes; `None` for programs of this machine that speak for themselves.
+/// Never what a header says is this machine: whoever comes through a proxy is somebody.
+#[must_use]
+pub fn limited_network(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    let is_forwarded = FORWARDED.iter().any(|(name, _)| headers.contains_key(*name));
+    let is_own = peer.to_canonical().is_loopback() && !is_trusted(peer, trusted) && !is_forwarded;
+    (!is_own).then(|| network(client_address(peer, headers, trusted)))
 }
 
 /// `for=192.0.2.43;proto=https`, `for="[2001:db8::1]:4711"` (RFC 7239 §4).
@@ -136,17 +149,31 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
-    fn seen(peer: &str, headers: &[(&'static str, &'static str)]) -> String {
-        let trusted: Vec<IpNet> = ["10.0.0.0/8", "::1/128"].iter().map(|net| net.parse().unwrap()).collect();
+    fn trusted() -> Vec<IpNet> {
+        ["10.0.0.0/8", "::1/128"].iter().map(|net| net.parse().unwrap()).collect()
+    }
+
+    fn map(headers: &[(&'static str, &'static [u8])]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(*name, HeaderValue::from_static(value));
+            map.append(*name, HeaderValue::from_bytes(value).unwrap());
         }
-        client_address(peer.parse().unwrap(), &map, &trusted).to_string()
+        map
+    }
+
+    fn seen(peer: &str, headers: &[(&'static str, &'static str)]) -> String {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        client_address(peer.parse().unwrap(), &map(&headers), &trusted()).to_string()
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_count_together() {
+        let network = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network("2001:db8:1:2::1"), "2001:db8:1:2::");
+        assert_eq!(network("192.0.2.7"), "192.0.2.7");
     }
 
     #[test]
@@ -170,11 +197,52 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_or_contradicts_itself_is_not_believed() {
+    fn what_cannot_be_read_is_not_believed() {
         assert_eq!(seen("10.0.0.1", &[("x-forwarded-for", "unknown")]), "10.0.0.1");
         assert_eq!(seen("10.0.0.1", &[("x-forwarded-for", "192.0.2.1, garbage")]), "10.0.0.1");
-        let both = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.2")];
-        assert_eq!(seen("10.0.0.1", &both), "10.0.0.1");
+        assert_eq!(seen("10.0.0.1", &[("x-forwarded-for", "192.0.2.1, garbage, 10.0.0.2")]), "10.0.0.2");
         assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    /// Each of these was sent to be counted under the address of the proxy, which nobody limited.
+    #[test]
+    fn what_a_stranger_writes_does_not_hide_what_a_proxy_added() {
+        for line in [&b"\xff, 203.0.113.9"[..], b"\xff,203.0.113.9", b", 203.0.113.9", b"\"x, 203.0.113.9"] {
+            let headers = map(&[("x-forwarded-for", line)]);
+            assert_eq!(
+                client_address("10.0.0.1".parse().unwrap(), &headers, &trusted()).to_string(),
+                "203.0.113.9"
+            );
+        }
+        let lines = map(&[("x-forwarded-for", b"\xff"), ("x-forwarded-for", b"203.0.113.9")]);
+        assert_eq!(
+            client_address("10.0.0.1".parse().unwrap(), &lines, &trusted()).to_string(),
+            "203.0.113.9"
+        );
+        for forwarded in ["for=192.0.2.2", "for=127.0.0.1", "for=10.0.0.1", "for=_hidden", "cheese", ""] {
+            let both = [("forwarded", forwarded), ("x-forwarded-for", "192.0.2.1, 203.0.113.9")];
+            assert_eq!(seen("10.0.0.1", &both), "203.0.113.9", "{forwarded}");
+        }
+        assert_eq!(seen("10.0.0.1", &[("forwarded", "for=\"x, for=203.0.113.9")]), "203.0.113.9");
+    }
+
+    #[test]
+    fn only_programs_of_this_machine_that_speak_for_themselves_have_no_limit() {
+        let limited = |peer: &str, headers: &[(&'static str, &'static [u8])]| {
+            let network = limited_network(peer.parse().unwrap(), &map(headers), &trusted());
+            network.map(|network| network.to_string())
+        };
+        assert_eq!(limited("127.0.0.1", &[]), None);
+        assert_eq!(limited("::ffff:127.0.0.1", &[]), None);
+        // A proxy, declared (`::1`) or not, whatever it hands through.
+        assert_eq!(limited("::1", &[]).as_deref(), Some("::"));
+        for header in ["forwarded", "x-forwarded-for"] {
+            for line in [&b""[..], b"\xff", b"127.0.0.1", b"for=127.0.0.1"] {
+                assert!(limited("::1", &[(header, line)]).is_some(), "{header}: {line:?}");
+                assert_eq!(limited("127.0.0.1", &[(header, line)]).as_deref(), Some("127.0.0.1"));
+            }
+        }
+        assert_eq!(limited("10.0.0.1", &[("x-forwarded-for", b"127.0.0.1")]).as_deref(), Some("127.0.0.1"));
+        assert_eq!(limited("192.0.2.7", &[]).as_deref(), Some("192.0.2.7"));
     }
 }

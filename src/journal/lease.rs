@@ -139,8 +139,13 @@ impl Lease {
     /// The lease under which is decided from here on.
     #[must_use]
     pub fn hold(&self) -> Held {
-        let length = if self.length.is_zero() { LONGEST } else { self.length };
-        Held { until: self.state().renewed_from.map(|begun| begun + length) }
+        Held { until: self.state().renewed_from.map(|begun| begun + self.vouched()) }
+    }
+
+    /// For how long after a pulse something may be told that was decided on it: what others are told to wait
+    /// for. Who asks the database each time takes as long as this between its question and its answer.
+    fn vouched(&self) -> Duration {
+        if self.length.is_zero() { LONGEST } else { self.length }
     }
 
     /// Whether what was decided while this was held may be told at this instant. Another lease that was got
@@ -258,7 +263,7 @@ impl Lease {
         let at = self.uptime.now();
         let sql = "INSERT INTO nodes (node, lane, applied, lease, beats) VALUES ($1, $2, $3, $4, 1) \
                    ON CONFLICT (node) DO UPDATE SET applied = excluded.applied, beats = abs(nodes.beats) + 1";
-        let lease = millis(self.length);
+        let lease = millis(self.vouched());
         let parameters = [self.node.as_str().into(), LANE.into(), applied.into(), lease.into()];
         engine.execute(sql, &parameters).await?;
         self.state().beat = Some(Beat { at, applied });

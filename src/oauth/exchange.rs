@@ -36,7 +36,7 @@ pub async fn admit(
     form: Result<OAuthForm, OAuthError>,
 ) -> Result<Exchange, Box<Response>> {
     let form = form.map_err(|error| Box::new(error.into_response()))?;
-    match authenticate(&state, &headers, &form).await {
+    match authenticate(&state, &context, &headers, &form).await {
         Ok(caller) => {
             if let Err(error) = state.rate_limits.admit_client(caller.client_id()) {
                 state.metrics.shed("client");

@@ -5,15 +5,13 @@
 //! address. A name that nobody has is counted and hashed against in the same way, under a keyed hash:
 //! people type passwords there, so it is stored nowhere.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use aggregates::login_attempts::{LoginAttempts, LoginAttemptsCommand, LoginAttemptsError};
 use projections::read::ReadError;
 use projections::users::{User, find_user_by_email_key, find_user_by_name_key};
 
 use super::page_error::PageError;
 use crate::commands::{Origin, Stream};
-use crate::extract::request_context::RequestContext;
+use crate::extract::request_context::{RequestContext, network};
 use crate::keys::ClaimKind;
 use crate::password::{normalise_email, normalise_username};
 use crate::secret::Secret;
@@ -110,26 +108,5 @@ async fn count(
                 Err(PageError::TooManyAttempts { retry_after })
             }
         },
-    }
-}
-
-/// Whoever has one IPv6 address has 2⁶⁴ of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(own) => Ipv6Addr::from(u128::from(own) & !u128::from(u64::MAX)).into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_one_ipv6_network_count_together() {
-        let network = |text: &str| network(text.parse().unwrap()).to_string();
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_eq!(network("2001:db8:1:2::1"), "2001:db8:1:2::");
-        assert_eq!(network("192.0.2.7"), "192.0.2.7");
     }
 }

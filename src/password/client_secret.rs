@@ -3,18 +3,25 @@
 //! Generated secrets carry 256 bits or more: nobody can try them out, so a
 //! keyed SHA-256 (HMAC under the pepper) is enough and takes a microsecond.
 //! Secrets chosen by people are Argon2id; each is hashed once a process, and
-//! remembered under a key that lives as long as the process.
+//! remembered under a key that lives as long as the process. Anybody may send
+//! wrong ones, so they are hashed on a pool of their own, which people who log
+//! in do not wait for, and no oftener than `attempts.rs` allows.
 //! RFC 6749 §2.3.1, OWASP ASVS 10.4.10, 11.4.
 
 use std::fmt;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aggregates::values::SecretKind;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hashlink::LruCache;
+use tokio::time::Instant;
 
+use super::attempts::Attempts;
 use super::{PasswordError, PasswordPool};
 use crate::keys::{EpochKeys, Keys};
 use crate::secret::{Secret, constant_time_eq, random_bytes};
@@ -61,22 +68,51 @@ fn verifier_under(keys: &EpochKeys, secret: &Secret) -> String {
     format!("{KEYED}{epoch}${mac}", epoch = keys.number())
 }
 
+/// Somebody says that this secret is a client's.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// Whose.
+    pub client_id: &'a str,
+    /// The network it comes from, as far as that is known.
+    pub network: Option<IpAddr>,
+    /// The row that `stored` came from.
+    pub secret_id: &'a str,
+    /// What was sent.
+    pub secret: &'a Secret,
+    /// The verifier of the right one.
+    pub stored: &'a str,
+}
+
+/// Why a client secret was not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AttemptError {
+    /// This network has sent too many wrong ones for this client: answer 429 with `Retry-After`.
+    #[error("too many wrong secrets; the next is looked at in {0:?}")]
+    TooMany(Duration),
+    /// It could not be hashed.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+}
+
 /// Verifies client secrets of both kinds; one a process.
 pub struct ClientSecretVerifier {
     keys: Arc<Keys>,
     pool: PasswordPool,
+    attempts: Attempts,
     verified: Mutex<LruCache<[u8; 32], ()>>,
     /// Random, so that a memory image is no list to try secrets against elsewhere.
     cache_key: hmac::Key,
 }
 
 impl ClientSecretVerifier {
-    /// Verifies under `keys`, and Argon2id secrets on `pool`.
+    /// Verifies under `keys`, and Argon2id secrets on `workers` threads, with so many more `waiting`.
     #[must_use]
-    pub fn new(keys: Arc<Keys>, pool: PasswordPool) -> Self {
+    pub fn new(keys: Arc<Keys>, workers: NonZeroUsize, waiting: usize) -> Self {
         Self {
             keys,
-            pool,
+            pool: PasswordPool::new(workers, waiting),
+            // One client has half of them at most, so that there is room for another beside it.
+            attempts: Attempts::new(workers.get().div_ceil(2)),
             verified: Mutex::new(LruCache::new(REMEMBERED)),
             cache_key: hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()),
         }
@@ -90,36 +126,47 @@ impl ClientSecretVerifier {
         }
     }
 
-    /// Whether `secret` is the one `stored` was made of. `secret_id` names the
-    /// row that `stored` came from.
-    pub async fn verify(
-        &self,
-        secret_id: &str,
-        secret: &Secret,
-        stored: &str,
-    ) -> Result<bool, PasswordError> {
-        match kind_of(stored).ok_or(PasswordError::MalformedVerifier)? {
-            SecretKind::KeyedSha256 => Ok(verify_keyed(&self.keys, secret, stored)),
-            SecretKind::Argon2id => self.verify_chosen(secret_id, secret, stored).await,
+    /// Whether the secret is the one `stored` was made of.
+    pub async fn verify(&self, claim: Claim<'_>) -> Result<bool, AttemptError> {
+        match kind_of(claim.stored).ok_or(PasswordError::MalformedVerifier)? {
+            SecretKind::KeyedSha256 => Ok(verify_keyed(&self.keys, claim.secret, claim.stored)),
+            SecretKind::Argon2id => self.verify_chosen(claim).await,
         }
     }
 
-    async fn verify_chosen(
-        &self,
-        secret_id: &str,
-        secret: &Secret,
-        stored: &str,
-    ) -> Result<bool, PasswordError> {
+    /// How many chosen secrets are being hashed or wait for it.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.pool.waiting()
+    }
+
+    /// A secret that was right before is so without a turn: whoever has it notices nothing of those who
+    /// guess, even beside them.
+    async fn verify_chosen(&self, claim: Claim<'_>) -> Result<bool, AttemptError> {
+        let Claim { client_id, network, secret_id, secret, stored } = claim;
         let entry = self.cache_entry(&[secret_id, stored, secret.expose()]);
         if self.remembers(entry) {
             return Ok(true);
         }
-        // Wrong secrets are not remembered: a stranger could fill the cache.
-        let matches = self.pool.verify(secret.clone(), Some(stored)).await?;
-        if let (true, Some(entry)) = (matches, entry) {
+        let mut failures = self.attempts.turn(client_id, network).await;
+        // Whoever had the turn before may have had the same.
+        if self.remembers(entry) {
+            return Ok(true);
+        }
+        if let Some(wait) = failures.wait(Instant::now()) {
+            return Err(AttemptError::TooMany(wait));
+        }
+        let place = self.attempts.place(client_id).await?;
+        failures.count(Instant::now());
+        let matches = self.pool.verify_holding(secret.clone(), Some(stored), place).await;
+        if matches != Ok(false) {
+            failures.take_back();
+        }
+        // Wrong ones are not remembered: a stranger could fill the cache.
+        if let (Ok(true), Some(entry)) = (matches, entry) {
             self.lock().insert(entry, ());
         }
-        Ok(matches)
+        Ok(matches?)
     }
 
     /// The stored verifier is part of it: a rotated secret is not remembered.
@@ -185,35 +232,98 @@ mod tests {
         assert!(!verify_keyed(&rotated, &secret, &relabelled));
     }
 
+    const CHOSEN: &str = "a secret somebody chose";
+
+    fn verifier() -> ClientSecretVerifier {
+        ClientSecretVerifier::new(Arc::new(keys()), NonZeroUsize::MIN, 8)
+    }
+
+    impl ClientSecretVerifier {
+        async fn chosen(&self) -> String {
+            self.verifier(SecretKind::Argon2id, Secret::new(CHOSEN)).await.unwrap()
+        }
+
+        async fn tried(&self, from: &str, secret: &str, stored: &str) -> Result<bool, AttemptError> {
+            let network = Some(from.parse().unwrap());
+            let secret = &Secret::new(secret);
+            self.verify(Claim { client_id: "shop", network, secret_id: "1", secret, stored }).await
+        }
+    }
+
     #[tokio::test]
     async fn a_chosen_secret_is_hashed_once_a_process() {
-        let pool = PasswordPool::default();
-        let verifier = ClientSecretVerifier::new(Arc::new(keys()), pool.clone());
-        let secret = Secret::new("a secret somebody chose");
-        let stored = verifier.verifier(SecretKind::Argon2id, secret.clone()).await.unwrap();
+        let verifier = verifier();
+        let stored = verifier.chosen().await;
         assert_eq!(kind_of(&stored), Some(SecretKind::Argon2id));
         for _ in 0..3 {
-            assert_eq!(verifier.verify("1", &secret, &stored).await, Ok(true));
+            assert_eq!(verifier.tried("192.0.2.1", CHOSEN, &stored).await, Ok(true));
         }
-        assert_eq!(pool.verifications(), 1);
-        let wrong = Secret::new("another");
+        assert_eq!(verifier.pool.verifications(), 1);
         for _ in 0..2 {
-            assert_eq!(verifier.verify("1", &wrong, &stored).await, Ok(false));
+            assert_eq!(verifier.tried("192.0.2.1", "another", &stored).await, Ok(false));
         }
-        assert_eq!(pool.verifications(), 3);
-        let rotated = verifier.verifier(SecretKind::Argon2id, wrong).await.unwrap();
-        assert_eq!(verifier.verify("1", &secret, &rotated).await, Ok(false));
+        assert_eq!(verifier.pool.verifications(), 3);
+        let rotated = verifier.verifier(SecretKind::Argon2id, Secret::new("another")).await.unwrap();
+        assert_eq!(verifier.tried("192.0.2.1", CHOSEN, &rotated).await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn wrong_secrets_of_one_network_are_refused_before_they_are_hashed() {
+        let verifier = verifier();
+        let stored = verifier.chosen().await;
+        let mut answers = Vec::new();
+        for guess in 0..30 {
+            answers.push(verifier.tried("192.0.2.1", &format!("guess {guess}"), &stored).await);
+        }
+        let hashed = answers.iter().filter(|answer| **answer == Ok(false)).count();
+        // One more may have become free meanwhile, on a slow machine.
+        assert!((10..13).contains(&hashed), "{answers:?}");
+        assert!(matches!(answers[29], Err(AttemptError::TooMany(_))), "{answers:?}");
+        assert_eq!(verifier.pool.verifications(), hashed as u64);
+        assert!(matches!(verifier.tried("192.0.2.1", CHOSEN, &stored).await, Err(AttemptError::TooMany(_))));
+        // The client itself, elsewhere; and from then on beside whoever guesses.
+        assert_eq!(verifier.tried("192.0.2.2", CHOSEN, &stored).await, Ok(true));
+        assert_eq!(verifier.tried("192.0.2.1", CHOSEN, &stored).await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn guesses_whose_sender_leaves_are_counted() {
+        let verifier = Arc::new(verifier());
+        let stored = verifier.chosen().await;
+        for guess in 0..30_u64 {
+            let (asked, stored) = (Arc::clone(&verifier), stored.clone());
+            let asked = tokio::spawn(async move { asked.tried("192.0.2.1", "guess", &stored).await });
+            while verifier.pool.verifications() <= guess && !asked.is_finished() {
+                tokio::task::yield_now().await;
+            }
+            asked.abort();
+        }
+        let hashed = verifier.pool.verifications();
+        assert!((10..13).contains(&hashed), "{hashed} were hashed");
+    }
+
+    #[tokio::test]
+    async fn many_with_the_right_secret_at_once_are_hashed_once() {
+        let verifier = Arc::new(verifier());
+        let stored = verifier.chosen().await;
+        let mut asked = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let (verifier, stored) = (Arc::clone(&verifier), stored.clone());
+            asked.spawn(async move { verifier.tried("192.0.2.1", CHOSEN, &stored).await });
+        }
+        assert!(asked.join_all().await.iter().all(|answer| *answer == Ok(true)));
+        assert_eq!(verifier.pool.verifications(), 1);
     }
 
     #[tokio::test]
     async fn a_generated_secret_needs_no_pool() {
-        let pool = PasswordPool::default();
-        let verifier = ClientSecretVerifier::new(Arc::new(keys()), pool.clone());
-        let secret = new_client_secret();
+        let verifier = verifier();
+        let secret = &new_client_secret();
         let stored = verifier.verifier(SecretKind::KeyedSha256, secret.clone()).await.unwrap();
-        assert_eq!(verifier.verify("1", &secret, &stored).await, Ok(true));
-        assert_eq!(pool.verifications(), 0);
-        let unknown = verifier.verify("1", &secret, "plain").await;
-        assert_eq!(unknown, Err(PasswordError::MalformedVerifier));
+        let claim = Claim { client_id: "shop", network: None, secret_id: "1", secret, stored: &stored };
+        assert_eq!(verifier.verify(claim).await, Ok(true));
+        assert_eq!(verifier.pool.verifications(), 0);
+        let unknown = verifier.verify(Claim { stored: "plain", ..claim }).await;
+        assert_eq!(unknown, Err(PasswordError::MalformedVerifier.into()));
     }
 }

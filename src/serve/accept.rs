@@ -1,12 +1,12 @@
 //! How does a connection become requests?
 //!
-//! Connections beyond the cap are closed at once: a client that waits in a queue without being told is
-//! worse off. HTTP/1.1 (RFC 9112), and over TLS HTTP/2 for those who ask for it (RFC 9113), whose floods
+//! Connections beyond the cap, and beyond the share of one network, are closed at once: a client that waits
+//! in a queue without being told is worse off. HTTP/1.1 (RFC 9112), and over TLS HTTP/2 for those who ask for it (RFC 9113), whose floods
 //! (many streams, resets, pings, endless headers) are bounded here.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,16 +18,18 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use ipnet::IpNet;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::connection::{HEAD, Watch, Watched};
-use crate::extract::request_context::Peer;
+use crate::extract::request_context::{Peer, is_trusted, network};
 use crate::metrics::Metrics;
+use crate::room::Room;
 use crate::router::spaced_allow;
 
 /// A head that is larger is 431. More than the 32 KiB that are accepted, so that most clients that send
@@ -38,6 +40,9 @@ const READ_BUFFER: usize = 96 * 1024;
 const STREAMS: u32 = 100;
 /// Bytes of all headers of an HTTP/2 request, as HPACK counts them; `middleware/limits.rs` answers 431 below.
 const HEADER_LIST: u32 = 48 * 1024;
+/// Bytes that a client may send on one stream, and on all of a connection, before we have taken some: they
+/// lie in memory that nobody counts.
+const WINDOWS: (u32, u32) = (64 * 1024, 128 * 1024);
 /// Streams that a client may open and reset before its connection is closed (CVE-2023-44487).
 const RESETS: usize = 32;
 /// How often a silent HTTP/2 client is asked whether it is there.
@@ -45,12 +50,19 @@ const PING: Duration = Duration::from_secs(30);
 /// Out of file descriptors or memory: trying again at once would only burn the processor.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
+/// One network may have a tenth of all connections: many people share an address (a company, a mobile
+/// network), and ten attackers in different networks are harder to come by than one.
+const NETWORKS: usize = 10;
+/// However few connections there are: what two browsers and a pooled client open.
+const LEAST: usize = 64;
+
 /// What all accept loops share.
 #[derive(Clone)]
 pub(super) struct Shared {
     router: Router,
     tls: Option<watch::Receiver<TlsAcceptor>>,
-    open: Arc<Semaphore>,
+    open: Room,
+    trusted: Arc<[IpNet]>,
     metrics: Metrics,
 }
 
@@ -59,10 +71,17 @@ impl Shared {
         router: Router,
         tls: Option<watch::Receiver<TlsAcceptor>>,
         connections: usize,
+        trusted: &[IpNet],
         metrics: Metrics,
     ) -> Self {
-        let open = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
-        Self { router, tls, open, metrics }
+        let open = Room::new(connections, LEAST.max(connections / NETWORKS));
+        Self { router, tls, open, trusted: trusted.into(), metrics }
+    }
+
+    /// Whose share a connection takes. Proxies carry many clients, and this machine's programs are its own.
+    fn counted(&self, peer: IpAddr) -> Option<IpAddr> {
+        let peer = peer.to_canonical();
+        (!peer.is_loopback() && !is_trusted(peer, &self.trusted)).then(|| network(peer))
     }
 }
 
@@ -95,14 +114,15 @@ async fn rest(error: &io::Error) {
 }
 
 fn admit(stream: TcpStream, peer: SocketAddr, shared: &Shared, watcher: Watcher) {
-    let Ok(permit) = Arc::clone(&shared.open).try_acquire_owned() else {
+    let mut place = shared.open.part(shared.counted(peer.ip()));
+    if let Err(full) = place.grow(1) {
         tracing::debug!("too many connections: one was closed");
-        shared.metrics.shed("connections");
+        shared.metrics.shed(full.limit("connections", "network_connections"));
         return;
-    };
+    }
     let shared = shared.clone();
     tokio::spawn(async move {
-        let _permit = permit;
+        let _place = place;
         let _open = Open::new(&shared.metrics);
         // Small answers must not wait for an acknowledgement (Nagle's algorithm).
         let _ = stream.set_nodelay(true);
@@ -189,6 +209,8 @@ where
             http.timer(TokioTimer::new())
                 .max_concurrent_streams(STREAMS)
                 .max_header_list_size(HEADER_LIST)
+                .initial_stream_window_size(WINDOWS.0)
+                .initial_connection_window_size(WINDOWS.1)
                 .max_pending_accept_reset_streams(RESETS)
                 .max_local_error_reset_streams(RESETS)
                 .keep_alive_interval(PING)
@@ -204,5 +226,121 @@ async fn finish(connection: impl Future<Output = hyper::Result<()>>, watch: &Wat
             tracing::debug!(error = %error, "a connection ended early");
         },
         () = watch.expired() => tracing::debug!("a connection waited for too long and was closed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use http_body_util::Empty;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    struct Accepting {
+        listener: TcpListener,
+        shared: Shared,
+        graceful: GracefulShutdown,
+    }
+
+    impl Accepting {
+        async fn new(connections: usize) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let router = Router::new().route("/", get(|| async { "here" }));
+            let trusted = ["198.51.100.0/24".parse().unwrap()];
+            let shared = Shared::new(router, None, connections, &trusted, Metrics::default());
+            Self { listener, shared, graceful: GracefulShutdown::new() }
+        }
+
+        /// Somebody connects who seems to come from there; the connection, if they are answered.
+        async fn connect(&self, from: &str) -> Option<TcpStream> {
+            let connecting = TcpStream::connect(self.listener.local_addr().unwrap());
+            let (client, accepted) = tokio::join!(connecting, self.listener.accept());
+            let peer = SocketAddr::new(from.parse().unwrap(), 4711);
+            admit(accepted.unwrap().0, peer, &self.shared, self.graceful.watcher());
+            let mut client = client.unwrap();
+            let _ = client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            let mut answer = [0; 12];
+            let read = client.read_exact(&mut answer).await;
+            (read.is_ok() && answer == *b"HTTP/1.1 200").then_some(client)
+        }
+    }
+
+    #[tokio::test]
+    async fn one_network_cannot_take_every_connection() {
+        let accepting = Accepting::new(1_000).await;
+        for from in ["192.0.2.1", "2001:db8::"] {
+            let mut open = Vec::new();
+            for number in 0..300 {
+                let own = if from.contains(':') { format!("{from}{number}") } else { from.to_owned() };
+                open.extend(accepting.connect(&own).await);
+            }
+            assert_eq!(open.len(), 100, "{from}");
+            assert!(accepting.connect("192.0.2.2").await.is_some(), "others find room");
+            // Its own are counted as long as they are open.
+            drop(open);
+            while accepting.shared.open.in_use() > 1 {
+                tokio::task::yield_now().await;
+            }
+            assert!(accepting.connect(from).await.is_some());
+        }
+        // Many clients come through these.
+        for from in ["198.51.100.7", "127.0.0.1", "::ffff:127.0.0.1"] {
+            let mut open = Vec::new();
+            for _ in 0..200 {
+                open.extend(accepting.connect(from).await);
+            }
+            assert_eq!(open.len(), 200, "{from}");
+        }
+    }
+
+    #[tokio::test]
+    async fn few_connections_can_all_be_of_one_network() {
+        let accepting = Accepting::new(100).await;
+        let mut open = Vec::new();
+        for _ in 0..100 {
+            open.extend(accepting.connect("192.0.2.1").await);
+        }
+        assert_eq!(open.len(), LEAST);
+    }
+
+    /// An HTTP/2 client asks something that takes for ever; it resets its stream, or it waits.
+    async fn closed_after_asking(resets: bool) -> bool {
+        let asked = Arc::new(Notify::new());
+        let notified = Arc::clone(&asked);
+        let handler = get(move || {
+            let asked = Arc::clone(&notified);
+            async move {
+                asked.notify_one();
+                std::future::pending::<()>().await;
+            }
+        });
+        let (client, server) = tokio::io::duplex(64 * 1024);
+        let graceful = GracefulShutdown::new();
+        let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
+        let router = Router::new().route("/", handler);
+        let serving = serve(server, peer, router, graceful.watcher(), Version::Two);
+        let mut serving = tokio::spawn(serving);
+        let mut http = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new());
+        let (mut sender, connection) =
+            http.handshake::<_, Empty<axum::body::Bytes>>(TokioIo::new(client)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get("http://localhost/").body(Empty::new()).unwrap();
+        let answer = tokio::spawn(sender.send_request(request));
+        asked.notified().await;
+        if resets {
+            answer.abort();
+        }
+        // Pings are answered all the while.
+        timeout(Duration::from_mins(10), &mut serving).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_resets_a_stream_does_not_keep_the_connection_for_ever() {
+        assert!(!closed_after_asking(false).await, "who waits for an answer is waited for");
+        assert!(closed_after_asking(true).await);
     }
 }

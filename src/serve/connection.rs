@@ -225,4 +225,31 @@ mod tests {
         watch.received(b"G");
         assert!((75_000..76_000).contains(&limit(&watch)), "a ping is no request");
     }
+
+    /// A client that resets its stream: the handler is dropped where it was, and nothing is answered.
+    #[tokio::test]
+    async fn a_request_that_is_dropped_without_an_answer_is_no_longer_in_work() {
+        let watch = Watch::new();
+        watch.speaks_http2();
+        let working = Arc::clone(&watch);
+        let handler = tokio::spawn(async move {
+            let _busy = working.busy();
+            std::future::pending::<()>().await;
+        });
+        while limit(&watch) != NEVER {
+            tokio::task::yield_now().await;
+        }
+        handler.abort();
+        assert!(handler.await.unwrap_err().is_cancelled());
+        assert!((75_000..76_000).contains(&limit(&watch)));
+        // And one whose handler panicked.
+        let working = Arc::clone(&watch);
+        let handler = tokio::spawn(async move {
+            let _busy = working.busy();
+            panic!("on purpose");
+        });
+        assert!(handler.await.unwrap_err().is_panic());
+        assert_eq!(watch.in_work.load(Ordering::Relaxed), 0);
+        assert_ne!(limit(&watch), NEVER);
+    }
 }

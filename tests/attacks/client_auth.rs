@@ -1,10 +1,11 @@
 //! Can somebody be a client they are not? (RFC 6749 §2.3, RFC 9700 §2.5)
 
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use crate::harness::{
-    Registration, Server, expect_basic_401, expect_redirect, expect_token_error, on_both_engines,
+    Engine, Registration, Server, Setup, expect_basic_401, expect_redirect, expect_token_error,
+    on_both_engines,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,4 +202,39 @@ async fn v21_parameters() {
     );
     let resources = good.add("resource", "https://a.example/").add("resource", "https://b.example/");
     resources.send().await.is(200);
+}
+
+/// A secret that a person chose costs 20 ms and 19 MiB to look at, and anybody may send a wrong one: neither
+/// logins nor the client itself may have to wait for those who do.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_secrets_from_one_network_lock_nobody_out() {
+    let server = Setup::new(Engine::Sqlite).set("trusted-proxies", "127.0.0.1").start().await;
+    let ada = server.user("ada").await;
+    let shop = ada.register(&Registration::machine().set("client_secret", "a secret somebody chose")).await;
+    let from = |secret: &str, address: &str| {
+        shop.with_secret(secret).client_credentials().header("x-forwarded-for", address)
+    };
+    let mut guesses = tokio::task::JoinSet::new();
+    for guess in 0..150 {
+        // Whoever has one IPv6 address has many.
+        let request = from(&format!("guess {guess}"), &format!("2001:db8::{guess}"));
+        guesses.spawn(async move { request.send().await });
+    }
+    // The client itself: its secret has not been looked at before, so nothing is remembered.
+    from(&shop.secret, "203.0.113.9").send().await.is(200);
+    for _ in 0..9 {
+        server.browser().login("ada").await;
+    }
+    let answers = guesses.join_all().await;
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
+    assert!(answers.iter().all(|answer| matches!(answer.status, 401 | 429)), "{answers:#?}");
+    assert!(refused.len() >= 130, "{} of 150 were hashed", 150 - refused.len());
+    assert_eq!(refused[0].error(), "temporarily_unavailable");
+    let wait: u64 = refused[0].header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=6).contains(&wait), "{wait}");
+    // What has been found right is so beside whoever guesses, and another client is none of its business.
+    from(&shop.secret, "2001:db8::1").send().await.is(200);
+    let other =
+        ada.register(&Registration::machine().set("client_secret", "another secret of somebody")).await;
+    other.client_credentials().header("x-forwarded-for", "2001:db8::1").send().await.is(200);
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Registration, Server, expect_redirect, expect_token_error, expect_too_large};
+use crate::harness::{
+    Engine, Registration, Server, Setup, expect_redirect, expect_token_error, expect_too_large,
+};
 
 /// Sends bytes and reads until the server closes or falls silent.
 async fn speak(base: &str, bytes: &[u8]) -> String {
@@ -182,4 +184,88 @@ async fn a_request_that_never_ends_is_given_up() {
     let answer = speak(&server.base, b"GET / HTTP/1.1\r\nHost:").await;
     assert!(started.elapsed() < Duration::from_secs(12), "closed after {:?}: {answer}", started.elapsed());
     server.get("/").await.is(200);
+}
+
+/// Two requests in one breath, of which the first has a body that nobody reads: what follows it is never
+/// taken for a request, whoever refused the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_was_not_read_is_the_end_of_its_connection() {
+    let setup = Setup::new(Engine::Sqlite).set("metrics-listen", "127.0.0.1:0");
+    let setup = setup.set("trusted-proxies", "127.0.0.1").set("requests-per-address", "1");
+    let server = setup.start().await;
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n3\r\na=b\r\n0\r\n\r\n";
+    let of_length = "Content-Length: 3\r\n\r\na=b";
+    let (login, token, form) =
+        ("/admin/login/", "/o/token/", "Content-Type: application/x-www-form-urlencoded\r\n");
+    let metrics = server.metrics();
+    let mut network = 0;
+    for (base, method, path, expected, times) in [
+        (&server.base, "GET", login, 200, 1),
+        (&server.base, "POST", "/noexist/", 404, 1),
+        (&server.base, "PUT", token, 405, 1),
+        // Three of one address are more than it may send.
+        (&server.base, "POST", token, 429, 3),
+        (&server.base, "POST", login, 429, 3),
+        (&metrics, "POST", "/metrics", 405, 1),
+        (&metrics, "GET", "/healthz", 200, 1),
+    ] {
+        for body in [chunked, of_length] {
+            network += 1;
+            let from = format!("Host: x\r\nX-Forwarded-For: 192.0.2.{network}\r\n");
+            let second = format!("GET /healthz HTTP/1.1\r\n{from}Connection: close\r\n\r\n");
+            for _ in 1..times {
+                speak(base, second.as_bytes()).await;
+            }
+            let answer =
+                speak(base, format!("{method} {path} HTTP/1.1\r\n{from}{form}{body}{second}").as_bytes())
+                    .await;
+            assert_eq!(status(&answer), expected, "{method} {path}: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{method} {path}: {answer}");
+            assert!(answer.to_lowercase().contains("connection: close"), "{method} {path}: {answer}");
+        }
+    }
+    // One that was read, whose end is known, is followed by the next.
+    let from = "Host: x\r\nX-Forwarded-For: 192.0.2.200\r\n";
+    let second = format!("GET /healthz HTTP/1.1\r\n{from}Connection: close\r\n\r\n");
+    let both = format!("POST {token} HTTP/1.1\r\n{from}{form}{of_length}{second}");
+    let answer = speak(&server.base, both.as_bytes()).await;
+    assert_eq!((status(&answer), answer.matches("HTTP/1.1 ").count()), (401, 2), "{answer}");
+}
+
+/// Forms of which all but the last byte is sent, by one network, until it is told to come again.
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_bodies_of_one_network_leave_room_for_others() {
+    let server = Setup::new(Engine::Sqlite).set("trusted-proxies", "127.0.0.1").start().await;
+    let app = server.user("ada").await.register(&Registration::machine()).await;
+    let head = "POST /o/token/ HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\n\
+        Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 65000\r\n\r\n";
+    let unfinished = format!("{head}{}", "a".repeat(64_999));
+    let mut open = Vec::new();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(server.base.trim_start_matches("http://")).await.unwrap();
+        let _ = stream.write_all(unfinished.as_bytes()).await;
+        open.push(stream);
+    }
+    let refused = tokio::time::timeout(Duration::from_secs(5), async {
+        let mut answer = Vec::new();
+        let _ = open.last_mut().unwrap().read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    });
+    let refused = refused.await.unwrap();
+    assert_eq!(status(&refused), 503, "{refused}");
+    assert!(refused.contains("retry-after: 1") && refused.contains("temporarily_unavailable"), "{refused}");
+    let in_use = server.state().bodies.in_use();
+    assert!((1 << 20..=2 << 20).contains(&in_use), "{in_use} bytes of bodies");
+    // Others send theirs, as large as they may be, and pages without any are for everybody.
+    let large = app.client_credentials().set("padding", &"x".repeat(60_000));
+    large.header("x-forwarded-for", "192.0.2.2").send().await.is(200);
+    server.request("GET", "/admin/login/").header("x-forwarded-for", "192.0.2.1").send().await.is(200);
+    drop(open);
+    for _ in 0..100 {
+        if server.state().bodies.in_use() == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    app.client_credentials().header("x-forwarded-for", "192.0.2.1").send().await.is(200);
 }

@@ -159,3 +159,40 @@ async fn a_trusted_proxy_is_believed() {
         assert_eq!(page.body.contains("203.0.113.9"), believed, "{trusted}: {}", page.page_text());
     }
 }
+
+/// What a stranger sends through a proxy on this machine to be taken for the proxy, or for this machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_header_switches_the_limit_of_an_address_off() {
+    use crate::harness::{Engine, Setup};
+    use reqwest::header::{HeaderMap, HeaderValue};
+    let lines = |stranger: &[(&'static str, &'static [u8])]| {
+        // A proxy appends to what it got, in the same line or in one of its own.
+        let mut headers = HeaderMap::new();
+        for (name, value) in stranger {
+            headers.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        headers
+    };
+    for headers in [
+        lines(&[("x-forwarded-for", b"\xff, 203.0.113.10")]),
+        lines(&[("x-forwarded-for", b"\xff"), ("x-forwarded-for", b"203.0.113.10")]),
+        lines(&[("forwarded", b"for=1.2.3.4"), ("x-forwarded-for", b"203.0.113.10")]),
+        lines(&[("forwarded", b"\xff"), ("x-forwarded-for", b"127.0.0.1, 203.0.113.10")]),
+        lines(&[("x-forwarded-for", b"127.0.0.1")]),
+        lines(&[("forwarded", b"for=\"[::1]\"")]),
+        lines(&[]),
+    ] {
+        let setup = Setup::new(Engine::Sqlite).set("trusted-proxies", "127.0.0.1");
+        let server = setup.set("requests-per-address", "5").start().await;
+        let ask = |headers: HeaderMap| {
+            server.client.get(format!("{}/resource", server.base)).headers(headers).send()
+        };
+        let mut statuses = Vec::new();
+        for _ in 0..30 {
+            statuses.push(ask(headers.clone()).await.unwrap().status().as_u16());
+        }
+        assert_eq!((statuses[0], statuses[29]), (401, 429), "{headers:?}");
+        // Nobody else pays for it.
+        assert_eq!(ask(lines(&[("x-forwarded-for", b"203.0.113.11")])).await.unwrap().status(), 401);
+    }
+}

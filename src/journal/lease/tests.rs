@@ -3,8 +3,10 @@
 use chrono::TimeDelta;
 
 use super::*;
-use crate::clock::{Clock, TestClock, TestUptime};
+use crate::clock::{Clock, SystemClock, TestClock, TestUptime};
 use crate::journal::chain::GENESIS;
+use crate::journal::sqlite::SqliteEngine;
+use crate::secret::new_id;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -179,4 +181,28 @@ fn with_no_lease_at_all_the_database_is_asked_each_time() {
 #[test]
 fn no_lease_is_longer_than_those_who_wait_believe() {
     assert_eq!(Machine::with(Duration::from_mins(1)).lease.length, LONGEST);
+}
+
+/// Whoever ends something waits for what a process has registered: a request of one that asks each time may
+/// have been frozen between its question and its answer.
+#[tokio::test]
+async fn others_wait_for_as_long_as_a_process_vouches_for_whatever_its_length() {
+    let file = std::env::temp_dir().join(format!("chancery-lease-{}.db", new_id(SystemClock.now())));
+    let engine = SqliteEngine::open(&file, SECOND * 5).unwrap();
+    engine.migrate().await.unwrap();
+    for length in [Duration::ZERO, Duration::from_millis(300), Duration::from_mins(1)] {
+        let machine = Machine::with(length);
+        machine.lease.register(&engine, 0).await.unwrap();
+        let registered = list_registered(&engine).await.unwrap();
+        machine.hears(machine.uptime.now());
+        let held = machine.lease.hold();
+        machine.lives(registered[0].lease.saturating_sub(Duration::from_millis(1)));
+        if length.is_zero() {
+            assert_eq!(machine.lease.vouch(held), Ok(()), "what is registered is what is vouched for");
+        }
+        machine.lives(Duration::from_millis(1));
+        assert_eq!(machine.lease.vouch(held), Err(Stale::Lapsed), "{length:?}");
+        engine.execute("DELETE FROM nodes WHERE node = $1", &["node".into()]).await.unwrap();
+    }
+    let _ = std::fs::remove_file(&file);
 }

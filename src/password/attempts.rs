@@ -1,0 +1,165 @@
+//! How often may the chosen secret of a client be tried, and by how many at once?
+//!
+//! - One network tries one secret after the other, and after [`FREE`] wrong ones it waits, before anything
+//!   is hashed: whoever has no secret costs a handful of hashes, whatever they open.
+//! - Other networks are counted apart, and nothing locks a client out: whoever guesses in its name would
+//!   otherwise decide whether it may work.
+//! - All networks together have a share of the pool, so that guesses at one client leave room for others.
+//!
+//! Counted on each node alone and in memory, like requests (`src/middleware/rate_limit.rs`). RFC 6749
+//! §2.3.1 ("MUST protect any endpoint utilizing it against brute force attacks"), OWASP ASVS 6.3.1.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hashlink::LruCache;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::PasswordError;
+
+/// Wrong secrets that a network may send for a client before it must wait: more than a person who sets up
+/// an application types, and at 20 ms each a fifth of a second of one processor.
+const FREE: u32 = 10;
+/// After this long one more is free.
+const EACH: Duration = Duration::from_secs(6);
+/// Networks that may wait for their turn at one client: more are told to come again.
+const WAITING: usize = 64;
+/// Pairs of client and network that are remembered; a few hundred bytes each. Whoever has more networks
+/// than this has that many times [`FREE`] guesses, and the client's share of the pool for them.
+const REMEMBERED: usize = 20_000;
+
+type Key = (String, Option<IpAddr>);
+
+/// What is known of those who try.
+pub(super) struct Attempts {
+    networks: Mutex<LruCache<Key, Arc<AsyncMutex<Failures>>>>,
+    clients: Mutex<LruCache<String, Share>>,
+    at_once: usize,
+}
+
+/// The turn of one network at one client.
+pub(super) type Turn = OwnedMutexGuard<Failures>;
+
+/// What a hash for a client holds for as long as it runs.
+pub(super) type Place = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+/// A client's part of the pool.
+#[derive(Clone)]
+struct Share {
+    running: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+}
+
+impl Attempts {
+    /// `at_once` hashes may run for one client.
+    pub(super) fn new(at_once: usize) -> Self {
+        Self {
+            networks: Mutex::new(LruCache::new(REMEMBERED)),
+            clients: Mutex::new(LruCache::new(REMEMBERED)),
+            at_once,
+        }
+    }
+
+    /// Waits until nobody else of this network tries a secret of this client. Many who have the right one
+    /// wait for the first of them, and find it remembered then; many who have not wait for [`FREE`] hashes
+    /// at most, and are refused then.
+    pub(super) async fn turn(&self, client_id: &str, network: Option<IpAddr>) -> Turn {
+        let key = (client_id.to_owned(), network);
+        let turn = Arc::clone(lock(&self.networks).entry(key).or_insert_with(Arc::default));
+        turn.lock_owned().await
+    }
+
+    /// Waits for one of the client's places in the pool.
+    pub(super) async fn place(&self, client_id: &str) -> Result<Place, PasswordError> {
+        let share = lock(&self.clients).entry(client_id.to_owned()).or_insert_with(|| self.share()).clone();
+        let place = share.places.try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let running = share.running.acquire_owned().await.map_err(|_| PasswordError::Busy)?;
+        Ok((place, running))
+    }
+
+    fn share(&self) -> Share {
+        Share {
+            running: Arc::new(Semaphore::new(self.at_once)),
+            places: Arc::new(Semaphore::new(self.at_once.saturating_add(WAITING))),
+        }
+    }
+}
+
+/// A map has no state that a panic elsewhere could leave half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The wrong secrets of one network for one client.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    /// When all of them will be forgotten.
+    forgotten: Option<Instant>,
+}
+
+impl Failures {
+    /// How long the next attempt must wait, if it must.
+    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
+        let kept = self.forgotten?.saturating_duration_since(now);
+        kept.checked_sub(EACH * (FREE - 1)).filter(|wait| !wait.is_zero())
+    }
+
+    /// Before the hash: a caller that leaves while it is computed has had its guess all the same.
+    pub(super) fn count(&mut self, now: Instant) {
+        self.forgotten = Some(self.forgotten.map_or(now, |until| until.max(now)) + EACH);
+    }
+
+    /// The secret that was counted was the right one.
+    pub(super) fn take_back(&mut self) {
+        self.forgotten = self.forgotten.and_then(|until| until.checked_sub(EACH));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_waits_after_ten_wrong_secrets_and_has_one_more_every_six_seconds() {
+        let (mut failures, now) = (Failures::default(), Instant::now());
+        for _ in 0..FREE {
+            assert_eq!(failures.wait(now), None);
+            failures.count(now);
+        }
+        assert_eq!(failures.wait(now), Some(EACH));
+        assert_eq!(failures.wait(now + EACH), None);
+        failures.count(now + EACH);
+        assert_eq!(failures.wait(now + EACH), Some(EACH));
+        assert_eq!(failures.wait(now + EACH * (FREE + 1)), None);
+        // Long ago is no credit.
+        for _ in 0..FREE {
+            failures.count(now + EACH * 100);
+        }
+        assert_eq!(failures.wait(now + EACH * 100), Some(EACH));
+    }
+
+    #[test]
+    fn right_secrets_do_not_count() {
+        let (mut failures, now) = (Failures::default(), Instant::now());
+        for _ in 0..100 {
+            assert_eq!(failures.wait(now), None);
+            failures.count(now);
+            failures.take_back();
+        }
+    }
+
+    #[tokio::test]
+    async fn networks_of_one_client_wait_for_its_share_and_those_of_another_do_not() {
+        let attempts = Attempts::new(1);
+        let first = attempts.place("shop").await.unwrap();
+        let share = lock(&attempts.clients).get("shop").unwrap().clone();
+        let waiting = (0..WAITING).map(|_| Arc::clone(&share.places).try_acquire_owned().unwrap());
+        let waiting: Vec<_> = waiting.collect();
+        assert_eq!(attempts.place("shop").await.err(), Some(PasswordError::Busy));
+        assert!(attempts.place("other").await.is_ok());
+        drop((first, waiting));
+        assert!(attempts.place("shop").await.is_ok());
+    }
+}

@@ -1,0 +1,149 @@
+//! How much of something is in use, by everybody and by one network? Connections, and bytes of bodies: what
+//! all share must not be taken by one of them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A bounded amount of something. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Room {
+    used: Arc<Mutex<Used>>,
+    all: usize,
+    each: usize,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    all: usize,
+    /// Those who have some.
+    networks: HashMap<IpAddr, usize>,
+}
+
+/// Why there was no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// All of it is in use.
+    All,
+    /// The network has its share.
+    Network,
+}
+
+impl Full {
+    /// Which of these limits it was, for the metrics.
+    #[must_use]
+    pub fn limit(self, all: &'static str, network: &'static str) -> &'static str {
+        match self {
+            Self::All => all,
+            Self::Network => network,
+        }
+    }
+}
+
+impl Room {
+    /// So much for `all`, and no more than so much for `each` network.
+    #[must_use]
+    pub fn new(all: usize, each: usize) -> Self {
+        Self { used: Arc::default(), all, each: each.min(all) }
+    }
+
+    /// Nothing yet, for a network; without one no share is counted.
+    #[must_use]
+    pub fn part(&self, network: Option<IpAddr>) -> Part {
+        Part { room: self.clone(), network, amount: 0 }
+    }
+
+    /// How much is in use.
+    #[must_use]
+    pub fn in_use(&self) -> usize {
+        self.lock().all
+    }
+
+    /// Additions and subtractions leave no state half changed.
+    fn lock(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What somebody has of it, until dropped.
+#[derive(Debug)]
+pub struct Part {
+    room: Room,
+    network: Option<IpAddr>,
+    amount: usize,
+}
+
+impl Part {
+    /// Takes so much more, or nothing.
+    pub fn grow(&mut self, more: usize) -> Result<(), Full> {
+        let mut used = self.room.lock();
+        let all = used.all.saturating_add(more);
+        if all > self.room.all {
+            return Err(Full::All);
+        }
+        if let Some(network) = self.network {
+            let own = used.networks.get(&network).copied().unwrap_or_default().saturating_add(more);
+            if own > self.room.each {
+                return Err(Full::Network);
+            }
+            used.networks.insert(network, own);
+        }
+        used.all = all;
+        self.amount += more;
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if self.amount == 0 {
+            return;
+        }
+        let mut used = self.room.lock();
+        used.all = used.all.saturating_sub(self.amount);
+        if let Some(network) = self.network
+            && let Some(own) = used.networks.get_mut(&network)
+        {
+            *own = own.saturating_sub(self.amount);
+            if *own == 0 {
+                used.networks.remove(&network);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(text: &str) -> Option<IpAddr> {
+        text.parse().ok()
+    }
+
+    #[test]
+    fn one_network_has_its_share_and_leaves_the_rest_to_others() {
+        let room = Room::new(10, 4);
+        let mut greedy = room.part(network("192.0.2.1"));
+        assert_eq!(greedy.grow(3), Ok(()));
+        assert_eq!(greedy.grow(2), Err(Full::Network));
+        assert_eq!(room.part(network("192.0.2.1")).grow(2), Err(Full::Network));
+        let mut other = room.part(network("192.0.2.2"));
+        assert_eq!(other.grow(4), Ok(()));
+        let mut unlimited = room.part(None);
+        assert_eq!(unlimited.grow(4), Err(Full::All));
+        assert_eq!(unlimited.grow(3), Ok(()));
+        assert_eq!(room.in_use(), 10);
+        drop((greedy, other, unlimited));
+        assert_eq!(room.in_use(), 0);
+        assert!(room.lock().networks.is_empty(), "nobody is remembered who has nothing");
+        assert_eq!(room.part(network("192.0.2.1")).grow(4), Ok(()));
+    }
+
+    #[test]
+    fn a_share_is_never_more_than_there_is() {
+        assert_eq!(Room::new(3, 64).part(network("192.0.2.1")).grow(4), Err(Full::All));
+        assert_eq!(Room::new(0, 0).part(None).grow(1), Err(Full::All));
+        let mut part = Room::new(3, 3).part(None);
+        assert_eq!((part.grow(2), part.grow(usize::MAX), part.grow(1)), (Ok(()), Err(Full::All), Ok(())));
+    }
+}
