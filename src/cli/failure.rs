@@ -132,6 +132,7 @@ impl From<VerifyError> for Failure {
             | VerifyError::Chain { .. }
             | VerifyError::Head { .. }
             | VerifyError::Event { .. }
+            | VerifyError::Beside { .. }
             | VerifyError::Row { .. }) => Self::Verify(other),
         }
     }

@@ -6,6 +6,7 @@ use super::arguments::Report;
 use super::doctor::open_to_read;
 use super::failure::Failure;
 use super::run::Context;
+use crate::journal::EngineError;
 use crate::journal::read_models::list_read_models;
 
 pub(super) async fn run(context: &Context, arguments: Report) -> Result<(), Failure> {
@@ -31,6 +32,13 @@ pub(super) async fn run(context: &Context, arguments: Report) -> Result<(), Fail
     }
     match models.into_iter().find(|model| model.trouble.is_some()) {
         None => Ok(()),
+        Some(model) if model.stored_version != i64::from(model.version) => {
+            Err(Failure::Engine(EngineError::OtherVersion {
+                projection: model.name.to_owned(),
+                stored: model.stored_version,
+                own: i64::from(model.version),
+            }))
+        }
         Some(model) => Err(Failure::Stopped(model.name)),
     }
 }

@@ -59,7 +59,7 @@ pub(super) async fn apply_own(
     Ok(())
 }
 
-/// Polls the head and applies what other processes wrote.
+/// Polls the head and applies what other processes wrote. A lease says itself why it is not held.
 pub(super) async fn follow(inner: Weak<Inner>) {
     let mut was_well = true;
     loop {
@@ -68,6 +68,7 @@ pub(super) async fn follow(inner: Weak<Inner>) {
         let renewed = lease::renew(&inner).await;
         if let Err(stale) = &renewed
             && was_well
+            && inner.lease.get().is_none()
         {
             tracing::warn!(reason = %stale, "cannot follow the log");
         }

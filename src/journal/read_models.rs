@@ -38,7 +38,7 @@ pub async fn list_read_models(engine: &dyn Engine) -> Result<Vec<ReadModel>, Eng
         let position = checkpoint.unwrap_or(head);
         let stored_version = stored.get(projection.name).copied().unwrap_or(0);
         let trouble = if stored_version != i64::from(projection.version) {
-            Some("its tables are of another version: run `chancery replay`".to_owned())
+            Some(format!("its tables are not of version {}, which this program reads", projection.version))
         } else if position < head {
             stops_at(engine, projection, position).await?
         } else {

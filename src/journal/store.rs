@@ -5,8 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aggregates::application::Application;
+use aggregates::authorization::Authorization;
 use aggregates::client_token::ClientToken;
+use aggregates::consent::Consent;
+use aggregates::installation::Installation;
+use aggregates::login_attempts::LoginAttempts;
 use aggregates::refusal::Refusal;
+use aggregates::session::Session;
+use aggregates::user::User;
 use aggregates::{AnyEvent, StoredEvent};
 use cqrs_es::persist::SerializedEvent;
 use cqrs_es::{Aggregate, AggregateContext, AggregateError, EventEnvelope, EventStore};
@@ -16,7 +23,7 @@ use projections::validity::ends_something;
 
 use super::batch::AppendError;
 use super::claims::{claims, retired};
-use super::engine::{Append, EngineError, NewEvent, SecretOp, StateRow, StoredRow};
+use super::engine::{Append, Engine, EngineError, NewEvent, SecretOp, StateRow, StoredRow};
 use super::lease::wait_for_others;
 use super::{Inner, Journal};
 use crate::commands::{Beside, Executed};
@@ -264,6 +271,48 @@ impl Inner {
         let key = (*aggregate_type, aggregate_id.to_owned());
         self.aggregates.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
+}
+
+/// Whether a state row is what the events of its stream up to it come to. One that does not fit this program
+/// is used by nobody, and says nothing.
+pub(super) async fn is_fold(
+    engine: &dyn Engine,
+    aggregate_type: &str,
+    aggregate_id: &str,
+    row: &StateRow,
+) -> Result<bool, EngineError> {
+    match aggregate_type {
+        Application::TYPE => is_fold_of::<Application>(engine, aggregate_id, row).await,
+        Authorization::TYPE => is_fold_of::<Authorization>(engine, aggregate_id, row).await,
+        ClientToken::TYPE => is_fold_of::<ClientToken>(engine, aggregate_id, row).await,
+        Consent::TYPE => is_fold_of::<Consent>(engine, aggregate_id, row).await,
+        Installation::TYPE => is_fold_of::<Installation>(engine, aggregate_id, row).await,
+        LoginAttempts::TYPE => is_fold_of::<LoginAttempts>(engine, aggregate_id, row).await,
+        Refusal::TYPE => is_fold_of::<Refusal>(engine, aggregate_id, row).await,
+        Session::TYPE => is_fold_of::<Session>(engine, aggregate_id, row).await,
+        User::TYPE => is_fold_of::<User>(engine, aggregate_id, row).await,
+        _ => Ok(true),
+    }
+}
+
+async fn is_fold_of<A: Remembered>(
+    engine: &dyn Engine,
+    aggregate_id: &str,
+    row: &StateRow,
+) -> Result<bool, EngineError> {
+    let Some(kept) = from_state::<A>(aggregate_id, row) else { return Ok(true) };
+    let (mut aggregate, mut sequence) = (A::default(), 0);
+    for event in engine.load_stream(A::TYPE, aggregate_id, 0).await? {
+        if event.sequence > row.sequence {
+            break;
+        }
+        aggregate.apply(decode::<A>(&event).map_err(|error| EngineError::Damaged(error.to_string()))?);
+        sequence = event.sequence;
+    }
+    let json = |aggregate: &A| {
+        serde_json::to_value(aggregate).map_err(|error| EngineError::Damaged(error.to_string()))
+    };
+    Ok(sequence == row.sequence && json(&aggregate)? == json(&kept.aggregate)?)
 }
 
 /// A state row that another program version wrote may not fit: then the whole stream is read.

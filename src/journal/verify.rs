@@ -1,16 +1,21 @@
-//! Is the log what it was, and do the read models say what it says? Walks every event, folds the
-//! chain again, rebuilds the transactional read models beside the stored ones, and names the first
-//! thing that does not fit.
+//! Is the log what it was, and does what is kept beside it say what it says? Walks every event, folds the
+//! chain again, rebuilds the transactional read models, the names that are held and the states of long
+//! streams beside the stored ones, and names the first thing that does not fit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aggregates::AnyEvent;
+use aggregates::user::User;
+use cqrs_es::Aggregate as _;
 use projections::memory::{ended, update};
 use projections::row::{Row, RowOp, Table, Value};
 
 use super::chain::{GENESIS, fold, hex, leaf};
-use super::engine::{Engine, EngineError, Head, PAGE, StoredBatch};
+use super::claims::claims;
+use super::engine::{Claim, Engine, EngineError, Head, PAGE, StoredBatch, StoredRow};
 use super::feed::transactional_ops;
+use super::store::is_fold;
 
 /// A log that grows while it is verified is followed this often before the read models are compared.
 const CHASES: usize = 1000;
@@ -66,6 +71,16 @@ pub enum VerifyError {
         /// Why.
         reason: String,
     },
+    /// What stands beside the events, and is not made anew from them, differs from them.
+    #[error("table {table}, row {key}: {difference}")]
+    Beside {
+        /// Which table.
+        table: &'static str,
+        /// Which row.
+        key: String,
+        /// How it differs.
+        difference: &'static str,
+    },
     /// A read model differs from its events.
     #[error("table {table}, row {key}: {difference}")]
     Row {
@@ -86,7 +101,10 @@ pub async fn verify(
     let mut walk = Walk::default();
     for _ in 0..CHASES {
         walk.follow_to_end(engine, progress).await?;
-        if let Some(rows) = walk.compare_rows(engine).await? {
+        if let Some(rows) = walk.compare_rows(engine).await?
+            && walk.compare_claims(engine).await?
+        {
+            compare_states(engine).await?;
             return Ok(Report { events: walk.position, rows, chain: hex(&walk.chain) });
         }
     }
@@ -97,11 +115,13 @@ struct Walk {
     position: i64,
     chain: [u8; 32],
     tables: BTreeMap<&'static str, BTreeMap<Vec<Value>, Row>>,
+    /// Who holds which name, by its kind.
+    claims: BTreeMap<(String, String), String>,
 }
 
 impl Default for Walk {
     fn default() -> Self {
-        Self { position: 0, chain: GENESIS, tables: BTreeMap::new() }
+        Self { position: 0, chain: GENESIS, tables: BTreeMap::new(), claims: BTreeMap::new() }
     }
 }
 
@@ -163,6 +183,9 @@ impl Walk {
             for op in ops {
                 self.apply(op);
             }
+            for claim in stored_claims(row) {
+                self.claims.insert((claim.kind.to_owned(), claim.value), row.aggregate_id.clone());
+            }
         }
         self.position += batch.count;
         Ok(())
@@ -200,6 +223,28 @@ impl Walk {
         Ok(Some(compared))
     }
 
+    /// Whether every name is held by whom the events say; `false` when the log moved on meanwhile.
+    async fn compare_claims(&self, engine: &dyn Engine) -> Result<bool, VerifyError> {
+        let rows = engine.query("SELECT kind, value, aggregate_id FROM claims", &[]).await?;
+        if engine.head().await?.position != self.position {
+            return Ok(false);
+        }
+        let differs = |key: String, difference| VerifyError::Beside { table: "claims", key, difference };
+        let held = rows.len();
+        for row in rows {
+            let expected = match row.as_slice() {
+                [Value::Text(kind), Value::Text(value), Value::Text(holder)] => {
+                    self.claims.get(&(kind.clone(), value.clone())) == Some(holder)
+                }
+                _ => false,
+            };
+            if !expected {
+                return Err(differs(show(&row), "no event gave the name to it"));
+            }
+        }
+        if held == self.claims.len() { Ok(true) } else { Err(differs("?".to_owned(), "a name is not held")) }
+    }
+
     fn compare(&self, table: &'static Table, stored: Vec<Row>) -> Result<(), VerifyError> {
         let empty = BTreeMap::new();
         let rebuilt = self.tables.get(table.name).unwrap_or(&empty);
@@ -216,6 +261,34 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// Whether the states of long streams, from which they are loaded, are what their events come to.
+async fn compare_states(engine: &dyn Engine) -> Result<(), VerifyError> {
+    let sql = "SELECT aggregate_type, aggregate_id FROM stream_states ORDER BY aggregate_type, aggregate_id";
+    for row in engine.query(sql, &[]).await? {
+        let [Value::Text(aggregate_type), Value::Text(aggregate_id)] = row.as_slice() else { continue };
+        let known = AnyEvent::TYPES.iter().find(|(name, _)| name == aggregate_type);
+        let Some((aggregate_type, _)) = known else { continue };
+        let Some(state) = engine.find_state(aggregate_type, aggregate_id).await? else { continue };
+        if !is_fold(engine, aggregate_type, aggregate_id, &state).await? {
+            let difference = "the state is not what its events come to";
+            return Err(VerifyError::Beside { table: "stream_states", key: show(&row), difference });
+        }
+    }
+    Ok(())
+}
+
+/// The names that an event gives to its stream.
+fn stored_claims(row: &StoredRow) -> Vec<Claim> {
+    // Nothing else has any, and decoding twice takes its time.
+    if row.aggregate_type != User::TYPE {
+        return Vec::new();
+    }
+    let Ok(payload) = serde_json::from_str(&row.event.payload) else { return Vec::new() };
+    AnyEvent::decode(&row.aggregate_type, &row.event.event_type, &row.event.event_version, &payload)
+        .map(|event| claims(&event))
+        .unwrap_or_default()
 }
 
 /// Names the column, never the values: they may be sealed, but they are nobody's business.

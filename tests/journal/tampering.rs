@@ -81,6 +81,37 @@ async fn invariant_02_a_row_without_its_event_and_an_event_without_its_row_are_f
     }
 }
 
+/// What stands beside the events is not made anew from them: whoever changes it changes what is decided.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invariant_14_names_and_states_that_no_event_led_to_are_found() {
+    let (directory, node) = log().await;
+    let connection = Connection::open(directory.path().join("chancery.db")).unwrap();
+    let id = node.grant().await;
+    node.authorize(&id, node.redeem_command()).await.unwrap();
+    for generation in 1..=40 {
+        node.authorize(&id, node.refresh_command(generation)).await.unwrap();
+    }
+    verified(node.journal.engine()).await;
+    let tampered = async |sql: &str| {
+        assert!(connection.execute(sql, []).unwrap() > 0, "{sql} must change something");
+        let found = verify(node.journal.engine(), &|_, _| ()).await.expect_err(sql);
+        let VerifyError::Beside { table, .. } = found else { panic!("{sql}: {found}") };
+        table
+    };
+    let name = "INSERT INTO claims (kind, value, aggregate_type, aggregate_id) VALUES ('username', 'v', 'user', 'u')";
+    assert_eq!(tampered(name).await, "claims");
+    connection.execute("DELETE FROM claims WHERE value = 'v'", []).unwrap();
+    // A later event than it holds, so that those between are passed over.
+    let state = "UPDATE stream_states SET sequence = sequence + 1";
+    assert_eq!(tampered(state).await, "stream_states");
+    connection.execute("UPDATE stream_states SET sequence = sequence - 1", []).unwrap();
+    verified(node.journal.engine()).await;
+    // And one in which what was revoked is not.
+    node.authorize(&id, node.refresh_command(41)).await.unwrap();
+    let edited = "UPDATE stream_states SET state = replace(state, 'read write', 'read admin')";
+    assert_eq!(tampered(edited).await, "stream_states");
+}
+
 /// A reader that meets a hole stops there: it neither skips it nor takes what stands behind it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn invariant_05_a_reader_never_skips_a_hole() {

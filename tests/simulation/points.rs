@@ -41,6 +41,10 @@ fn f2_a_fault_at_any_call_of_any_command_leaves_it_whole() {
         }
         points
     });
+    // One that calls nothing would be whole whatever went wrong.
+    for (command, calls) in &points {
+        assert!(*calls >= FATES.len(), "{command}: {calls} calls went wrong");
+    }
     let each: Vec<String> = points.iter().map(|(command, count)| format!("{command} {count}")).collect();
     record(
         "F2",
