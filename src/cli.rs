@@ -149,9 +149,11 @@ pub enum Command {
     Enableapplication(ApplicationName),
     /// Prove that the history is whole
     #[command(
-        long_about = "Walk the whole log: recompute its chain of hashes, and compare every read model with the \
-            events it was made from. Names the first row that does not fit and exits with 1. Reads only; \
-            the server may run meanwhile.",
+        long_about = "Walk the whole log: recompute its chain of hashes, and compare with the events what is \
+            written together with them: read models, names that are taken, states of long histories. Then \
+            see whether it holds all that the servers with this data directory have seen of it. Names the \
+            first thing that does not fit and exits with 1. Reads only; the server may run meanwhile. \
+            `replay timeline` compares the timeline, which follows the log.",
         after_long_help = "Example:\n  chancery verify --data-dir /var/lib/chancery"
     )]
     Verify(Report),
@@ -162,14 +164,14 @@ pub enum Command {
             --with-secrets is given, and are then sealed with a passphrase (age). The server may run meanwhile; \
             to move an installation, stop it first.",
         after_long_help = "Examples:\n  chancery export events.ndjson\n  chancery export move.ndjson --with-secrets\n  \
-            chancery export - | jq -r .event_type | sort | uniq -c"
+            chancery export - | jq -r '.event_type // empty' | sort | uniq -c"
     )]
     Export(Export),
     /// Read a log that was exported into an empty database
     #[command(
         long_about = "Read a log that `export` wrote into a database without a history, on either engine. The \
             file is verified whole before anything is written; an import that was interrupted goes on where it \
-            was. Read models follow from the events. With --with-secrets the root secret is put in its place, \
+            was when it is run again, and until then no server starts on it. Read models follow from the events. With --with-secrets the root secret is put in its place, \
             unless one is there.",
         after_long_help = "Example:\n  chancery import move.ndjson --with-secrets --database-url postgres://chancery@db/chancery"
     )]
@@ -184,8 +186,8 @@ pub enum Command {
     /// Put a backup in the place of the embedded database
     #[command(
         long_about = "Verify a backup and put it in the place of the embedded database. No server may run on it. \
-            A backup that is older than what the server has seen must be accepted afterwards with \
-            `acceptrollback`.",
+            A backup that is older than what the server has seen, or is restored where no server \
+            has seen it, must be accepted afterwards with `acceptrollback`.",
         after_long_help = "Example:\n  chancery restore /backup/chancery-2026-11-25.db --replace"
     )]
     Restore(Restore),
@@ -194,7 +196,8 @@ pub enum Command {
         long_about = "Go on with a database that ends before what this node has seen of it, as one restored from \
             a backup does. A server refuses to start on it, because tokens that were revoked after the backup \
             would live again. This makes every code, token and session issued before invalid, and is an event \
-            of the log. Stop all servers first.",
+            of the log, where every other node finds it: once is enough. Stop all servers first. Where nothing \
+            is missing it refuses.",
         after_long_help = "Example:\n  chancery acceptrollback --data-dir /var/lib/chancery"
     )]
     Acceptrollback,

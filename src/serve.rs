@@ -25,7 +25,7 @@ pub use self::error::StartError;
 use crate::checkpoint;
 use crate::clock::{MachineUptime, SharedClock, SystemClock};
 use crate::commands::{Actor, Origin, Stream};
-use crate::config::Config;
+use crate::config::{Config, TlsFiles};
 use crate::health;
 use crate::journal::Lease;
 use crate::metrics::Metrics;
@@ -122,6 +122,11 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
     tasks.spawn(checkpoint::follow(state.clone(), stopped.clone()));
     tasks.spawn(horizon::follow(state.clone(), stopped));
     Ok(Running { addresses, metrics_addresses, state, stopping, tasks, _lock: lock })
+}
+
+/// Whether certificate and key can be used.
+pub(crate) fn check_tls(files: &TlsFiles) -> Result<(), StartError> {
+    tls::acceptor(files).map(drop)
 }
 
 impl Running {

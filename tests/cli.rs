@@ -259,6 +259,33 @@ fn the_doctor_names_what_is_unsafe() {
     cli.run(&unreachable).failed_about("127.0.0.1:1");
 }
 
+/// What a start refuses the doctor says before.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_knows_what_a_start_refuses() {
+    let home = Directory::copy_of(prepared::sqlite());
+    let cli = Cli::at(home.path(), None);
+    let refused = |more: &[&str]| {
+        let said = cli.run(&[&["doctor", "--json"], more].concat()).json();
+        let findings = said["findings"].as_array().unwrap().clone();
+        let whats = findings.iter().map(|finding| finding["what"].as_str().unwrap().to_owned());
+        whats.filter(|what| what.starts_with("A start is refused")).collect::<Vec<_>>()
+    };
+    assert_eq!(refused(&[]), [""; 0]);
+    let file = home.path().join("cert.pem");
+    fs::write(&file, "no certificate").unwrap();
+    let path = file.to_str().unwrap();
+    let certificate = refused(&["--tls-cert", path, "--tls-key", path]);
+    assert!(certificate.len() == 1 && certificate[0].contains("cert.pem"), "{certificate:?}");
+    let secret = home.path().join("root.secret");
+    fs::rename(&secret, home.path().join("kept")).unwrap();
+    let lost = refused(&[]);
+    assert!(lost.len() == 1 && lost[0].contains("root secret"), "{lost:?}");
+    fs::write(&secret, "0123456789abcdef".repeat(4)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let another = refused(&[]);
+    assert!(another.len() == 1 && another[0].contains("not the one"), "{another:?}");
+}
+
 /// What `doctor --json` found, with this on the command line.
 fn findings(cli: &Cli, more: &[&str]) -> Vec<(String, String)> {
     let said = cli.run(&[&["doctor", "--json"], more].concat()).json();

@@ -16,10 +16,26 @@ pub(super) fn is_interactive(input: PasswordInput) -> bool {
     !input.noinput && !input.password_stdin
 }
 
-/// The new password of somebody called `username`. Asked for twice, and again while it will not do.
+/// The new password of somebody called `username`.
 pub(super) fn new_password(
     context: &Context,
     input: PasswordInput,
+    username: &str,
+    email: &str,
+) -> Result<Secret, Failure> {
+    new_secret(context, input, "Password", username, email)
+}
+
+/// The passphrase of something that is made now.
+pub(super) fn new_passphrase(context: &Context, input: PasswordInput) -> Result<Secret, Failure> {
+    new_secret(context, input, "Passphrase", "", "")
+}
+
+/// Asked for twice, and again while it will not do.
+fn new_secret(
+    context: &Context,
+    input: PasswordInput,
+    what: &str,
     username: &str,
     email: &str,
 ) -> Result<Secret, Failure> {
@@ -31,15 +47,15 @@ pub(super) fn new_password(
         return checked(first_line()?, username, email);
     }
     loop {
-        let password = hidden(context.console, "Password")?;
+        let password = hidden(context.console, what)?;
         if let Err(problem) = check_policy(password.expose(), username, email) {
             context.console.remark(problem);
             continue;
         }
-        if password.ct_eq(hidden(context.console, "Password (again)")?.expose()) {
+        if password.ct_eq(hidden(context.console, &format!("{what} (again)"))?.expose()) {
             return Ok(password);
         }
-        context.console.remark("The two passwords are not the same; type both again.");
+        context.console.remark("The two are not the same; type both again.");
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) async fn run(context: &Context, arguments: Export) -> Result<(), Fail
     let sealing = if arguments.with_secrets {
         let root = root_secret(&context.config, true)?;
         check_root_secret(engine.as_ref(), &Keys::derive(&root).map_err(OpenError::from)?).await?;
-        Some((root.to_text(), ask::new_password(context, arguments.passphrase, "", "")?))
+        Some((root.to_text(), ask::new_passphrase(context, arguments.passphrase)?))
     } else {
         None
     };

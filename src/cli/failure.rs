@@ -75,6 +75,9 @@ pub(super) enum Failure {
     /// An export cannot be made or read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Standard input can be read once.
+    #[error("an export is read twice, to be verified and then written: it must be a file")]
+    ReadTwice,
     /// A file cannot be used.
     #[error("{} cannot be used", .0.display())]
     File(PathBuf, #[source] io::Error),

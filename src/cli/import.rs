@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::path::Path;
 
 use super::arguments::Import;
 use super::ask;
@@ -14,6 +15,9 @@ use crate::keys::{RootSecret, RootSecretError};
 use crate::open::{OpenError, open_patient_engine};
 
 pub(super) async fn run(context: &Context, arguments: Import) -> Result<(), Failure> {
+    if arguments.file == Path::new("-") {
+        return Err(Failure::ReadTwice);
+    }
     let open = || File::open(&arguments.file).map(BufReader::new).map_err(ArchiveError::File);
     let passphrase = if arguments.with_secrets {
         Some(wrapped(&ask::passphrase(context, arguments.passphrase)?))

@@ -57,7 +57,7 @@ pub(super) async fn run(context: &Context, arguments: Report) -> Result<(), Fail
 
 /// Whether nothing is missing at the end: of an import, or of what the servers with this data directory have
 /// seen. `false` when they have seen nothing, or their root secret is not here.
-async fn is_all_there(context: &Context, engine: &dyn Engine) -> Result<bool, Failure> {
+pub(super) async fn is_all_there(context: &Context, engine: &dyn Engine) -> Result<bool, Failure> {
     if let Some((there, total)) = half_imported(engine).await? {
         return Err(OpenError::HalfImported { there, total }.into());
     }

@@ -150,7 +150,7 @@ pub const SETTINGS: &[Setting] = &[
         everywhere!("config", "CHANCERY_CONFIG"),
         (Group::Serving, Kind::Text("FILE")),
         Preset::Computed("$XDG_CONFIG_HOME/chancery/chancery.toml, if it exists"),
-        "The configuration file (TOML); its keys are the names of this table",
+        "The configuration file (TOML); its keys are the names of these settings",
     ),
     setting(
         everywhere!("listen", "CHANCERY_LISTEN"),

@@ -8,9 +8,11 @@ use projections::{applications, users};
 use super::{Finding, Severity, open_to_read};
 use crate::cli::failure::Failure;
 use crate::cli::run::Context;
+use crate::cli::verify::is_all_there;
 use crate::config::Database;
 use crate::journal::engine::{Awaited, Hazards, Replication};
 use crate::journal::{Engine, EngineError};
+use crate::open::root_secret;
 
 /// Clocks further apart than this make lifetimes wrong on one of two nodes, in milliseconds.
 const CLOCK_DIFFERENCE: i64 = 2_000;
@@ -58,12 +60,31 @@ async fn findings(context: &Context, engine: &dyn Engine) -> Result<Vec<Finding>
         )]);
     }
     let mut findings = Vec::new();
+    findings.extend(refused_start(context, engine).await?);
     let asked = Asked(engine);
     people(&asked, &mut findings).await?;
     clients(&asked, &mut findings).await?;
     let now = context.clock.now().timestamp_millis();
     durability(&engine.hazards().await?, now, &mut findings);
     Ok(findings)
+}
+
+/// What a start would find wrong with the history, which is not asked for as long as there is none.
+async fn refused_start(context: &Context, engine: &dyn Engine) -> Result<Option<Finding>, EngineError> {
+    if engine.head().await?.position == 0 {
+        return Ok(None);
+    }
+    let failure = match root_secret(&context.config, true) {
+        Ok(_) => is_all_there(context, engine).await.err(),
+        Err(error) => Some(error.into()),
+    };
+    Ok(failure.map(|failure| {
+        Finding::new(
+            Severity::Error,
+            format!("A start is refused: {failure}."),
+            failure.advice(&context.config),
+        )
+    }))
 }
 
 async fn people(read: &Asked<'_>, findings: &mut Vec<Finding>) -> Result<(), EngineError> {

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::{Finding, Severity};
 use crate::config::{Config, Database, RootSecretSource};
+use crate::serve::check_tls;
 
 /// Networks larger than these hold more than somebody's proxies.
 const WIDEST_IPV4: u8 = 8;
@@ -21,10 +22,19 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     files(config, &mut findings);
     configuration_file(config, &mut findings);
     metrics(config, &mut findings);
+    certificate(config, &mut findings);
     issuer(config, &mut findings);
     proxies(config, &mut findings);
     lifetimes(config, &mut findings);
     findings
+}
+
+fn certificate(config: &Config, findings: &mut Vec<Finding>) {
+    if let Some(files) = &config.tls
+        && let Err(error) = check_tls(files)
+    {
+        findings.push(Finding::new(Severity::Error, format!("A start is refused: {error}."), error.advice()));
+    }
 }
 
 fn files(config: &Config, findings: &mut Vec<Finding>) {
@@ -67,7 +77,7 @@ fn files(config: &Config, findings: &mut Vec<Finding>) {
                 "Others may read the root secret {}: with it and the database every live token can be made.",
                 path.display()
             ),
-            format!("Run `chmod 600 {}`; if others may have read it, replace it.", path.display()),
+            format!("Run `chmod 600 {}`; if others may have read it, see \"The root secret leaked\" in OPERATING.md.", path.display()),
         )),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -14,7 +14,7 @@ const LATER: &str = "Nothing is known to have changed. Try again in a moment; th
 
 impl Failure {
     /// What the operator should do, in one sentence or two.
-    pub(super) fn advice(&self, config: &Config) -> String {
+    pub(in crate::cli) fn advice(&self, config: &Config) -> String {
         match self {
             Self::Open(error) => open_advice(error, config),
             Self::Start(error) => start_advice(error, config),
@@ -50,6 +50,7 @@ impl Failure {
                 "Give the path of a file this user may use, on a disk with room; a new file must not exist.".to_owned()
             }
             Self::Archive(error) => archive_advice(error).to_owned(),
+            Self::ReadTwice => "Write standard input into a file first, and name that.".to_owned(),
             Self::NotEmbedded => "See the chapter on backups in OPERATING.md.".to_owned(),
             Self::NotABackup(..) => {
                 "Give a file that `chancery backup` made. The database was left as it is.".to_owned()
