@@ -19,7 +19,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::machine::may_open;
-use super::report::{record, scale};
+use super::report::{is_long, record};
 use crate::harness::browser::plain_client;
 use crate::harness::process::free_port;
 use crate::harness::{Cli, Directory, Process, Request, prepared};
@@ -33,12 +33,12 @@ const ASKED: usize = 300;
 /// So many of those who read slowly ask for more than fits into the buffers of the system.
 const GREEDY: usize = 8;
 const MUCH: usize = 400;
-/// From this scale on it is waited until they have been closed.
-const LONG_FROM: usize = 8;
 /// When who does not take an answer has been closed at the latest.
 const READER_CLOSED: Duration = Duration::from_secs(80);
-/// What no client of a page this fast can tell from the machine's own noise.
+/// What no client of a page this fast can tell from the machine's own noise; and where five thousand clients
+/// and other programs share its processors with the one that measures.
 const NOISE: Duration = Duration::from_millis(5);
+const SHARED: Duration = Duration::from_millis(30);
 const CAP: usize = 8;
 /// When who sends no whole head, and who sends no whole body, has been closed at the latest.
 const HEAD_CLOSED: Duration = Duration::from_secs(8);
@@ -133,7 +133,7 @@ impl Crowd {
     async fn leave(self, server: &Process, before: usize) -> (Duration, Duration) {
         let slowest_head = self.heads.join_all().await.into_iter().max().unwrap();
         let slowest_body = self.bodies.join_all().await.into_iter().max().unwrap();
-        if scale() >= LONG_FROM {
+        if is_long() {
             tokio::time::sleep_until((self.gathered + READER_CLOSED).into()).await;
             let after = open_files(server);
             assert!(after <= before + CAP, "{after} files are open, {before} were: some still do not read");
@@ -168,7 +168,8 @@ async fn f17_who_is_in_no_hurry_is_closed_and_harms_nobody() {
     );
     assert!(slowest_head < HEAD_CLOSED, "{slowest_head:?}");
     assert!(slowest_body < BODY_CLOSED, "{slowest_body:?}");
-    assert!(meanwhile < 2 * before + NOISE, "{before:?}, then {meanwhile:?}");
+    let noise = if is_long() { NOISE } else { SHARED };
+    assert!(meanwhile < 2 * before + noise, "{before:?}, then {meanwhile:?}");
 }
 
 /// A connection on which a request was answered.

@@ -6,14 +6,11 @@ use std::time::{Duration, Instant};
 use super::cluster::Cluster;
 use super::crash::machine;
 use super::ledger::{Ledger, post};
-use super::report::{record, scale};
+use super::report::{is_long, record, scale};
 use crate::harness::process::free_port;
 use crate::harness::{App, Cli, Directory, Process};
 
 const KILLS: u64 = 5;
-/// From this scale on killing goes on until so many tokens were promised: most of the million entries of the
-/// ledger that the fault table asks for. It ends by then, whatever it has come to.
-const LONG_FROM: usize = 8;
 const PROMISED: usize = 300_000;
 const LONGEST: Duration = Duration::from_mins(15);
 /// How long PostgreSQL stays away once in five kills.
@@ -27,8 +24,8 @@ async fn issue(app: &App) -> Option<u16> {
 
 /// Whether it was killed often enough, and in a long run enough was promised meanwhile.
 fn is_enough(kills: u64, ledger: &Ledger, begun: Instant) -> bool {
-    let is_long = scale() >= LONG_FROM && begun.elapsed() < LONGEST;
-    kills >= KILLS * scale() as u64 && (!is_long || ledger.issued() >= PROMISED)
+    let goes_on = is_long() && begun.elapsed() < LONGEST;
+    kills >= KILLS * scale() as u64 && (!goes_on || ledger.issued() >= PROMISED)
 }
 
 /// Asks for tokens, which nobody can give, for so long; how long a refusal took at most.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::report::{record, scale};
+use super::report::{is_long, record, scale};
 
 use crate::harness::browser::plain_client;
 use crate::harness::postgres::Database;
@@ -13,13 +13,12 @@ use crate::harness::{App, Browser, Cli, Directory, Process, Request, Tokens, pre
 const ROUNDS: usize = 500;
 /// What a long run comes to on PostgreSQL, and the scale from which on it is one.
 const LONG: usize = 10_000;
-const LONG_FROM: usize = 8;
 const RACERS: usize = 16;
 const NODES: usize = 3;
 
 /// How often each kind is raced for. On SQLite all processes are on one machine, and fewer will do.
 fn rounds(engine: &str) -> usize {
-    if engine == "PostgreSQL" && scale() >= LONG_FROM { LONG } else { ROUNDS * scale().min(3) }
+    if engine == "PostgreSQL" && is_long() { LONG } else { ROUNDS * scale().min(3) }
 }
 
 /// Three server processes on one database, and an application that nobody is asked about.

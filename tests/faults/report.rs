@@ -4,7 +4,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
-pub use crate::harness::environment::scale;
+pub use crate::harness::environment::{is_long, scale};
 
 /// Says what a scenario came to.
 pub fn record(row: &str, text: &str) {

@@ -11,10 +11,8 @@ use tokio::task::JoinSet;
 use super::crash::until_ready;
 use super::ledger::{Answered, ask, each_is, post};
 use super::nodes::{NODES, Nodes, WORKERS};
-use super::report::{count, record, scale};
+use super::report::{count, is_long, record, scale};
 
-/// From this scale on, T1 and T2 together come to the hundred thousand that the table asks for.
-const LONG_FROM: usize = 8;
 const LONG_T1: usize = 60_000;
 const LONG_T2: usize = 40_000;
 /// T2 ends by then, whatever it has come to.
@@ -35,10 +33,6 @@ const ANYWHERE: usize = 10;
 const FROZEN: Duration = Duration::from_secs(5);
 const CUT: Duration = Duration::from_secs(3);
 const WRONG_CLOCK: Duration = Duration::from_secs(2);
-
-fn is_long() -> bool {
-    scale() >= LONG_FROM
-}
 
 /// What the revocations came to.
 #[derive(Default)]

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// The scale from which on a run is a whole campaign.
+const LONG_FROM: usize = 8;
+
 /// A running PostgreSQL whose user may create databases.
 pub fn postgres_url() -> String {
     variable("CHANCERY_TEST_POSTGRES_URL")
@@ -36,6 +39,11 @@ pub fn results() -> Option<PathBuf> {
 /// How many times longer than the short form that runs with every change.
 pub fn scale() -> usize {
     optional("CHANCERY_TEST_SCALE").map_or(1, |scale| scale.parse().expect("a scale is a number"))
+}
+
+/// Whether to go on until there is as much as the fault table asks for.
+pub fn is_long() -> bool {
+    scale() >= LONG_FROM
 }
 
 /// The seed to simulate with, when somebody wants a run again.

@@ -48,9 +48,8 @@ const REQUESTS: usize = 4_000;
 const TROUBLE_IS_OVER: Duration = Duration::from_secs(10);
 /// How long the short form goes on.
 const SHORT: Duration = Duration::from_secs(110);
-/// Requests of the long one, and the scale from which on it is run.
+/// Requests of the long one.
 const LONG: usize = 1_000_000;
-const LONG_FROM: usize = 8;
 
 /// The calls on the way of a command and of its answer: before and after each of them somebody must have
 /// ended in a long run.
@@ -59,7 +58,7 @@ const COMMAND_PATH: [&str; 8] =
 
 #[test]
 fn three_nodes_keep_their_word_whatever_happens() {
-    let is_long = environment::scale() >= LONG_FROM;
+    let is_long = environment::is_long();
     let chosen = environment::seed();
     let (begun, first) = (Instant::now(), chosen.unwrap_or_else(|| fastrand::u64(..1 << 40)));
     let (mut total, mut points, mut worlds) = (Tally::default(), BTreeMap::<CrashPoint, usize>::new(), 0);
