@@ -46,8 +46,7 @@ macro_rules! on_connection {
         let until = $engine.until();
         let mut held = within(until, $engine.pool.acquire()).await?;
         let $connection: &mut PgConnection = &mut held;
-        let until = if $engine.is_patient { Instant::now() + MAINTENANCE } else { until };
-        let result = within(until, async { $work }).await;
+        let result = within($engine.work_until(until), async { $work }).await;
         PostgresEngine::release(held, result)
     }};
 }
@@ -59,13 +58,16 @@ pub struct PostgresEngine {
     /// Writes batches. What is not one statement begins with `BEGIN`, which is the test; a batch that is one
     /// has nothing written when its connection turns out to be broken.
     writing: PgPool,
-    /// The pulse and what depends on it: never behind other work.
+    /// The pulse alone: never behind other work, and on connections that know its statement. From far away
+    /// another statement's would have to learn it first, and be late.
     pulse: PgPool,
+    /// What depends on the pulse: signs of life, and a revision that is moved.
+    register: PgPool,
     /// Whether a connection for the pulse is being made.
     connecting: Arc<AtomicBool>,
     streams: PostgresEventRepository,
     options: PgConnectOptions,
-    /// From a call to its answer, waiting for a connection included.
+    /// From a call to its answer, waiting for a connection included; half as long again if that took all of it.
     deadline: Duration,
     /// Whether an answer may take longer than that once there is a connection.
     is_patient: bool,
@@ -80,9 +82,10 @@ impl PostgresEngine {
         let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(deadline);
         let writing =
             pool.clone().max_connections(2).test_before_acquire(false).connect_lazy_with(options.clone());
-        // The pulse, a sign of life, and a revision that is moved.
         let pulse =
-            pool.clone().max_connections(3).test_before_acquire(false).connect_lazy_with(options.clone());
+            pool.clone().max_connections(2).test_before_acquire(false).connect_lazy_with(options.clone());
+        let register =
+            pool.clone().max_connections(2).test_before_acquire(false).connect_lazy_with(options.clone());
         let pool = pool.connect_lazy_with(options.clone());
         let streams = PostgresEventRepository::new(pool.clone());
         Ok(Self {
@@ -91,6 +94,7 @@ impl PostgresEngine {
             pool,
             writing,
             pulse,
+            register,
             connecting: Arc::default(),
             deadline,
             is_patient: false,
@@ -106,6 +110,13 @@ impl PostgresEngine {
     /// When a call that begins now must have ended.
     fn until(&self) -> Instant {
         Instant::now() + self.deadline
+    }
+
+    /// When work on a connection that has just been got must have ended. Far from the database making one
+    /// takes most of the time: what was won with it must not be thrown away at every call.
+    fn work_until(&self, until: Instant) -> Instant {
+        let lasting = if self.is_patient { MAINTENANCE } else { self.deadline / 2 };
+        until.max(Instant::now() + lasting)
     }
 
     /// Far from the database connecting and preparing take longer than a pulse may: they go on for the next
@@ -432,9 +443,10 @@ impl Engine for PostgresEngine {
 
     async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64, EngineError> {
         let until = self.until();
-        let mut held = within(until, self.pulse.acquire()).await?;
+        let mut held = within(until, self.register.acquire()).await?;
         let connection: &mut PgConnection = &mut held;
-        let result = within(until, async { bound(sql, parameters).execute(connection).await }).await;
+        let result =
+            within(self.work_until(until), async { bound(sql, parameters).execute(connection).await }).await;
         Self::release(held, result.map(|done| done.rows_affected()))
     }
 

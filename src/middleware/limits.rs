@@ -26,9 +26,9 @@ use crate::state::AppState;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of all headers together.
 const LONGEST_HEADERS: usize = 32 * 1024;
-/// Bytes of all bodies together: a thousand that are on their way at once, or sixteen thousand that have
+/// Bytes of all bodies together: some seven hundred that are on their way at once, or twelve thousand that have
 /// arrived. They arrive within a few round trips, so that is tens of thousands a second.
-const BODIES: usize = 16 << 20;
+const BODIES: usize = 12 << 20;
 /// One network may have one of so many parts of it: more than a company behind one address sends at once.
 const NETWORKS: usize = 8;
 /// What a request takes beside its body until that has arrived, and whoever sends it decides when: a task

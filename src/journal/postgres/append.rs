@@ -81,7 +81,7 @@ async fn attempt(
     };
     let committing = AtomicBool::new(mode == Mode::AtOnce);
     let work = transaction(&mut connection, batch, epoch, appends, mode, &committing);
-    let result = tokio::time::timeout_at(until, work).await;
+    let result = tokio::time::timeout_at(engine.work_until(until), work).await;
     if let Ok(Ok(committed)) = result {
         return Ok(Some(Outcome::Committed(committed)));
     }
