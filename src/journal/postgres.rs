@@ -5,6 +5,7 @@
 mod append;
 mod flip;
 mod hazards;
+mod log;
 mod rows;
 
 use std::future::Future;
@@ -25,9 +26,10 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{Column, Connection as _, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
 use tokio::time::Instant;
 
+use self::log::{batch_rows, batches_of};
 use super::engine::{
-    Append, Committed, Engine, EngineError, Flip, Hazards, Head, LANE, NewEvent, Outcome, Pulse, StateRow,
-    StoredBatch, StoredRow, SubjectKeyRow,
+    Append, Committed, Engine, EngineError, Flip, Hazards, Head, LANE, Outcome, Pulse, StateRow, StoredBatch,
+    StoredRow, SubjectKeyRow,
 };
 use super::migrations::{POSTGRES, TABLE};
 use super::store::from_serialized;
@@ -538,65 +540,6 @@ impl Engine for PostgresEngine {
     }
 }
 
-async fn batch_rows(
-    connection: &mut PgConnection,
-    position: i64,
-    limit: i64,
-) -> Result<Vec<PgRow>, sqlx::Error> {
-    sqlx::query(
-        "SELECT b.first_position, b.event_count, b.chain, e.batch_index, e.aggregate_type, \
-         e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload, e.metadata \
-         FROM (SELECT * FROM batches WHERE lane = $1 AND first_position > $2 AND first_position <= greatest($4, \
-               (SELECT min(first_position) FROM batches WHERE lane = $1 AND first_position > $2)) \
-               ORDER BY first_position LIMIT $3) b \
-         LEFT JOIN events e ON e.lane = b.lane AND e.batch = b.batch \
-         ORDER BY b.first_position, e.batch_index",
-    )
-    .bind(LANE)
-    .bind(position)
-    .bind(limit)
-    .bind(position.saturating_add(limit))
-    .fetch_all(connection)
-    .await
-}
-
-fn batches_of(rows: &[PgRow]) -> Result<Vec<StoredBatch>, EngineError> {
-    let mut batches: Vec<StoredBatch> = Vec::new();
-    for row in rows {
-        push_row(&mut batches, row).map_err(|error| EngineError::Damaged(error.to_string()))?;
-    }
-    Ok(batches)
-}
-
 async fn migrations_done(connection: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
     sqlx::query_scalar("SELECT version FROM schema_migrations").fetch_all(connection).await
-}
-
-/// Adds a row of the batch query to its batch. A batch row without events shows as one with none.
-fn push_row(batches: &mut Vec<StoredBatch>, row: &PgRow) -> Result<(), sqlx::Error> {
-    let first: i64 = row.try_get(0)?;
-    if batches.last().is_none_or(|batch| batch.first != first) {
-        batches.push(StoredBatch {
-            first,
-            count: row.try_get(1)?,
-            chain: row.try_get(2)?,
-            events: Vec::new(),
-        });
-    }
-    let Some(index) = row.try_get::<Option<i64>, _>(3)? else { return Ok(()) };
-    if let Some(batch) = batches.last_mut() {
-        batch.events.push(StoredRow {
-            position: first + index,
-            aggregate_type: row.try_get(4)?,
-            aggregate_id: row.try_get(5)?,
-            sequence: row.try_get(6)?,
-            event: NewEvent {
-                event_type: row.try_get(7)?,
-                event_version: row.try_get(8)?,
-                payload: row.try_get_unchecked(9)?,
-                metadata: row.try_get_unchecked::<&str, _>(10)?.into(),
-            },
-        });
-    }
-    Ok(())
 }

@@ -5,12 +5,13 @@
 //! the two take turns, and every batch reads the head it extends inside its own transaction.
 
 mod append;
+mod connections;
 mod flip;
+mod log;
 mod look;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,11 +19,12 @@ use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params, params_from_iter};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use self::connections::{Readers, Writer, connect};
+use self::log::{batches_after, event_at};
 use super::engine::{
-    Append, Committed, Engine, EngineError, Flip, Head, LANE, NewEvent, Outcome, Pulse, StateRow,
-    StoredBatch, StoredRow, SubjectKeyRow,
+    Append, Committed, Engine, EngineError, Flip, Head, LANE, Outcome, Pulse, StateRow, StoredBatch,
+    StoredRow, SubjectKeyRow,
 };
 use super::migrations::{SQLITE, TABLE};
 
@@ -30,8 +32,6 @@ const READERS: usize = 4;
 /// A pulse that takes longer is none: whoever waits for it is told so.
 const PULSE_DEADLINE: Duration = Duration::from_millis(500);
 const STATEMENTS_KEPT: usize = 128;
-
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// An embedded database.
 pub struct SqliteEngine(Connections);
@@ -52,7 +52,7 @@ enum Connections {
 impl SqliteEngine {
     /// Opens or creates the file. Another process may hold it for at most `deadline`.
     pub fn open(path: &Path, deadline: Duration) -> Result<Self, EngineError> {
-        let mut writer =
+        let writer =
             connect(path, deadline, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
                 .map_err(|error| sqlite_error(&error))?;
         keep_private(path)?;
@@ -62,16 +62,7 @@ impl SqliteEngine {
                 .map_err(|error| sqlite_error(&error))
         };
         let (readers, pulse) = (open(READERS, deadline)?, open(1, PULSE_DEADLINE)?);
-        let (jobs, mut waiting) = mpsc::channel::<Job>(64);
-        let thread = std::thread::Builder::new()
-            .name("chancery-sqlite".to_owned())
-            .spawn(move || {
-                while let Some(job) = waiting.blocking_recv() {
-                    job(&mut writer);
-                }
-            })
-            .map_err(|error| EngineError::Unavailable(error.to_string()))?;
-        let writer = Some(Writer { jobs: Some(jobs), thread: Some(thread) });
+        let writer = Some(Writer::start(writer)?);
         Ok(Self(Connections::File { writer, readers, pulse }))
     }
 
@@ -101,25 +92,20 @@ impl SqliteEngine {
         Ok(Self(Connections::Memory(Mutex::new(connection))))
     }
 
-    /// Runs a job on the writer thread.
+    /// Runs a job on the connection that writes.
     async fn write<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let writer = match &self.0 {
-            Connections::File { writer: Some(writer), .. } => writer,
+        match &self.0 {
+            Connections::File { writer: Some(writer), .. } => writer.run(job).await,
             Connections::File { writer: None, .. } => {
-                return Err(EngineError::Refused("the database was opened to be read only".to_owned()));
+                Err(EngineError::Refused("the database was opened to be read only".to_owned()))
             }
             Connections::Memory(connection) => {
-                return job(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
+                job(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))
             }
-        };
-        let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |connection| drop(answer.send(job(connection))));
-        let stopped = || EngineError::Unavailable("the writer thread has stopped".to_owned());
-        writer.jobs.as_ref().ok_or_else(stopped)?.send(job).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| EngineError::Unknown("the writer thread has stopped".to_owned()))?
+        }
     }
 
     /// Runs a job on a reading connection.
@@ -135,79 +121,6 @@ impl SqliteEngine {
             }
         }
     }
-}
-
-/// The thread that writes. Whoever drops it finds its connection closed: the file may be moved then.
-struct Writer {
-    jobs: Option<mpsc::Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
-            // A job that panicked has been told to whoever waited for it.
-            drop(thread.join());
-        }
-    }
-}
-
-/// Connections that read, each for one job at a time.
-struct Readers {
-    free: Mutex<Vec<Connection>>,
-    permits: Arc<Semaphore>,
-}
-
-impl Readers {
-    fn open(
-        count: usize,
-        connect: impl Fn() -> Result<Connection, rusqlite::Error>,
-    ) -> Result<Arc<Self>, rusqlite::Error> {
-        let free: Vec<Connection> = (0..count).map(|_| connect()).collect::<Result<_, _>>()?;
-        Ok(Arc::new(Self { free: Mutex::new(free), permits: Arc::new(Semaphore::new(count)) }))
-    }
-
-    /// Whoever asked may leave: connection and permit are the job's until it ends.
-    async fn run<T: Send + 'static>(
-        self: Arc<Self>,
-        job: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
-    ) -> Result<T, EngineError> {
-        let stopped = || EngineError::Unavailable("the readers have stopped".to_owned());
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| stopped())?;
-        let task = tokio::task::spawn_blocking(move || {
-            let connection = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut lent = Lent { connection, readers: self, _permit: permit };
-            let connection = lent.connection.as_mut().ok_or(rusqlite::Error::InvalidQuery)?;
-            job(connection)
-        });
-        task.await.map_err(|_| stopped())?.map_err(|error| sqlite_error(&error))
-    }
-}
-
-/// A connection that is given back however its job ends, and then its permit.
-struct Lent {
-    connection: Option<Connection>,
-    readers: Arc<Readers>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        let connection = self.connection.take();
-        self.readers.free.lock().unwrap_or_else(PoisonError::into_inner).extend(connection);
-    }
-}
-
-fn connect(path: &Path, deadline: Duration, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
-    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(deadline)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    // A deleted verifier must be gone from the file, not only from the table.
-    connection.pragma_update(None, "secure_delete", "ON")?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-    Ok(connection)
 }
 
 /// Verifiers and sealed data are in this file: nobody else reads it.
@@ -523,28 +436,6 @@ fn read_pulse(connection: &Connection) -> Result<Pulse, rusqlite::Error> {
         })
 }
 
-fn batches_after(
-    connection: &Connection,
-    position: i64,
-    limit: i64,
-) -> Result<Vec<StoredBatch>, rusqlite::Error> {
-    let mut statement = connection.prepare_cached(
-        "SELECT b.first_position, b.event_count, b.chain, e.batch_index, e.aggregate_type, e.aggregate_id, \
-         e.sequence, e.event_type, e.event_version, e.payload, e.metadata \
-         FROM (SELECT * FROM batches WHERE lane = ?1 AND first_position > ?2 AND first_position <= max(?4, \
-               (SELECT min(first_position) FROM batches WHERE lane = ?1 AND first_position > ?2)) \
-               ORDER BY first_position LIMIT ?3) b \
-         LEFT JOIN events e ON e.lane = b.lane AND e.batch = b.batch \
-         ORDER BY b.first_position, e.batch_index",
-    )?;
-    let mut rows = statement.query([LANE, position, limit, position.saturating_add(limit)])?;
-    let mut batches: Vec<StoredBatch> = Vec::new();
-    while let Some(row) = rows.next()? {
-        push_row(&mut batches, row)?;
-    }
-    Ok(batches)
-}
-
 fn migrations_done(connection: &Connection) -> Result<Vec<i64>, rusqlite::Error> {
     let mut statement = connection.prepare("SELECT version FROM schema_migrations")?;
     let rows = statement.query_map([], |row| row.get(0))?;
@@ -565,31 +456,4 @@ fn migrate(connection: &mut Connection) -> Result<usize, rusqlite::Error> {
     }
     transaction.commit()?;
     Ok(ran)
-}
-
-fn event_at(row: &rusqlite::Row<'_>, position: i64, first: usize) -> Result<StoredRow, rusqlite::Error> {
-    Ok(StoredRow {
-        position,
-        aggregate_type: row.get(first)?,
-        aggregate_id: row.get(first + 1)?,
-        sequence: row.get(first + 2)?,
-        event: NewEvent {
-            event_type: row.get(first + 3)?,
-            event_version: row.get(first + 4)?,
-            payload: row.get(first + 5)?,
-            metadata: row.get(first + 6)?,
-        },
-    })
-}
-
-/// Adds a row of the batch query to its batch. A batch row without events shows as one with none.
-fn push_row(batches: &mut Vec<StoredBatch>, row: &rusqlite::Row<'_>) -> Result<(), rusqlite::Error> {
-    let first: i64 = row.get(0)?;
-    if batches.last().is_none_or(|batch| batch.first != first) {
-        batches.push(StoredBatch { first, count: row.get(1)?, chain: row.get(2)?, events: Vec::new() });
-    }
-    if let (Some(index), Some(batch)) = (row.get::<_, Option<i64>>(3)?, batches.last_mut()) {
-        batch.events.push(event_at(row, first + index, 4)?);
-    }
-    Ok(())
 }

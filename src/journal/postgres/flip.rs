@@ -4,7 +4,8 @@
 use projections::row::{RowOp, Table};
 use sqlx::{Executor, PgConnection};
 
-use super::{PostgresEngine, batch_rows, batches_of, engine_error, late, rows, within};
+use super::log::{batch_rows, batches_of};
+use super::{PostgresEngine, engine_error, late, rows, within};
 use crate::journal::engine::{EngineError, Flip, LANE, PAGE, shadow_name};
 use crate::journal::feed::check_density;
 

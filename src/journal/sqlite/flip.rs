@@ -5,7 +5,8 @@ use projections::row::Table;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::append::Texts;
-use super::{append, batches_after, sqlite_error};
+use super::log::batches_after;
+use super::{append, sqlite_error};
 use crate::journal::engine::{EngineError, Flip, LANE, PAGE, shadow_name};
 use crate::journal::feed::check_density;
 
