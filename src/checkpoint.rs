@@ -111,10 +111,10 @@ impl RollbackError {
                  was written."
             }
             RollbackError::Shorter { .. } | RollbackError::Different { .. } => {
-                "Stop every server of this installation. If the database was restored from a backup on purpose, run `chancery acceptrollback` once, on one \
-                 node: every code, token and session issued before becomes invalid, because some of them may have \
-                 been revoked after the backup. Otherwise bring the right database back, or name it with --database-url or \
-                 --data-dir. Nothing was written."
+                "Stop every server of this installation. If the database was restored from a backup on purpose, run \
+                 `chancery acceptrollback` once, on one node: every code, token and session issued before becomes \
+                 invalid, because some of them may have been revoked after the backup. Otherwise bring the right \
+                 database back, or name it with --database-url or --data-dir. Nothing was written."
             }
             RollbackError::Forged(_) => {
                 "Find out who changed it. `chancery acceptrollback` writes a new one and makes everything issued \

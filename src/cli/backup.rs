@@ -8,9 +8,9 @@ use super::arguments::Backup;
 use super::doctor::open_existing;
 use super::failure::Failure;
 use super::run::Context;
+use super::verify::verify_watched;
 use crate::config::Database;
 use crate::journal::sqlite::SqliteEngine;
-use crate::journal::verify::verify;
 
 pub(super) async fn run(context: &Context, arguments: Backup) -> Result<(), Failure> {
     let Database::Embedded(_) = &context.config.database else { return Err(Failure::NotEmbedded) };
@@ -26,14 +26,7 @@ pub(super) async fn run(context: &Context, arguments: Backup) -> Result<(), Fail
     copied?;
     let report = {
         let copy = SqliteEngine::open(file, context.config.database_deadline)?;
-        let bar = context.console.progress("verifying the copy", 0);
-        let verified = verify(&copy, &|done, total| {
-            bar.set_total(total);
-            bar.set_position(done);
-        })
-        .await;
-        drop(bar);
-        verified?
+        verify_watched(context, "verifying the copy", &copy).await?
     };
     // SQLite leaves it to the system when a copy reaches the disk.
     let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use super::arguments::Restore;
 use super::failure::Failure;
 use super::run::Context;
+use super::verify::verify_watched;
 use crate::checkpoint::{Checkpoint, RollbackError};
 use crate::config::Database;
 use crate::journal::sqlite::SqliteEngine;
-use crate::journal::verify::verify;
 use crate::keys::Keys;
 use crate::open::{OpenError, key_epoch, lock_exclusively, root_secret};
 
@@ -35,13 +35,7 @@ pub(super) async fn run(context: &Context, arguments: Restore) -> Result<(), Fai
     let report = {
         let copy = SqliteEngine::open(&draft, context.config.database_deadline)
             .map_err(|error| Failure::NotABackup(file.clone(), error.into()))?;
-        let bar = context.console.progress("verifying the backup", 0);
-        let verified = verify(&copy, &|done, total| {
-            bar.set_total(total);
-            bar.set_position(done);
-        })
-        .await;
-        drop(bar);
+        let verified = verify_watched(context, "verifying the backup", &copy).await;
         verified.map_err(|error| Failure::NotABackup(file.clone(), error))
     };
     if report.is_err() {

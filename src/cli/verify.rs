@@ -10,19 +10,13 @@ use super::run::Context;
 use crate::checkpoint::Checkpoint;
 use crate::journal::Engine;
 use crate::journal::archive::half_imported;
-use crate::journal::verify::verify;
+use crate::journal::verify::{self, VerifyError, verify};
 use crate::keys::Keys;
 use crate::open::{OpenError, check_root_secret, key_epoch, root_secret};
 
 pub(super) async fn run(context: &Context, arguments: Report) -> Result<(), Failure> {
     let engine = open_to_read(context)?;
-    let bar = context.console.progress("verifying", 0);
-    let verified = verify(engine.as_ref(), &|done, total| {
-        bar.set_total(total);
-        bar.set_position(done);
-    })
-    .await;
-    drop(bar);
+    let verified = verify_watched(context, "verifying", engine.as_ref()).await;
     let looked_at = match verified {
         Ok(report) => is_all_there(context, engine.as_ref()).await.map(|is_known| (report, is_known)),
         Err(error) => Err(error.into()),
@@ -47,12 +41,26 @@ pub(super) async fn run(context: &Context, arguments: Report) -> Result<(), Fail
         context.console.say(format!("chain: {}", report.chain));
         if !is_known {
             context.console.remark(
-                "No server with this data directory has noted how far the history went: whether its end was cut off \
-                 cannot be told.",
+                "Whether its end was cut off cannot be told: no server with this data directory has noted how far the \
+                 history went, or its root secret is not here.",
             );
         }
     }
     Ok(())
+}
+
+/// Verifies a log, and shows how far that is.
+pub(super) async fn verify_watched(
+    context: &Context,
+    what: &'static str,
+    engine: &dyn Engine,
+) -> Result<verify::Report, VerifyError> {
+    let bar = context.console.progress(what, 0);
+    verify(engine, &|done, total| {
+        bar.set_total(total);
+        bar.set_position(done);
+    })
+    .await
 }
 
 /// Whether nothing is missing at the end: of an import, or of what the servers with this data directory have

@@ -6,30 +6,15 @@ use std::time::{Duration, Instant};
 
 use super::cluster::{Cluster, give_to_postgres};
 use super::crash::machine;
-use super::ledger::{Ledger, post};
+use super::ledger::{Ledger, issue, until_served};
 use super::machine::SmallDisk;
 use super::report::record;
 use crate::harness::process::free_port;
-use crate::harness::{App, Cli, Directory, Process};
+use crate::harness::{Cli, Directory, Process};
 
 const LOAD: Duration = Duration::from_millis(1_500);
 /// For longer than between two signs of life.
 const FULL: Duration = Duration::from_secs(8);
-
-async fn issue(app: &App) -> Option<u16> {
-    let answer = post(app, "/o/token/", &[("grant_type", "client_credentials")]).await;
-    answer.map(|(status, _)| status)
-}
-
-/// How long until a token is given again.
-async fn until_served(app: &App) -> Duration {
-    let begun = Instant::now();
-    while issue(app).await != Some(200) {
-        assert!(begun.elapsed() < Duration::from_secs(30), "not served again");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    begun.elapsed()
-}
 
 /// Under load the disk runs full and stays so for a while; meanwhile writes are 503 and reads are answered.
 async fn runs_full(row: &str, what: &str, disk: &SmallDisk, cli: &Cli, logs: &Directory) {

@@ -233,3 +233,18 @@ pub async fn ask(app: &App, path: &str, fields: &[(&str, &str)]) -> Option<Answe
     let body = answer.bytes().await.ok()?;
     Some(Answered { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null), says_when_to_retry })
 }
+
+/// How a token request is answered, if it is.
+pub async fn issue(app: &App) -> Option<u16> {
+    post(app, "/o/token/", &[("grant_type", "client_credentials")]).await.map(|(status, _)| status)
+}
+
+/// How long until a token is given.
+pub async fn until_served(app: &App) -> Duration {
+    let begun = Instant::now();
+    while issue(app).await != Some(200) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "not served again");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    begun.elapsed()
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
 use super::crash::machine;
-use super::ledger::{Ledger, post};
+use super::ledger::{Ledger, issue, until_served};
 use super::report::{is_long, record, scale};
 use crate::harness::process::free_port;
 use crate::harness::{App, Cli, Directory, Process};
@@ -17,10 +17,6 @@ const LONGEST: Duration = Duration::from_mins(15);
 const DOWN: Duration = Duration::from_secs(5);
 /// How long a database call may take before its connection is given up, as it is without any setting.
 const DEADLINE: Duration = Duration::from_secs(2);
-
-async fn issue(app: &App) -> Option<u16> {
-    post(app, "/o/token/", &[("grant_type", "client_credentials")]).await.map(|(status, _)| status)
-}
 
 /// Whether it was killed often enough, and in a long run enough was promised meanwhile.
 fn is_enough(kills: u64, ledger: &Ledger, begun: Instant) -> bool {
@@ -38,16 +34,6 @@ async fn refused_for(app: &App, lasting: Duration) -> Duration {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     slowest
-}
-
-/// How long until a token is given.
-async fn until_served(app: &App) -> Duration {
-    let begun = Instant::now();
-    while issue(app).await != Some(200) {
-        assert!(begun.elapsed() < Duration::from_secs(30), "not served again");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    begun.elapsed()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

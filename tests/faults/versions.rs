@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::crash::{is_ready, machine};
-use super::ledger::{Ledger, ask, post};
+use super::ledger::{Ledger, ask, issue};
 use super::report::record;
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
@@ -19,10 +19,6 @@ const LOAD: Duration = Duration::from_secs(1);
 const NOTICED: Duration = Duration::from_millis(250);
 /// Of those who have a proxy between them and both versions.
 const CLIENTS: usize = 4;
-
-async fn issue(app: &App) -> Option<u16> {
-    post(app, "/o/token/", &[("grant_type", "client_credentials")]).await.map(|(status, _)| status)
-}
 
 /// How long until the server answers a token request so.
 async fn until(app: &App, status: u16) -> Duration {
