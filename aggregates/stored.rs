@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -106,6 +107,22 @@ pub trait StoredEvent: Serialize + DeserializeOwned {
     }
 }
 
+/// A command or an event: each says when.
+pub trait Dated {
+    /// When it was asked for, or happened.
+    fn at(&mut self) -> &mut DateTime<Utc>;
+}
+
+/// A clock further off is a wrong one, and its node decides nothing.
+pub const MOST_SKEW: TimeDelta = TimeDelta::seconds(2);
+
+/// When something happens to a stream whose latest event has this time: not before it, as far as two clocks
+/// may differ that are not wrong. What a wrong one has written does not hold back time for longer.
+#[must_use]
+pub fn in_order(at: DateTime<Utc>, latest: DateTime<Utc>) -> DateTime<Utc> {
+    if latest - at <= MOST_SKEW * 2 { at.max(latest) } else { at }
+}
+
 /// Every event has had one version so far.
 pub const CURRENT_VERSION: &str = "1";
 
@@ -159,9 +176,23 @@ any_event! {
     Installation(InstallationEvent) = "installation",
 }
 
-/// Implements both event traits for an event enum: ours, and cqrs-es's by way of ours.
+/// Finds the time in every variant of an enum.
+macro_rules! dated {
+    ($type:ty: $($variant:ident),+ $(,)?) => {
+        impl $crate::stored::Dated for $type {
+            fn at(&mut self) -> &mut chrono::DateTime<chrono::Utc> {
+                match self { $(Self::$variant { at, .. })|+ => at }
+            }
+        }
+    };
+}
+pub(crate) use dated;
+
+/// Implements the traits of an event enum: ours, and cqrs-es's by way of ours.
 macro_rules! stored_events {
-    ($event:ty: $($name:literal),+ $(,)?) => {
+    ($event:ty: $($variant:ident = $name:literal),+ $(,)?) => {
+        $crate::stored::dated!($event: $($variant),+);
+
         impl $crate::stored::StoredEvent for $event {
             const EVENT_TYPES: &'static [&'static str] = &[$($name),+];
         }
@@ -183,7 +214,7 @@ pub trait Decide: cqrs_es::Aggregate {
     fn decide(&self, command: Self::Command) -> Result<Vec<Self::Event>, Self::Error>;
 }
 
-/// Writes `cqrs_es::Aggregate` for a state with `decide` and `apply_event`.
+/// Writes `cqrs_es::Aggregate` for a state with `decide`, `apply_event` and the time of its `latest` event.
 macro_rules! aggregate {
     ($state:ty, $aggregate_type:literal, $command:ty, $event:ty, $error:ty) => {
         impl cqrs_es::Aggregate for $state {
@@ -195,18 +226,22 @@ macro_rules! aggregate {
 
             async fn handle(
                 &mut self,
-                command: Self::Command,
+                mut command: Self::Command,
                 (): &Self::Services,
                 sink: &cqrs_es::event_sink::EventSink<Self>,
             ) -> Result<(), Self::Error> {
+                let at = $crate::stored::Dated::at(&mut command);
+                *at = $crate::stored::in_order(*at, self.latest);
                 for event in $crate::stored::Decide::decide(self, command)? {
                     sink.write(event, self).await;
                 }
                 Ok(())
             }
 
-            fn apply(&mut self, event: Self::Event) {
+            fn apply(&mut self, mut event: Self::Event) {
+                let at = *$crate::stored::Dated::at(&mut event);
                 self.apply_event(event);
+                self.latest = at;
             }
         }
     };

@@ -105,8 +105,8 @@ fn every_event_has_a_golden_file() {
     let mut named = BTreeSet::new();
     for file in rust_files("aggregates") {
         let text = fs::read_to_string(&file).unwrap();
-        for list in text.split("stored_events!(").skip(1) {
-            let list = list.split(");").next().unwrap();
+        for list in text.split("stored_events! {").skip(1) {
+            let list = list.split("\n}").next().unwrap();
             named.extend(list.split('"').skip(1).step_by(2).map(str::to_owned));
         }
     }

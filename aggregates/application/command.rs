@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::stored::dated;
 use crate::values::{ClientType, GrantType, RedirectUri, Resource, Scope, SecretRef};
 
 /// How an application came to be.
@@ -103,3 +104,5 @@ pub enum ApplicationCommand {
         at: DateTime<Utc>,
     },
 }
+
+dated!(ApplicationCommand: RegisterApplication, UpdateApplication, RotateSecret, DisableApplication, EnableApplication, DeleteApplication);

@@ -33,11 +33,11 @@ pub enum ApplicationEvent {
     ApplicationDeleted { retired: Option<String>, at: DateTime<Utc> },
 }
 
-stored_events!(ApplicationEvent:
-    "application.registered",
-    "application.updated",
-    "application.secret_rotated",
-    "application.disabled",
-    "application.enabled",
-    "application.deleted",
-);
+stored_events! { ApplicationEvent:
+    ApplicationRegistered = "application.registered",
+    ApplicationUpdated = "application.updated",
+    SecretRotated = "application.secret_rotated",
+    ApplicationDisabled = "application.disabled",
+    ApplicationEnabled = "application.enabled",
+    ApplicationDeleted = "application.deleted",
+}

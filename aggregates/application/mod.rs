@@ -26,6 +26,7 @@ pub struct Application {
     registered: Option<Registered>,
     disabled: bool,
     deleted: bool,
+    latest: DateTime<Utc>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

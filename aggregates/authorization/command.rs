@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::stored::dated;
 use crate::values::{CodeChallenge, NewToken, RefreshTerms, Resource, Scope};
 
 /// How the person's consent came about.
@@ -129,3 +130,5 @@ pub enum AuthorizationCommand {
         at: DateTime<Utc>,
     },
 }
+
+dated!(AuthorizationCommand: GrantAuthorization, DenyAuthorization, RedeemCode, RefreshToken, ReportReuse, RevokeAccessToken, RevokeAuthorization);

@@ -71,13 +71,13 @@ pub enum AuthorizationEvent {
     AuthorizationRevoked { reason: RevocationReason, at: DateTime<Utc> },
 }
 
-stored_events!(AuthorizationEvent:
-    "authorization.granted",
-    "authorization.denied",
-    "authorization.code_redeemed",
-    "authorization.token_issued",
-    "authorization.token_refreshed",
-    "authorization.reuse_detected",
-    "authorization.token_revoked",
-    "authorization.revoked",
-);
+stored_events! { AuthorizationEvent:
+    AuthorizationGranted = "authorization.granted",
+    AuthorizationDenied = "authorization.denied",
+    CodeRedeemed = "authorization.code_redeemed",
+    TokenIssued = "authorization.token_issued",
+    TokenRefreshed = "authorization.token_refreshed",
+    ReuseDetected = "authorization.reuse_detected",
+    TokenRevoked = "authorization.token_revoked",
+    AuthorizationRevoked = "authorization.revoked",
+}

@@ -31,6 +31,7 @@ pub struct Authorization {
     access_token_revoked: bool,
     refreshed_at: Option<DateTime<Utc>>,
     revoked: Option<RevocationReason>,
+    latest: DateTime<Utc>,
 }
 
 /// What was granted; nothing of it changes afterwards.

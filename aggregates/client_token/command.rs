@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::authorization::RevocationReason;
+use crate::stored::dated;
 use crate::values::{NewToken, Resource, Scope};
 
 /// Commands of the client-token aggregate: one stream a token.
@@ -21,3 +22,5 @@ pub enum ClientTokenCommand {
         at: DateTime<Utc>,
     },
 }
+
+dated!(ClientTokenCommand: IssueToken, RevokeToken);

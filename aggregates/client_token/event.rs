@@ -24,4 +24,7 @@ pub enum ClientTokenEvent {
     TokenRevoked { reason: RevocationReason, at: DateTime<Utc> },
 }
 
-stored_events!(ClientTokenEvent: "client_token.issued", "client_token.revoked");
+stored_events! { ClientTokenEvent:
+    TokenIssued = "client_token.issued",
+    TokenRevoked = "client_token.revoked",
+}

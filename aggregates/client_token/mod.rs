@@ -23,6 +23,7 @@ use crate::values::{GrantType, NewToken};
 pub struct ClientToken {
     issued: Option<Issued>,
     revoked: bool,
+    latest: DateTime<Utc>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

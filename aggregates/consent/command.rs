@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::stored::dated;
 use crate::values::Scope;
 
 /// Commands of the consent aggregate: one stream per user and client.
@@ -19,3 +20,5 @@ pub enum ConsentCommand {
         at: DateTime<Utc>,
     },
 }
+
+dated!(ConsentCommand: RememberConsent, ForgetConsent);

@@ -17,4 +17,7 @@ pub enum ConsentEvent {
     ConsentForgotten { at: DateTime<Utc> },
 }
 
-stored_events!(ConsentEvent: "consent.remembered", "consent.forgotten");
+stored_events! { ConsentEvent:
+    ConsentRemembered = "consent.remembered",
+    ConsentForgotten = "consent.forgotten",
+}

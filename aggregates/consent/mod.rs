@@ -21,6 +21,7 @@ use crate::values::Scope;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Consent {
     scope: Scope,
+    latest: DateTime<Utc>,
 }
 
 aggregate!(Consent, "consent", ConsentCommand, ConsentEvent, ConsentError);

@@ -5,12 +5,16 @@ use crate::given::{at, given, scope, state};
 
 fn remember(names: &str) -> ConsentCommand {
     let (subject, client_id) = ("subject".to_owned(), "client".to_owned());
-    ConsentCommand::RememberConsent { subject, client_id, scope: scope(names), at: at(0) }
+    ConsentCommand::RememberConsent { subject, client_id, scope: scope(names), at: at(2) }
+}
+
+fn remembered_at(seconds: i64, names: &str) -> ConsentEvent {
+    let (subject, client_id) = ("subject".to_owned(), "client".to_owned());
+    ConsentEvent::ConsentRemembered { subject, client_id, scope: scope(names), at: at(seconds) }
 }
 
 fn remembered(names: &str) -> ConsentEvent {
-    let (subject, client_id) = ("subject".to_owned(), "client".to_owned());
-    ConsentEvent::ConsentRemembered { subject, client_id, scope: scope(names), at: at(0) }
+    remembered_at(0, names)
 }
 
 fn forgotten() -> ConsentEvent {
@@ -19,10 +23,10 @@ fn forgotten() -> ConsentEvent {
 
 #[test]
 fn what_is_allowed_adds_up() {
-    given::<Consent>(vec![]).when(remember("read")).then_expect_events(vec![remembered("read")]);
+    given::<Consent>(vec![]).when(remember("read")).then_expect_events(vec![remembered_at(2, "read")]);
     given::<Consent>(vec![remembered("read")])
         .when(remember("write"))
-        .then_expect_events(vec![remembered("read write")]);
+        .then_expect_events(vec![remembered_at(2, "read write")]);
 }
 
 #[test]
@@ -40,7 +44,7 @@ fn consent_is_forgotten_once_and_can_be_given_again() {
     given::<Consent>(vec![remembered("read"), forgotten()]).when(forget()).then_expect_events(vec![]);
     given::<Consent>(vec![remembered("read"), forgotten()])
         .when(remember("write"))
-        .then_expect_events(vec![remembered("write")]);
+        .then_expect_events(vec![remembered_at(2, "write")]);
 }
 
 #[test]

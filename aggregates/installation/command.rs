@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use crate::stored::dated;
+
 /// Commands of the installation aggregate: one stream.
 #[derive(Clone, Debug)]
 pub enum InstallationCommand {
@@ -38,3 +40,5 @@ pub enum InstallationCommand {
         at: DateTime<Utc>,
     },
 }
+
+dated!(InstallationCommand: RecordConfiguration, BindRootSecret, AcceptRollback, AdvanceHorizon);

@@ -50,9 +50,9 @@ pub enum InstallationEvent {
     },
 }
 
-stored_events!(
-    InstallationEvent: "installation.configuration_changed",
-    "installation.root_secret_bound",
-    "installation.rollback_accepted",
-    "installation.horizon_advanced"
-);
+stored_events! { InstallationEvent:
+    ConfigurationChanged = "installation.configuration_changed",
+    RootSecretBound = "installation.root_secret_bound",
+    RollbackAccepted = "installation.rollback_accepted",
+    HorizonAdvanced = "installation.horizon_advanced",
+}

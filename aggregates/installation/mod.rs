@@ -28,6 +28,7 @@ pub struct Installation {
     #[serde(default)]
     rollbacks: u8,
     horizon: Option<DateTime<Utc>>,
+    latest: DateTime<Utc>,
 }
 
 aggregate!(Installation, "installation", InstallationCommand, InstallationEvent, InstallationError);

@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::stored::dated;
+
 /// Commands of the login-attempts aggregate.
 #[derive(Clone, Copy, Debug)]
 pub enum LoginAttemptsCommand {
@@ -18,3 +20,5 @@ pub enum LoginAttemptsCommand {
         at: DateTime<Utc>,
     },
 }
+
+dated!(LoginAttemptsCommand: RecordAttempt, Reset);

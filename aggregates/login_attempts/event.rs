@@ -26,4 +26,7 @@ pub enum LoginAttemptsEvent {
     },
 }
 
-stored_events!(LoginAttemptsEvent: "login_attempts.attempted", "login_attempts.reset");
+stored_events! { LoginAttemptsEvent:
+    LoginAttempted = "login_attempts.attempted",
+    LoginAttemptsReset = "login_attempts.reset",
+}

@@ -29,6 +29,7 @@ pub struct LoginAttempts {
     count: u32,
     last: Option<DateTime<Utc>>,
     blocked_until: Option<DateTime<Utc>>,
+    latest: DateTime<Utc>,
 }
 
 aggregate!(LoginAttempts, "login_attempts", LoginAttemptsCommand, LoginAttemptsEvent, LoginAttemptsError);
@@ -60,7 +61,7 @@ impl LoginAttempts {
     fn apply_event(&mut self, event: LoginAttemptsEvent) {
         match event {
             LoginAttemptsEvent::LoginAttempted { count, blocked_until, at } => {
-                *self = Self { count, last: Some(at), blocked_until };
+                *self = Self { count, last: Some(at), blocked_until, ..Self::default() };
             }
             LoginAttemptsEvent::LoginAttemptsReset { at: _ } => *self = Self::default(),
         }

@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::stored::dated;
+
 /// The rule that refused. Stored by name: a public contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -71,3 +73,5 @@ pub enum RefusalCommand {
         at: DateTime<Utc>,
     },
 }
+
+dated!(RefusalCommand: RecordRefusal);

@@ -19,4 +19,6 @@ pub enum RefusalEvent {
     },
 }
 
-stored_events!(RefusalEvent: "refusal.recorded");
+stored_events! { RefusalEvent:
+    RefusalRecorded = "refusal.recorded",
+}

@@ -20,6 +20,7 @@ use crate::stored::{Decide, aggregate};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Refusal {
     refused: Option<RefusedRequest>,
+    latest: DateTime<Utc>,
 }
 
 aggregate!(Refusal, "refusal", RefusalCommand, RefusalEvent, RefusalError);

@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::stored::dated;
+
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,3 +42,5 @@ pub enum SessionCommand {
         at: DateTime<Utc>,
     },
 }
+
+dated!(SessionCommand: StartSession, RenewSession, EndSession);

@@ -26,4 +26,8 @@ pub enum SessionEvent {
     SessionEnded { reason: EndReason, at: DateTime<Utc> },
 }
 
-stored_events!(SessionEvent: "session.started", "session.renewed", "session.ended");
+stored_events! { SessionEvent:
+    SessionStarted = "session.started",
+    SessionRenewed = "session.renewed",
+    SessionEnded = "session.ended",
+}

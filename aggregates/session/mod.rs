@@ -21,6 +21,7 @@ use crate::stored::{Decide, aggregate};
 pub struct Session {
     started: Option<Started>,
     ended: Option<EndReason>,
+    latest: DateTime<Utc>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

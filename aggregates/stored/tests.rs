@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
+use crate::given::{at, given};
+use crate::login_attempts::{LoginAttempts, LoginAttemptsCommand};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -115,7 +117,7 @@ fn event_types_begin_with_their_aggregate_type() {
 
 #[test]
 fn the_framework_sees_the_stored_name_and_version() {
-    let event = ConsentEvent::ConsentForgotten { at: crate::given::at(0) };
+    let event = ConsentEvent::ConsentForgotten { at: at(0) };
     assert_eq!(cqrs_es::DomainEvent::event_type(&event), "consent.forgotten");
     assert_eq!(cqrs_es::DomainEvent::event_version(&event), CURRENT_VERSION);
 }
@@ -170,6 +172,32 @@ fn only_a_struct_variant_can_be_stored() {
     }
 }
 
+#[test]
+fn time_waits_for_the_latest_event_for_as_long_as_two_right_clocks_may_differ() {
+    assert_eq!(in_order(at(6), at(10)), at(10), "one clock two seconds ahead, another two behind");
+    assert_eq!(in_order(at(10), at(10)), at(10));
+    assert_eq!(in_order(at(11), at(10)), at(11));
+    let before = at(6) - TimeDelta::milliseconds(1);
+    assert_eq!(in_order(before, at(10)), before, "what a wrong clock wrote does not stop time");
+}
+
+#[test]
+fn an_aggregate_decides_as_of_its_latest_event() {
+    let guessed = |count, blocked_until, seconds| LoginAttemptsEvent::LoginAttempted {
+        count,
+        blocked_until,
+        at: at(seconds),
+    };
+    let attempt = |seconds| LoginAttemptsCommand::RecordAttempt { free: 1, at: at(seconds) };
+    given::<LoginAttempts>(vec![guessed(1, None, 10)]).when(attempt(8)).then_expect_events(vec![guessed(
+        2,
+        Some(at(12)),
+        10,
+    )]);
+    let reset = vec![guessed(1, None, 9), LoginAttemptsEvent::LoginAttemptsReset { at: at(10) }];
+    given::<LoginAttempts>(reset).when(attempt(8)).then_expect_events(vec![guessed(1, None, 10)]);
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -195,6 +223,20 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    /// Commands from nodes whose clocks are up to two seconds off, in either direction.
+    #[test]
+    fn times_of_a_stream_never_go_back(steps in proptest::collection::vec((0_i64..3_000, -2_000_i64..=2_000), 1..40)) {
+        let (mut true_time, mut events) = (at(0), Vec::new());
+        for (passed, off) in steps {
+            true_time += TimeDelta::milliseconds(passed);
+            let shown = true_time + TimeDelta::milliseconds(off);
+            let attempt = LoginAttemptsCommand::RecordAttempt { free: u32::MAX, at: shown };
+            events.extend(given::<LoginAttempts>(events.clone()).when(attempt).inspect_result().unwrap_or_default());
+        }
+        let times: Vec<_> = events.iter_mut().map(|event| *event.at()).collect();
+        prop_assert!(times.is_sorted(), "{times:?}");
+    }
+
     #[test]
     fn reading_never_panics(aggregate in 0..AnyEvent::TYPES.len(), event in any::<usize>(), payload in any_json()) {
         let (aggregate_type, event_types) = AnyEvent::TYPES[aggregate];

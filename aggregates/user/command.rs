@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::stored::dated;
 use crate::values::{Sealed, SecretRef};
 
 /// What a user may do beyond managing their own applications.
@@ -50,3 +51,5 @@ pub enum UserCommand {
         at: DateTime<Utc>,
     },
 }
+
+dated!(UserCommand: RegisterUser, ChangePassword, LockUser, UnlockUser, GrantRole, RevokeRole);

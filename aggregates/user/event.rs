@@ -40,11 +40,11 @@ pub enum UserEvent {
     RoleRevoked { role: Role, at: DateTime<Utc> },
 }
 
-stored_events!(UserEvent:
-    "user.registered",
-    "user.password_changed",
-    "user.locked",
-    "user.unlocked",
-    "user.role_granted",
-    "user.role_revoked",
-);
+stored_events! { UserEvent:
+    UserRegistered = "user.registered",
+    PasswordChanged = "user.password_changed",
+    UserLocked = "user.locked",
+    UserUnlocked = "user.unlocked",
+    RoleGranted = "user.role_granted",
+    RoleRevoked = "user.role_revoked",
+}

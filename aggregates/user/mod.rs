@@ -26,6 +26,7 @@ pub struct User {
     password: Option<SecretRef>,
     roles: BTreeSet<Role>,
     locked: bool,
+    latest: DateTime<Utc>,
 }
 
 aggregate!(User, "user", UserCommand, UserEvent, UserError);

@@ -24,6 +24,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aggregates::stored::MOST_SKEW;
 use tokio::sync::Mutex as AsyncMutex;
 
 pub(super) use self::others::{Others, wait_for_others, wait_for_others_at_head};
@@ -42,8 +43,6 @@ const GONE: Duration = Duration::from_secs(10);
 const TOLD: Duration = Duration::from_secs(2);
 /// How often the others are looked at.
 const LOOK: Duration = Duration::from_secs(2);
-/// A clock further off than this decides wrongly over what has expired, in milliseconds.
-const MOST_SKEW: i64 = 2_000;
 
 /// Why a process may not answer from memory, in words for whoever operates it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,7 +132,7 @@ impl Lease {
         let now = self.uptime.now();
         let state = self.state();
         let is_fresh = self.length.is_zero() || state.fresh_until.is_some_and(|until| now < until);
-        is_fresh && state.stale.is_none() && self.skew(&state, now).abs() <= MOST_SKEW
+        is_fresh && state.stale.is_none() && !is_wrong(self.skew(&state, now))
     }
 
     /// The lease under which is decided from here on.
@@ -179,7 +178,7 @@ impl Lease {
     pub fn wrong_clock(&self) -> Option<Stale> {
         let now = self.uptime.now();
         let skew = self.skew(&self.state(), now);
-        (skew.abs() > MOST_SKEW).then_some(Stale::Clock(skew))
+        is_wrong(skew).then_some(Stale::Clock(skew))
     }
 
     /// How long ago the pulse was begun that the lease stands on.
@@ -297,11 +296,19 @@ impl Lease {
         Ok(known)
     }
 
+    /// Whether it is time to look at the others, from whoever asks first.
+    fn looks_around(&self) -> bool {
+        let now = self.uptime.now();
+        let mut state = self.state();
+        let is_time = now.saturating_sub(state.looked) >= LOOK;
+        if is_time {
+            state.looked = now;
+        }
+        is_time
+    }
+
     /// Tells whoever has been silent for too long, and counts out whoever is silent still.
     async fn look_around(&self, engine: &dyn Engine) -> Result<(), EngineError> {
-        if self.uptime.now().saturating_sub(self.state().looked) < LOOK {
-            return Ok(());
-        }
         let registered = list_registered(engine).await?;
         // Not from before it was asked: what is seen may have been written only just now.
         let (silent, gone) = self.silent(registered, self.uptime.now());
@@ -320,7 +327,6 @@ impl Lease {
     /// Who of the registered is to be told, and who was told long enough ago.
     fn silent(&self, registered: Vec<Registered>, now: Duration) -> (Vec<Registered>, Vec<Registered>) {
         let mut state = self.state();
-        state.looked = now;
         state.others.retain(|node, _| registered.iter().any(|one| one.node == *node));
         let (mut silent, mut gone) = (Vec::new(), Vec::new());
         for one in registered.into_iter().filter(|one| one.node != self.node) {
@@ -336,6 +342,11 @@ impl Lease {
         }
         (silent, gone)
     }
+}
+
+/// Whether a clock that is so far off, in milliseconds, decides wrongly over what has expired.
+fn is_wrong(skew: i64) -> bool {
+    skew.abs() > MOST_SKEW.num_milliseconds()
 }
 
 fn expected((shown, at): (i64, Duration), now: Duration) -> i64 {
@@ -399,10 +410,18 @@ async fn renew_once(inner: &Arc<Inner>, lease: &Lease) -> Result<(), Stale> {
     if was_stale.is_some_and(|stale| stale != Stale::Lapsed && stale != Stale::Starting) {
         tracing::info!("the server answers from memory again");
     }
-    if let Err(error) = lease.look_around(engine).await {
-        tracing::debug!(%error, "the other processes could not be looked at");
+    if lease.looks_around() {
+        tokio::spawn(look_around(Arc::clone(inner)));
     }
     Ok(())
+}
+
+/// Beside everything else: far from the database it takes as long as a renewal, and the next one would be late.
+async fn look_around(inner: Arc<Inner>) {
+    let Some(lease) = inner.lease.get() else { return };
+    if let Err(error) = lease.look_around(inner.engine.as_ref()).await {
+        tracing::debug!(%error, "the other processes could not be looked at");
+    }
 }
 
 fn stale_of(error: &EngineError) -> Stale {
