@@ -1,6 +1,7 @@
 //! How do commands become one transaction? One writer, one batch in flight; whatever queued
 //! meanwhile is the next batch. No timer: under light load a command waits for nobody.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -17,9 +18,10 @@ use crate::telemetry;
 pub const QUEUE: usize = 4096;
 /// Commands of one transaction. Larger ones gain nothing and make neighbours wait.
 const LARGEST: usize = 512;
-/// A batch that failed after so long was not refused but not answered; and what became of one that was not
-/// answered is not asked for longer.
-const LONG: Duration = Duration::from_millis(500);
+/// What became of a batch that was not answered is not asked for longer.
+const SETTLED: Duration = Duration::from_millis(500);
+/// Who queued behind a batch that failed after so long has waited as long as it.
+const LONG: Duration = Duration::from_millis(100);
 /// A batch that meets losers again and again gives up on all of it.
 const ROUNDS: usize = 64;
 
@@ -74,7 +76,9 @@ pub(super) async fn write(inner: Weak<Inner>, mut queue: mpsc::Receiver<Submissi
         let batch = std::mem::take(&mut waiting);
         let begun = Instant::now();
         let span = telemetry::batch(batch.len());
+        inner.is_writing.store(true, Ordering::Relaxed);
         let outcome = commit(&inner, batch).instrument(span).await;
+        inner.is_writing.store(false, Ordering::Relaxed);
         if let Err(error) = outcome
             && begun.elapsed() >= LONG
         {
@@ -83,8 +87,7 @@ pub(super) async fn write(inner: Weak<Inner>, mut queue: mpsc::Receiver<Submissi
     }
 }
 
-/// Who queued behind a batch that the database did not answer for a long time has waited as long as it: to
-/// be tried in turn would make them wait as long again.
+/// To be tried in turn would make who queued behind such a batch wait as long again.
 fn refuse_waiting(inner: &Inner, queue: &mut mpsc::Receiver<Submission>, error: &EngineError) {
     let mut answers = Vec::new();
     while let Ok(submission) = queue.try_recv() {
@@ -188,9 +191,9 @@ async fn one_by_one(
 async fn write_once(inner: &Arc<Inner>, appends: &[Append]) -> Result<Outcome, EngineError> {
     let batch = inner.batch_id();
     let begun = std::time::Instant::now();
-    let epoch = inner.epoch.load(std::sync::atomic::Ordering::Relaxed);
+    let epoch = inner.epoch.load(Ordering::Relaxed);
     match inner.engine.append(batch, epoch, appends).await {
-        Err(EngineError::Unknown(reason)) => match timeout(LONG, inner.engine.find_batch(batch)).await {
+        Err(EngineError::Unknown(reason)) => match timeout(SETTLED, inner.engine.find_batch(batch)).await {
             Ok(Ok(Some(committed))) => {
                 inner.metrics.settled.inc();
                 tracing::info!(batch, "an unknown outcome was settled: committed");

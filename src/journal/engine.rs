@@ -375,7 +375,8 @@ pub trait Engine: Send + Sync {
     /// A portable query.
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError>;
 
-    /// A portable statement beside the log (registers of processes, never events); rows it changed.
+    /// A portable statement beside the log (registers of processes, never events); rows it changed. Where a
+    /// connection breaks it may be executed twice.
     async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64, EngineError>;
 
     /// A verifier by its id.

@@ -11,6 +11,8 @@ use projections::projection::{Projection, Recorded, row_ops};
 use projections::row::{Residency, Row, RowOp, Value};
 use projections::{EVENTUAL, TRANSACTIONAL, transactional_tables};
 
+use tokio::time::timeout;
+
 use super::chain::{fold, leaf};
 use super::engine::{Committed, Engine, EngineError, PAGE, Pulse, StoredBatch, StoredRow};
 use super::{Inner, lease};
@@ -21,6 +23,8 @@ const POLL: Duration = Duration::from_millis(50);
 const ROLLBACK_ACCEPTED: &str = "installation.rollback_accepted";
 /// How far the eventual projections may lag when nobody waits for them.
 const GATHERED_FOR: Duration = Duration::from_millis(200);
+/// How long an own batch that is in the log may take to get into memory before it is read from there.
+const OWN: Duration = Duration::from_millis(5);
 /// The longest pause between two tries to read what stands before an own batch.
 const PATIENCE: Duration = Duration::from_millis(160);
 
@@ -86,6 +90,11 @@ pub(super) async fn catch_up_to_head(inner: &Arc<Inner>) -> Result<Pulse, Engine
     }
     if pulse.position < before {
         return Err(inner.lose_history(pulse.position + 1));
+    }
+    if inner.applied() < pulse.position && inner.is_writing.load(Ordering::Relaxed) {
+        // It may be an own batch, whose answer came before that of the pulse: to read it would hold it up.
+        let mut applied = inner.applied.subscribe();
+        let _ = timeout(OWN, applied.wait_for(|applied| *applied >= pulse.position)).await;
     }
     let mut chain = inner.applying.lock().await;
     while inner.applied() < pulse.position {

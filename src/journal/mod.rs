@@ -34,7 +34,7 @@ pub mod verify;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hashlink::LruCache;
@@ -92,6 +92,8 @@ struct Inner {
     applied: watch::Sender<i64>,
     /// Who holds it applies; the chain after what is applied.
     applying: AsyncMutex<[u8; 32]>,
+    /// Whether a batch is on its way into the database, or from there into memory.
+    is_writing: AtomicBool,
     hurry: Notify,
     progress: Mutex<BTreeMap<&'static str, Progress>>,
     metrics: JournalMetrics,
@@ -123,6 +125,7 @@ impl Journal {
             memory: Memory::new(projections::transactional_tables(), capacity.rows),
             applied: watch::Sender::new(head.position),
             applying: AsyncMutex::new(head.chain),
+            is_writing: AtomicBool::new(false),
             hurry: Notify::new(),
             progress: Mutex::default(),
             metrics: JournalMetrics::default(),

@@ -10,6 +10,7 @@ mod rows;
 
 use std::future::Future;
 use std::path::Path;
+use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,8 @@ use projections::row::{Row, RowOp, Table, Value};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{Column, Connection as _, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
-use tokio::time::Instant;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::{Instant, timeout};
 
 use self::log::{batch_rows, batches_of};
 use super::engine::{
@@ -38,24 +40,51 @@ use super::store::from_serialized;
 const CONNECTIONS_TRIED: usize = 4;
 /// How long work may take that no request waits for: a migration, a comparison of whole tables.
 const MAINTENANCE: Duration = Duration::from_mins(10);
+/// How long a connection is waited for before the server is asked whether it gives any: a pool that is refused
+/// goes on trying until it is late, and does not say why.
+const PATIENCE: Duration = Duration::from_millis(150);
 /// A pulse that takes longer is none: whoever waits for it is told so.
 const PULSE_DEADLINE: Duration = Duration::from_millis(500);
 
-/// Runs a block of driver calls on a connection, in time. A macro, because a closure that borrows
-/// both its surroundings and the connection has no `Send` future.
+/// Asks on a pool whose connections nobody tests, which would take as long as asking: one that is broken
+/// shows by being asked, and the next is. So what is asked may be asked twice. A macro, because a closure that
+/// borrows both its surroundings and the connection has no `Send` future.
+macro_rules! asked_on {
+    ($engine:expr, $pool:expr, $until:expr, $connection:ident, $work:expr) => {{
+        let mut result = Err(late());
+        for _ in 0..CONNECTIONS_TRIED {
+            let mut held = match $engine.acquire(&$pool, $until).await {
+                Ok(held) => held,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            };
+            let $connection: &mut PgConnection = &mut held;
+            let asked = $work.await;
+            // Given back unanswered, it would keep its place in the pool until TCP gives up.
+            result = PostgresEngine::release(held, asked);
+            if !matches!(result, Err(EngineError::Unavailable(_))) || Instant::now() >= $until {
+                break;
+            }
+        }
+        result
+    }};
+}
+
+/// Runs a block of driver calls on a connection for reads, in time.
 macro_rules! on_connection {
     ($engine:expr, $connection:ident, $work:block) => {{
         let until = $engine.until();
-        let mut held = within(until, $engine.pool.acquire()).await?;
-        let $connection: &mut PgConnection = &mut held;
-        let result = within($engine.work_until(until), async { $work }).await;
-        PostgresEngine::release(held, result)
+        asked_on!($engine, $engine.pool, until, $connection, {
+            within($engine.work_until(until), async { $work })
+        })
     }};
 }
 
 /// PostgreSQL 15 or newer.
 pub struct PostgresEngine {
-    /// Reads. A connection is tested before it is handed out.
+    /// Reads, and what may be done twice.
     pool: PgPool,
     /// Writes batches. What is not one statement begins with `BEGIN`, which is the test; a batch that is one
     /// has nothing written when its connection turns out to be broken.
@@ -67,6 +96,8 @@ pub struct PostgresEngine {
     register: PgPool,
     /// Whether a connection for the pulse is being made.
     connecting: Arc<AtomicBool>,
+    /// When the server was last asked for a connection beside the pools, and why it gave none.
+    refused: AsyncMutex<Option<(Instant, Option<String>)>>,
     streams: PostgresEventRepository,
     options: PgConnectOptions,
     /// From a call to its answer, waiting for a connection included; half as long again if that took all of it.
@@ -81,14 +112,11 @@ impl PostgresEngine {
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| EngineError::Refused("the database URL cannot be read".to_owned()))?
             .application_name("chancery");
-        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(deadline);
-        let writing =
-            pool.clone().max_connections(2).test_before_acquire(false).connect_lazy_with(options.clone());
-        let pulse =
-            pool.clone().max_connections(2).test_before_acquire(false).connect_lazy_with(options.clone());
-        let register =
-            pool.clone().max_connections(2).test_before_acquire(false).connect_lazy_with(options.clone());
-        let pool = pool.connect_lazy_with(options.clone());
+        let pool = |connections: u32| {
+            let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(deadline);
+            pool.test_before_acquire(false).connect_lazy_with(options.clone())
+        };
+        let (writing, pulse, register, pool) = (pool(2), pool(2), pool(2), pool(connections));
         let streams = PostgresEventRepository::new(pool.clone());
         Ok(Self {
             streams,
@@ -98,6 +126,7 @@ impl PostgresEngine {
             pulse,
             register,
             connecting: Arc::default(),
+            refused: AsyncMutex::default(),
             deadline,
             is_patient: false,
         })
@@ -119,6 +148,48 @@ impl PostgresEngine {
     fn work_until(&self, until: Instant) -> Instant {
         let lasting = if self.is_patient { MAINTENANCE } else { self.deadline / 2 };
         until.max(Instant::now() + lasting)
+    }
+
+    /// A connection out of a pool. When the server refuses one, that is the answer, and not that it is late.
+    async fn acquire(&self, pool: &PgPool, until: Instant) -> Result<PoolConnection<Postgres>, EngineError> {
+        self.unless_refused(within(until, pool.acquire())).await
+    }
+
+    /// Waits for what waits for a connection, as long as the server gives any.
+    async fn unless_refused<T>(
+        &self,
+        waiting: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let mut waiting = pin!(waiting);
+        loop {
+            if let Ok(result) = timeout(PATIENCE, &mut waiting).await {
+                return result;
+            }
+            tokio::select! {
+                result = &mut waiting => return result,
+                Some(why) = self.refusal() => return Err(EngineError::Unavailable(why)),
+                else => {}
+            }
+        }
+    }
+
+    /// Why the server gives no connection, if it does not: asked once for all who wait.
+    async fn refusal(&self) -> Option<String> {
+        let mut refused = self.refused.lock().await;
+        if let Some((at, why)) = refused.as_ref()
+            && at.elapsed() < PATIENCE
+        {
+            return why.clone();
+        }
+        let why = match PgConnection::connect_with(&self.options).await {
+            Ok(connection) => {
+                drop(connection.close().await);
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        *refused = Some((Instant::now(), why.clone()));
+        why
     }
 
     /// Far from the database connecting and preparing take longer than a pulse may: they go on for the next
@@ -154,6 +225,21 @@ impl PostgresEngine {
             Ok(0) | Err(_) => self.streams.get_events::<A>(id).await,
             Ok(after) => self.streams.get_last_events::<A>(id, after).await,
         }
+    }
+
+    /// As everywhere, a connection that is broken shows by being asked.
+    async fn untested_stream(
+        &self,
+        kind: &str,
+        id: &str,
+        after: i64,
+    ) -> Result<Vec<SerializedEvent>, PersistenceError> {
+        for _ in 1..CONNECTIONS_TRIED {
+            if let Ok(events) = self.stream_of(kind, id, after).await {
+                return Ok(events);
+            }
+        }
+        self.stream_of(kind, id, after).await
     }
 
     async fn stream_of(
@@ -292,7 +378,7 @@ impl Engine for PostgresEngine {
     }
 
     async fn migrate(&self) -> Result<usize, EngineError> {
-        let mut held = within(self.until(), self.pool.acquire()).await?;
+        let mut held = self.acquire(&self.pool, self.until()).await?;
         let connection: &mut PgConnection = &mut held;
         let result = within(Instant::now() + MAINTENANCE, async {
             connection.execute(TABLE).await?;
@@ -347,11 +433,15 @@ impl Engine for PostgresEngine {
         id: &str,
         after: i64,
     ) -> Result<Vec<StoredRow>, EngineError> {
-        match tokio::time::timeout(self.deadline, self.stream_of(kind, id, after)).await {
-            Ok(Ok(events)) => Ok(events.into_iter().map(from_serialized).collect()),
-            Ok(Err(error)) => Err(EngineError::Unavailable(error.to_string())),
-            Err(_) => Err(late()),
-        }
+        let loading = async {
+            match timeout(self.deadline, self.untested_stream(kind, id, after)).await {
+                Ok(Ok(events)) => Ok(events.into_iter().map(from_serialized).collect()),
+                Ok(Err(error)) => Err(EngineError::Unavailable(error.to_string())),
+                Err(_) => Err(late()),
+            }
+        };
+        // Whoever finds a connection there waits for its answer, and not for a connection.
+        if self.pool.num_idle() > 0 { loading.await } else { self.unless_refused(loading).await }
     }
 
     async fn find_state(&self, kind: &'static str, id: &str) -> Result<Option<StateRow>, EngineError> {
@@ -384,19 +474,11 @@ impl Engine for PostgresEngine {
 
     async fn pulse(&self) -> Result<Pulse, EngineError> {
         let until = Instant::now() + PULSE_DEADLINE;
-        let late = |_| EngineError::Unavailable(format!("no answer within {PULSE_DEADLINE:?}"));
-        let acquired = tokio::time::timeout_at(until, self.pulse.acquire()).await;
-        if acquired.is_err() {
-            self.connect_for_next_pulse();
-        }
-        let acquired = acquired.map_err(late)?;
-        let mut held = acquired.map_err(|error| engine_error(&error))?;
-        let asked = tokio::time::timeout_at(until, pulse(&mut held)).await;
+        let asked = asked_on!(self, self.pulse, until, connection, within(until, pulse(connection)));
         if asked.is_err() {
             self.connect_for_next_pulse();
         }
-        // Given back unanswered, it would keep its place in the pool until TCP gives up.
-        Self::release(held, asked.map_err(late).and_then(|pulse| pulse.map_err(|error| engine_error(&error))))
+        asked
     }
 
     async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {
@@ -445,11 +527,11 @@ impl Engine for PostgresEngine {
 
     async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64, EngineError> {
         let until = self.until();
-        let mut held = within(until, self.register.acquire()).await?;
-        let connection: &mut PgConnection = &mut held;
-        let result =
-            within(self.work_until(until), async { bound(sql, parameters).execute(connection).await }).await;
-        Self::release(held, result.map(|done| done.rows_affected()))
+        asked_on!(self, self.register, until, connection, {
+            let work = async { bound(sql, parameters).execute(connection).await };
+            within(self.work_until(until), work)
+        })
+        .map(|done| done.rows_affected())
     }
 
     async fn find_secret(&self, id: &str) -> Result<Option<String>, EngineError> {

@@ -46,6 +46,14 @@ impl Cluster {
         cluster
     }
 
+    /// With an archive of its write-ahead log, as the guide asks for.
+    pub async fn start_archiving(archive: &Directory) -> Self {
+        give_to_postgres(archive.text());
+        let command = format!("test ! -f {0}/%f && cp %p {0}/%f", archive.text());
+        let options = format!("-c archive_mode=on -c archive_command='{command}'");
+        Self::start_with("127.0.0.1", None, &options).await
+    }
+
     /// A standby that follows this one.
     pub async fn standby(&self) -> Self {
         let standby = Self {
@@ -55,25 +63,38 @@ impl Cluster {
             options: self.options.clone(),
         };
         give_to_postgres(standby.directory.text());
-        let port = self.port.to_string();
-        let from = [
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &port,
-            "-U",
-            "chancery",
-            "-R",
-            "-c",
-            "fast",
-            "-X",
-            "stream",
-            "-D",
-            &standby.data(),
-        ];
-        Self::run("pg_basebackup", &from);
+        self.base_backup(&standby.data(), &["-R"]);
         standby.up().await;
         standby
+    }
+
+    /// A copy of all files while the server goes on.
+    pub fn base_backup(&self, directory: &str, more: &[&str]) {
+        let port = self.port.to_string();
+        let from = ["-h", "127.0.0.1", "-p", &port, "-U", "chancery", "-D", directory];
+        Self::run("pg_basebackup", &[&from[..], &["-c", "fast", "-X", "stream"], more].concat());
+    }
+
+    /// Becomes what it was at a moment, by the recipe of the guide: a base backup and all that was archived
+    /// since, or was about to be.
+    pub async fn bring_back(&self, backup: &str, archive: &Directory, moment: &str) {
+        let (data, archive) = (self.data(), archive.text());
+        Self::run("pg_ctl", &["stop", "-w", "-m", "fast", "-D", &data]);
+        let script = format!(
+            "set -e; mv {data} {data}.old; cp -a {backup} {data}; cp -n {data}.old/pg_wal/0* {data}/pg_wal/; \
+             touch {data}/recovery.signal; cat >> {data}/postgresql.conf"
+        );
+        let settings = format!(
+            "restore_command = 'cp {archive}/%f \"%p\"'\nrecovery_target_time = '{moment}'\n\
+             recovery_target_action = 'promote'"
+        );
+        Self::run("/bin/sh", &["-c", &format!("{script} <<'END'\n{settings}\nEND")]);
+        self.up().await;
+        let mut connection = self.connect().await;
+        let recovers = "SELECT pg_is_in_recovery()";
+        while sqlx::query_scalar(recovers).fetch_one(&mut connection).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// A database in a tablespace.

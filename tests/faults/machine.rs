@@ -6,12 +6,13 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -147,11 +148,45 @@ impl Drop for Namespace {
     }
 }
 
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    There,
+    Back,
+}
+
+/// What makes a line break: so many messages of one way pass, and the next one does not.
+#[derive(Default)]
+struct Fuse {
+    left: Mutex<Option<(Way, usize)>>,
+    breaks: watch::Sender<()>,
+}
+
+impl Fuse {
+    /// Whether a message that goes this way is the one at which the line breaks.
+    fn burns(&self, way: Way) -> bool {
+        let mut left = self.left.lock().unwrap();
+        match left.as_mut() {
+            Some((armed, 0)) if *armed == way => {
+                *left = None;
+                self.breaks.send_replace(());
+                true
+            }
+            Some((armed, more)) if *armed == way => {
+                *more -= 1;
+                false
+            }
+            Some(_) | None => false,
+        }
+    }
+}
+
 /// A line to a port of this machine, on which everything takes a while longer, and which can be cut.
 pub struct Proxy {
     pub port: u16,
     to: u16,
     each_way: Duration,
+    fuse: Arc<Fuse>,
     accepting: JoinHandle<()>,
 }
 
@@ -160,7 +195,9 @@ impl Proxy {
     pub async fn start(to: u16, each_way: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        Self { port, to, each_way, accepting: tokio::spawn(accept(listener, to, each_way)) }
+        let fuse = Arc::<Fuse>::default();
+        let accepting = tokio::spawn(accept(listener, to, each_way, Arc::clone(&fuse)));
+        Self { port, to, each_way, fuse, accepting }
     }
 
     /// Whoever speaks over it is cut off, and nobody else gets through.
@@ -170,7 +207,18 @@ impl Proxy {
 
     pub async fn heal(&mut self) {
         let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
-        self.accepting = tokio::spawn(accept(listener, self.to, self.each_way));
+        self.accepting = tokio::spawn(accept(listener, self.to, self.each_way, Arc::clone(&self.fuse)));
+    }
+
+    /// So many messages pass this way; the next one is lost, and with it every connection there is. New ones
+    /// are whole again.
+    pub fn break_after(&self, messages: usize, way: Way) {
+        *self.fuse.left.lock().unwrap() = Some((way, messages));
+    }
+
+    /// Whether it has not broken since, which it will not do any more.
+    pub fn is_whole(&self) -> bool {
+        self.fuse.left.lock().unwrap().take().is_some()
     }
 }
 
@@ -180,23 +228,30 @@ impl Drop for Proxy {
     }
 }
 
-/// Its connections end with it.
-async fn accept(listener: TcpListener, to: u16, each_way: Duration) {
-    let mut connections = JoinSet::new();
-    while let Ok((client, _)) = listener.accept().await {
+/// Its connections end with it, or when its fuse burns.
+async fn accept(listener: TcpListener, to: u16, each_way: Duration, fuse: Arc<Fuse>) {
+    let (mut connections, mut breaks) = (JoinSet::new(), fuse.breaks.subscribe());
+    loop {
+        let client = tokio::select! {
+            Ok(()) = breaks.changed() => {
+                connections.abort_all();
+                continue;
+            }
+            Ok((client, _)) = listener.accept() => client,
+        };
         let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { continue };
         for end in [&client, &server] {
             end.set_nodelay(true).unwrap();
         }
         let (client_reads, client_writes) = client.into_split();
         let (server_reads, server_writes) = server.into_split();
-        connections.spawn(carry(client_reads, server_writes, each_way));
-        connections.spawn(carry(server_reads, client_writes, each_way));
+        connections.spawn(carry(client_reads, server_writes, each_way, Way::There, Arc::clone(&fuse)));
+        connections.spawn(carry(server_reads, client_writes, each_way, Way::Back, Arc::clone(&fuse)));
     }
 }
 
 /// What is read is written later, in order; more is read meanwhile.
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, later: Duration) {
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, later: Duration, way: Way, fuse: Arc<Fuse>) {
     let (sender, mut waiting) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     let behind = tokio::spawn(async move {
         while let Some((at, bytes)) = waiting.recv().await {
@@ -208,7 +263,7 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, later: Duration)
     });
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        if sender.send((Instant::now() + later, buffer[..count].to_vec())).is_err() {
+        if fuse.burns(way) || sender.send((Instant::now() + later, buffer[..count].to_vec())).is_err() {
             break;
         }
     }

@@ -96,7 +96,7 @@ async fn f9_a_database_far_away_refuses_what_is_too_much_at_once() {
     );
     assert!(given.0.len() > 100 && !refused.0.is_empty());
     assert!(p99 <= 2_000, "{p99} ms");
-    assert!(refused.percentile(50) <= 100, "{} ms", refused.percentile(50));
+    assert!(at_once <= 100, "{at_once} ms");
     assert!(grown < GROWTH, "{grown} KiB");
     near.run(&["verify"]).succeeded();
 }
@@ -145,16 +145,14 @@ async fn f9_a_table_that_is_locked_refuses_and_loses_nothing() {
     cli.run(&["verify"]).succeeded();
 }
 
-/// Everybody else's connections are taken, then the server's own are ended and taken as well. While the
-/// lease lasts a write tries for as long as a call may take, afterwards a request knows after a pulse.
+/// Everybody else's connections are taken, then the server's own are ended and taken as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f10_without_a_connection_what_is_known_is_still_told() {
     let cluster = Cluster::start_with("127.0.0.1", None, "-c max_connections=16").await;
     let (home, port) = (Directory::new(), free_port());
     let cli = Cli::at(home.path(), Some(cluster.url()));
     let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
-    let deadline = Duration::from_secs(1);
-    let server = Process::start_with(&cli, &home, port, &["--database-deadline", "1s"]).await;
+    let server = Process::start_with(&cli, &home, port, &[]).await;
     let dead = app.client_credentials().send().await.is(200).text("access_token");
     app.revoke(&dead).send().await.is(200);
     let mut taken = take_all(&cluster).await;
@@ -182,14 +180,13 @@ async fn f10_without_a_connection_what_is_known_is_still_told() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let (slowest, again) = (slowest.as_millis(), freed.elapsed().as_millis());
-    let deadline = deadline.as_millis();
     record(
         "F10",
         &format!(
-            "all {count} connections taken, {deadline} ms a call: refused in {slowest} ms at most, health and the dead still told; served again {again} ms later"
+            "all {count} connections taken: refused in {slowest} ms at most, health and the dead still told; served again {again} ms later"
         ),
     );
-    assert!(slowest <= deadline + 250, "{slowest} ms");
+    assert!(slowest <= 250, "{slowest} ms");
     assert!(again <= 1_000, "{again} ms");
     drop(server);
 }

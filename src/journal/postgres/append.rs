@@ -76,7 +76,7 @@ async fn attempt(
     mode: Mode,
 ) -> Result<Option<Outcome>, EngineError> {
     let mut connection = match mode {
-        Mode::AtOnce => within(until, engine.writing.acquire()).await?,
+        Mode::AtOnce => engine.acquire(&engine.writing, until).await?,
         Mode::Hopeful | Mode::Careful => begin(engine, until).await?,
     };
     let committing = AtomicBool::new(mode == Mode::AtOnce);
@@ -109,7 +109,7 @@ async fn begin(
 ) -> Result<PoolConnection<sqlx::Postgres>, EngineError> {
     let mut last = EngineError::Unavailable("no connection".to_owned());
     for _ in 0..super::CONNECTIONS_TRIED {
-        let mut connection = within(until, engine.writing.acquire()).await?;
+        let mut connection = engine.acquire(&engine.writing, until).await?;
         match within(until, connection.execute("BEGIN")).await {
             Ok(_) => return Ok(connection),
             Err(error) => {

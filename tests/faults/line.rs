@@ -1,0 +1,223 @@
+//! F2: the line to PostgreSQL breaks at each message of each command, with the message or with its answer.
+//! What was acknowledged is so; what was not is wholly there or wholly absent.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::ledger::until_served;
+use super::machine::{Proxy, Way};
+use super::report::record;
+use crate::harness::form::Form;
+use crate::harness::postgres::Database;
+use crate::harness::process::free_port;
+use crate::harness::request::Answer;
+use crate::harness::{App, Browser, Cli, Directory, Process, Registration, Request, Tokens, prepared};
+
+/// More than a pool has that nobody tests.
+const CONNECTIONS: usize = 4;
+/// A command that sends more has not been understood.
+const MOST_MESSAGES: usize = 200;
+const UNLIMITED: [&str; 4] = ["--requests-per-client", "0", "--requests-per-address", "0"];
+const REGISTER: &str = "/o/applications/register/";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f2_a_line_that_breaks_at_any_message_leaves_a_command_whole() {
+    let (home, database) = prepared::postgres();
+    let (home, database) = (Directory::copy_of(home), Database::copy_of(database));
+    let mut url = Url::parse(&database.url()).unwrap();
+    let line = Proxy::start(url.port().unwrap_or(5432), Duration::ZERO).await;
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(line.port)).unwrap();
+    let far = Cli::at(home.path(), Some(url.into()));
+    let server = Process::start_with(&far, &home, free_port(), &UNLIMITED).await;
+    let ada = server.browser();
+    ada.login("ada").await;
+    let machine = ada.register(&Registration::machine()).await;
+    let web = ada.register(&Registration::confidential()).await;
+    // Consent is remembered.
+    ada.code(&web).await;
+    let stage = Stage { ada, machine, web, line, server };
+
+    let mut told = Vec::new();
+    for way in [Way::There, Way::Back] {
+        let broken = stage.every_command(way).await;
+        // One that sends nothing would be whole whatever broke.
+        assert!(broken.iter().all(|(_, times)| *times > 0), "{way:?}: {broken:?}");
+        told.extend(broken.into_iter().map(|(command, times)| format!("{command} {times}")));
+    }
+    record(
+        "F2",
+        &format!("PostgreSQL: the line broken at every message, there and back: {}", told.join(", ")),
+    );
+    drop(stage);
+    Cli::at(home.path(), Some(database.url())).run(&["verify"]).succeeded();
+}
+
+/// A server at the end of a line that breaks, and who uses it.
+struct Stage {
+    ada: Browser,
+    machine: App,
+    web: App,
+    line: Proxy,
+    server: Process,
+}
+
+impl Stage {
+    async fn every_command(&self, way: Way) -> Vec<(&'static str, usize)> {
+        let mut broken = self.tokens(way).await;
+        broken.extend(self.ends(way).await);
+        broken.push(("register", self.register(way).await));
+        broken
+    }
+
+    /// What gives something.
+    async fn tokens(&self, way: Way) -> Vec<(&'static str, usize)> {
+        let Self { machine, web, ada, .. } = self;
+        let nothing = async || ();
+        let issue = async |()| answer_to(machine.client_credentials()).await;
+        let living = async |(), said| lives(machine, said).await;
+        let issued = self.at_every_message(way, nothing, issue, living).await;
+
+        let authorize = async |()| unless_refused(ada.authorize(&web.query()).await);
+        let usable = async |(), said: Option<Answer>| {
+            if let Some(said) = said {
+                lives(web, Some(web.redeem(&said.code()).send().await)).await;
+            }
+        };
+        let authorized = self.at_every_message(way, nothing, authorize, usable).await;
+
+        let code = async || ada.code(web).await;
+        let redeem = async |code: String| answer_to(web.redeem(&code)).await;
+        let again = async |code: String, said| once(web, said, web.redeem(&code)).await;
+        let redeemed = self.at_every_message(way, code, redeem, again).await;
+
+        let token = async || ada.tokens(web).await.refresh;
+        let refresh = async |token: String| answer_to(web.refresh(&token)).await;
+        let again = async |token: String, said| once(web, said, web.refresh(&token)).await;
+        let refreshed = self.at_every_message(way, token, refresh, again).await;
+
+        vec![("issue", issued), ("authorize", authorized), ("redeem", redeemed), ("refresh", refreshed)]
+    }
+
+    /// What takes something away.
+    async fn ends(&self, way: Way) -> Vec<(&'static str, usize)> {
+        let Self { machine, web, ada, .. } = self;
+        let own = async || machine.client_credentials().send().await.is(200).text("access_token");
+        let revoke = async |token: String| answer_to(machine.revoke(&token)).await;
+        let dead = async |token: String, said| is_dead_if(said, machine, &token).await;
+        let revoked = self.at_every_message(way, own, revoke, dead).await;
+
+        let pair = async || {
+            let Tokens { access, refresh, .. } = ada.tokens(web).await;
+            (access, refresh)
+        };
+        let revoke = async |pair: (String, String)| answer_to(web.revoke(&pair.1)).await;
+        let dead = async |pair: (String, String), said| is_dead_if(said, web, &pair.0).await;
+        let ended = self.at_every_message(way, pair, revoke, dead).await;
+
+        vec![("revoke a token", revoked), ("revoke a family", ended)]
+    }
+
+    async fn register(&self, way: Way) -> usize {
+        let Self { machine, ada, .. } = self;
+        let form = async || {
+            let form = ada.get(REGISTER).await.is(200).form(REGISTER);
+            Registration::machine().fields.iter().fold(form, |form, (name, value)| form.set(name, value))
+        };
+        let register = async |form: Form| unless_refused(ada.submit(&form).await);
+        let known = async |form: Form, said: Option<Answer>| {
+            let app = App {
+                client_id: form.value("client_id"),
+                secret: form.value("client_secret"),
+                ..machine.clone()
+            };
+            match app.client_credentials().send().await {
+                issued if issued.status == 200 => lives(&app, Some(issued)).await,
+                unknown => {
+                    unknown.is(401);
+                    assert!(said.is_none(), "acknowledged, and unknown");
+                }
+            }
+        };
+        self.at_every_message(way, form, register, known).await
+    }
+}
+
+impl Stage {
+    /// Does a thing anew for each message on its way, with the line breaking at that one; in the end nothing
+    /// breaks any more, and it must succeed. Returns how often the line broke.
+    async fn at_every_message<T: Clone>(
+        &self,
+        way: Way,
+        prepare: impl AsyncFn() -> T,
+        act: impl AsyncFn(T) -> Option<Answer>,
+        look: impl AsyncFn(T, Option<Answer>),
+    ) -> usize {
+        for messages in 0..MOST_MESSAGES {
+            let subject = prepare().await;
+            self.line.break_after(messages, way);
+            let answer = act(subject.clone()).await;
+            let is_over = self.line.is_whole();
+            assert!(
+                !is_over || answer.is_some(),
+                "nothing broke, and it was not done: {}",
+                self.server.log()
+            );
+            self.until_whole().await;
+            look(subject, answer).await;
+            if is_over {
+                return messages;
+            }
+        }
+        panic!("no end after {MOST_MESSAGES} messages");
+    }
+}
+
+impl Stage {
+    /// A broken connection that waits in a pool is found out by its next use.
+    async fn until_whole(&self) {
+        for _ in 0..CONNECTIONS {
+            until_served(&self.machine).await;
+        }
+    }
+}
+
+async fn answer_to(request: Request) -> Option<Answer> {
+    unless_refused(request.send().await)
+}
+
+/// A person is told on a page, or by way of the application.
+fn unless_refused(answer: Answer) -> Option<Answer> {
+    let is_temporary = |answer: &Answer| {
+        answer.status == 302 && answer.sent("error").as_deref() == Some("temporarily_unavailable")
+    };
+    if answer.status == 503 || is_temporary(&answer) { None } else { Some(answer) }
+}
+
+/// What was given lives; nothing may have been given.
+async fn lives(app: &App, said: Option<Answer>) {
+    if let Some(answer) = said {
+        assert!(app.sees_active(&answer.is(200).text("access_token")).await);
+    }
+}
+
+/// Without an answer a second try gives tokens, or the first one did.
+async fn once(app: &App, said: Option<Answer>, second: Request) {
+    if said.is_some() {
+        return lives(app, said).await;
+    }
+    let second = second.send().await;
+    if second.status != 200 {
+        return assert_eq!(second.is(400).error(), "invalid_grant");
+    }
+    lives(app, Some(second)).await;
+}
+
+async fn is_dead_if(said: Option<Answer>, app: &App, token: &str) {
+    let is_active = app.sees_active(token).await;
+    if let Some(answer) = said {
+        answer.is(200);
+        assert!(!is_active, "alive after its end was acknowledged");
+    }
+}
