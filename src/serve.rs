@@ -25,7 +25,7 @@ pub use self::error::StartError;
 use crate::checkpoint;
 use crate::clock::{MachineUptime, SharedClock, SystemClock};
 use crate::commands::{Actor, Origin, Stream};
-use crate::config::{Config, TlsFiles};
+use crate::config::{Config, Setting, TlsFiles, find_setting};
 use crate::health;
 use crate::journal::Lease;
 use crate::metrics::Metrics;
@@ -37,34 +37,6 @@ use crate::state::AppState;
 const OPERATORS: usize = 64;
 /// How long requests in progress may take to finish when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Settings of a machine and not of the installation: nodes differ in them, and a change of them
-/// changes no answer.
-const PER_MACHINE: &[&str] = &[
-    "config",
-    "listen",
-    "metrics-listen",
-    "drain-delay",
-    "tls-cert",
-    "tls-key",
-    "log",
-    "log-format",
-    "otlp-endpoint",
-    "otlp-percent",
-    "data-dir",
-    "database-url",
-    "database-deadline",
-    "lease",
-    "no-migrate",
-    "root-secret-file",
-    "root-secret",
-    "max-connections",
-    "requests-per-address",
-    "requests-per-client",
-    "admission-queue",
-    "aggregate-cache",
-    "row-cache",
-    "argon2-concurrency",
-];
 
 /// A server that runs until it is stopped or dropped.
 pub struct Running {
@@ -83,8 +55,8 @@ pub struct Running {
 /// Starts a server.
 pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartError> {
     let tls = config.tls.as_ref().map(tls::acceptor).transpose()?.map(watch::Sender::new);
-    let listeners = listen::bind("listen", &config.listen).await?;
-    let metrics = listen::bind("metrics-listen", &config.metrics_listen).await?;
+    let listeners = listen::bind("listen", &config.listen)?;
+    let metrics = listen::bind("metrics-listen", &config.metrics_listen)?;
     let metrics_addresses = metrics.iter().filter_map(|one| one.local_addr().ok()).collect();
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|one| one.local_addr().ok()).collect();
     let config = match addresses.first() {
@@ -168,7 +140,7 @@ async fn start_answering(state: &AppState) {
 /// A changed configuration is an event, and every later event names its revision.
 async fn record_configuration(state: &AppState) -> Result<(), StartError> {
     let mut settings = state.config.effective();
-    settings.retain(|key, _| !PER_MACHINE.contains(&key.as_str()));
+    settings.retain(|key, _| !find_setting(key).is_some_and(Setting::is_of_one_machine));
     let command = InstallationCommand::RecordConfiguration { settings, at: state.clock.now() };
     let origin = Origin::internal(Actor::Server, &state.clock);
     let stream = Stream::Existing(INSTALLATION.to_owned());

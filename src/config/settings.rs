@@ -126,6 +126,20 @@ impl Setting {
     pub fn says_where_data_is(&self) -> bool {
         matches!(self.key, "config" | "data-dir" | "database-url")
     }
+
+    /// Whether it is of a machine and not of the installation: nodes differ in it, and a change of it changes no
+    /// answer.
+    #[must_use]
+    pub fn is_of_one_machine(&self) -> bool {
+        match self.group {
+            Group::Storage | Group::Logging => true,
+            Group::Serving => !matches!(self.key, "issuer" | "allow-insecure-issuer" | "trusted-proxies"),
+            Group::Lifetimes | Group::Access => false,
+            Group::Limits => {
+                !matches!(self.key, "max-body" | "login-failures-per-account" | "login-failures-per-address")
+            }
+        }
+    }
 }
 
 const fn setting(

@@ -23,10 +23,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::connection::{HEAD, Watch, Watched};
+use super::listen::BACKLOG;
 use crate::extract::request_context::{Peer, is_trusted, network};
 use crate::metrics::Metrics;
 use crate::room::Room;
@@ -47,6 +49,8 @@ const WINDOWS: (u32, u32) = (64 * 1024, 128 * 1024);
 const RESETS: usize = 32;
 /// How often a silent HTTP/2 client is asked whether it is there.
 const PING: Duration = Duration::from_secs(30);
+/// How long who was the last to get in may take to begin a request.
+const FIRST: Duration = Duration::from_millis(200);
 /// Out of file descriptors or memory: trying again at once would only burn the processor.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
@@ -88,17 +92,32 @@ impl Shared {
 /// Accepts until told to stop, then waits for its connections.
 pub(super) async fn accept(listener: TcpListener, shared: Shared, mut stopping: watch::Receiver<bool>) {
     let graceful = GracefulShutdown::new();
+    let mut last = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stopping.wait_for(|stopping| *stopping) => break,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &shared, graceful.watcher()),
+            Ok((stream, peer)) => {
+                admit(stream, peer, &shared, graceful.watcher());
+                last = Some(Instant::now());
+            }
             Err(error) => rest(&error).await,
         }
     }
+    // Whom the system has let in would be reset with the door.
+    for _ in 0..BACKLOG {
+        let waiting = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
+        let Ok(Ok((stream, peer))) = waiting else { break };
+        admit(stream, peer, &shared, graceful.watcher());
+        last = Some(Instant::now());
+    }
     drop(listener);
+    // hyper closes at once who has not sent anything yet.
+    if let Some(last) = last {
+        tokio::time::sleep_until(last + FIRST).await;
+    }
     graceful.shutdown().await;
 }
 
@@ -294,6 +313,28 @@ mod tests {
             }
             assert_eq!(open.len(), 200, "{from}");
         }
+    }
+
+    /// The system has let them in, and nobody has accepted them when the server is told to stop.
+    #[tokio::test]
+    async fn who_is_in_before_the_door_is_closed_is_answered() {
+        let Accepting { listener, shared, .. } = Accepting::new(100).await;
+        let address = listener.local_addr().unwrap();
+        let mut clients = Vec::new();
+        for _ in 0..20 {
+            clients.push(TcpStream::connect(address).await.unwrap());
+        }
+        let stopping = watch::Sender::new(true);
+        let accepting = tokio::spawn(accept(listener, shared, stopping.subscribe()));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        for mut client in clients {
+            client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let mut answer = [0; 12];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(answer, *b"HTTP/1.1 200");
+        }
+        assert!(TcpStream::connect(address).await.is_err(), "nobody else gets in");
+        accepting.await.unwrap();
     }
 
     #[tokio::test]

@@ -1,20 +1,25 @@
 //! Where does the server listen? All addresses or none, but for those that not every machine has.
 
 use std::io;
+use std::net::SocketAddr;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::StartError;
 use crate::config::ListenAddress;
 
+/// Connections that may wait to be accepted, as far as the system allows (`net.core.somaxconn`). One more
+/// would be dropped unseen: to its client it looks open, and nobody would ever close it.
+pub(super) const BACKLOG: u32 = 4096;
+
 /// Binds every address that an option names. One that is not required (`::1` of `localhost`) may be missing.
-pub(super) async fn bind(
+pub(super) fn bind(
     option: &'static str,
     addresses: &[ListenAddress],
 ) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for one in addresses {
-        match TcpListener::bind(one.address).await {
+        match listen(one.address) {
             Ok(listener) => listeners.push(listener),
             // A port taken there is no missing address: half the clients would reach another program.
             Err(error) if !one.required && error.kind() != io::ErrorKind::AddrInUse => {
@@ -24,6 +29,15 @@ pub(super) async fn bind(
         }
     }
     Ok(listeners)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of a server that has just ended keep nobody from taking its place.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn refused(option: &'static str, one: &ListenAddress, source: io::Error) -> StartError {
@@ -50,10 +64,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_the_machine_lacks_only_gets_a_remark_unless_it_was_asked_for() {
-        let bound = bind("listen", &[address("127.0.0.1:0", true), address(NOWHERE, false)]).await.unwrap();
+        let bound = bind("listen", &[address("127.0.0.1:0", true), address(NOWHERE, false)]).unwrap();
         assert_eq!(bound.len(), 1);
-        let error =
-            bind("listen", &[address("127.0.0.1:0", true), address(NOWHERE, true)]).await.unwrap_err();
+        let error = bind("listen", &[address("127.0.0.1:0", true), address(NOWHERE, true)]).unwrap_err();
         assert!(matches!(error, StartError::Listen { .. }), "{error}");
     }
 
@@ -61,7 +74,7 @@ mod tests {
     async fn a_port_taken_on_either_address_is_an_error() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let other = TcpListener::bind(taken).await.unwrap();
-        let error = bind("listen", &[address(&taken.to_string(), false)]).await.unwrap_err();
+        let error = bind("listen", &[address(&taken.to_string(), false)]).unwrap_err();
         assert!(matches!(error, StartError::PortInUse { .. }), "{error}");
         drop(other);
     }

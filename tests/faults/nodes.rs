@@ -306,3 +306,57 @@ async fn f19_a_herd_that_meets_cold_nodes_is_served() {
     assert!(after * 10 >= plateau * 8, "{after} of {plateau} a second");
     nodes.cli.run(&["verify"]).succeeded();
 }
+
+/// One process is all there is. Whoever heeds what it says of itself is answered until it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f25_an_embedded_server_that_ends_fails_no_request() {
+    let (home, port) = (Directory::new(), free_port());
+    let cli = Cli::at(home.path(), None);
+    let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
+    let (times, mut given, mut slowest) = (3 * scale().min(4), Vec::new(), Duration::ZERO);
+    for _ in 0..times {
+        let server = Process::start_with(&cli, &home, port, &["--drain-delay", "1s"]).await;
+        until_ready(&app).await;
+        let ready = Arc::new(AtomicBool::new(true));
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..6 {
+            asking.spawn(while_ready(app.clone(), Arc::clone(&ready)));
+        }
+        let told = tokio::spawn({
+            let (app, ready) = (app.clone(), Arc::clone(&ready));
+            async move {
+                while is_ready(&app).await {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                ready.store(false, Ordering::Relaxed);
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let begun = Instant::now();
+        assert_eq!(server.terminate().await, 0);
+        slowest = slowest.max(begun.elapsed());
+        told.await.unwrap();
+        given.extend(asking.join_all().await.concat());
+    }
+    let (answered, slowest) = (given.len(), slowest.as_millis());
+    record(
+        "F25",
+        &format!(
+            "SQLite: the server ended {times} times under load: {answered} requests, 0 failed; gone in {slowest} ms at most"
+        ),
+    );
+    assert!(answered > 100, "{answered}");
+    let _server = Process::start_with(&cli, &home, port, &[]).await;
+    each_is(&app, given, Some(true)).await;
+    count(answered, 0);
+    cli.run(&["verify"]).succeeded();
+}
+
+/// Asks for tokens; what was given.
+async fn while_ready(app: App, ready: Arc<AtomicBool>) -> Vec<String> {
+    let mut given = Vec::new();
+    while ready.load(Ordering::Relaxed) {
+        given.push(app.client_credentials().send().await.is(200).text("access_token"));
+    }
+    given
+}
