@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use chancery::journal::engine::{Append, NewEvent, Outcome};
 use projections::row::Value;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 
 use crate::harness::prepared::PASSWORD;
 use crate::harness::{App, Browser, Registration, Server, expect_dead, expect_token_error, on_both_engines};
@@ -287,4 +289,27 @@ async fn without_a_lease_every_answer_is_asked_for() {
         app.revoke(&tokens.access).send().await.is(200);
         assert_eq!(two.resource(&tokens.access).await.status, 401);
     }
+}
+
+/// F19: a cold node that many ask for the same token asks the database once.
+#[tokio::test(flavor = "multi_thread")]
+async fn f19_who_comes_to_a_cold_node_with_others_waits_for_one_read() {
+    on_both_engines(async |one| {
+        let (ada, app) = one.ada_and_app().await;
+        let token = ada.tokens(&app).await.access;
+        let two = one.sibling().await;
+        let there = at(&two, &app);
+        let mut herd = tokio::task::JoinSet::new();
+        for _ in 0..64 {
+            herd.spawn(there.sees_active(&token));
+        }
+        assert!(herd.join_all().await.into_iter().all(|is_active| is_active));
+        let mut metrics = String::new();
+        let mut registry = Registry::default();
+        two.state().journal.metrics().register(&mut registry);
+        encode(&mut metrics, &registry).unwrap();
+        let read = metrics.lines().find(|line| line.contains("tokens") && line.contains("database"));
+        assert!(read.is_some_and(|line| line.ends_with(" 1")), "{read:?} in {metrics}");
+    })
+    .await;
 }

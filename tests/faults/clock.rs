@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use sqlx::{Connection as _, PgConnection};
+
 use super::crash::machine;
 use super::ledger::post;
 use super::report::record;
@@ -90,6 +92,12 @@ async fn f15_a_node_whose_clock_jumps_stops_issuing_on_postgresql() {
         jumps += 1;
     }
     until_ready(&app, true).await;
+    between_clocks(&app, &there, &clock).await;
+    assert_eq!(
+        times_that_go_back(&database).await,
+        0,
+        "events of a stream in another order than their times"
+    );
     let drift = drift(&app, &clock).await;
     let slowest = slowest.as_millis();
     record(
@@ -100,6 +108,27 @@ async fn f15_a_node_whose_clock_jumps_stops_issuing_on_postgresql() {
     );
     assert!(slowest <= 2_000, "{slowest} ms");
     plain.run(&["verify"]).succeeded();
+}
+
+/// One node's clock is ahead and not wrong: it gives, and the other takes away, "before" that.
+async fn between_clocks(ahead: &App, there: &App, clock: &Clock) {
+    clock.show("+1.5");
+    for _ in 0..5 {
+        let (status, token) = issue(ahead).await;
+        assert_eq!(status, 200, "a second and a half is not wrong");
+        there.revoke(&token).send().await.is(200);
+        assert_eq!(says(ahead, &token).await, (200, Some(false)));
+    }
+    clock.show("+0");
+}
+
+/// How often an event says that it happened before the one before it in its stream.
+async fn times_that_go_back(database: &Database) -> i64 {
+    let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+    let sql = "SELECT count(*) FROM (SELECT (payload ->> 'at')::timestamptz AS at, \
+               lag((payload ->> 'at')::timestamptz) OVER (PARTITION BY aggregate_type, aggregate_id ORDER BY sequence) \
+               AS before FROM events) AS e WHERE at < before";
+    sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
 }
 
 /// A clock that runs a tenth of a second ahead every tenth of one. Returns how far off it was when the node

@@ -69,7 +69,7 @@ impl Wire {
             Kind::Commit => Error::Unknown("no answer".to_owned()),
             Kind::Plain => Error::Unavailable("no answer".to_owned()),
         };
-        let answer = match self.world.fate(self.node) {
+        let answer = match self.world.fate(self.node, name) {
             Fate::Refused => return Err(Error::Unavailable("not now".to_owned())),
             Fate::CrashBefore => {
                 self.world.crashed((name, "before"));
