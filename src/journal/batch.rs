@@ -20,8 +20,9 @@ pub const QUEUE: usize = 4096;
 const LARGEST: usize = 512;
 /// What became of a batch that was not answered is not asked for longer.
 const SETTLED: Duration = Duration::from_millis(500);
-/// Who queued behind a batch that failed after so long has waited as long as it.
-const LONG: Duration = Duration::from_millis(100);
+/// Who queued behind a batch that failed after so long has waited as long as it: without a connection, and
+/// without an answer.
+const LONG: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 /// A batch that meets losers again and again gives up on all of it.
 const ROUNDS: usize = 64;
 
@@ -79,10 +80,11 @@ pub(super) async fn write(inner: Weak<Inner>, mut queue: mpsc::Receiver<Submissi
         inner.is_writing.store(true, Ordering::Relaxed);
         let outcome = commit(&inner, batch).instrument(span).await;
         inner.is_writing.store(false, Ordering::Relaxed);
-        if let Err(error) = outcome
-            && begun.elapsed() >= LONG
-        {
-            refuse_waiting(&inner, &mut queue, &error);
+        if let Err(error) = outcome {
+            let long = if matches!(error, EngineError::Unavailable(_)) { LONG.0 } else { LONG.1 };
+            if begun.elapsed() >= long {
+                refuse_waiting(&inner, &mut queue, &error);
+            }
         }
     }
 }

@@ -3,14 +3,14 @@
 //! COMMIT may have committed.
 
 mod append;
+#[macro_use]
+mod connections;
 mod flip;
 mod hazards;
 mod log;
 mod rows;
 
-use std::future::Future;
 use std::path::Path;
-use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,11 +23,11 @@ use postgres_es::PostgresEventRepository;
 use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::{Column, Connection as _, Executor, PgConnection, PgPool, Postgres, Row as _, TypeInfo, ValueRef};
-use tokio::sync::Mutex as AsyncMutex;
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::{Column, Connection as _, Executor, PgConnection, Postgres, Row as _, TypeInfo, ValueRef};
 use tokio::time::{Instant, timeout};
 
+use self::connections::{Connections, Server, TRIES, late, within};
 use self::log::{batch_rows, batches_of};
 use super::engine::{
     Append, Committed, Engine, EngineError, Flip, Hazards, Head, LANE, Outcome, Pulse, StateRow, StoredBatch,
@@ -36,68 +36,25 @@ use super::engine::{
 use super::migrations::{POSTGRES, TABLE};
 use super::store::from_serialized;
 
-/// A broken connection is found out by using it: this many are tried before giving up.
-const CONNECTIONS_TRIED: usize = 4;
 /// How long work may take that no request waits for: a migration, a comparison of whole tables.
 const MAINTENANCE: Duration = Duration::from_mins(10);
-/// How long a connection is waited for before the server is asked whether it gives any: a pool that is refused
-/// goes on trying until it is late, and does not say why.
-const PATIENCE: Duration = Duration::from_millis(150);
 /// A pulse that takes longer is none: whoever waits for it is told so.
 const PULSE_DEADLINE: Duration = Duration::from_millis(500);
 
-/// Asks on a pool whose connections nobody tests, which would take as long as asking: one that is broken
-/// shows by being asked, and the next is. So what is asked may be asked twice. A macro, because a closure that
-/// borrows both its surroundings and the connection has no `Send` future.
-macro_rules! asked_on {
-    ($engine:expr, $pool:expr, $until:expr, $connection:ident, $work:expr) => {{
-        let mut result = Err(late());
-        for _ in 0..CONNECTIONS_TRIED {
-            let mut held = match $engine.acquire(&$pool, $until).await {
-                Ok(held) => held,
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            };
-            let $connection: &mut PgConnection = &mut held;
-            let asked = $work.await;
-            // Given back unanswered, it would keep its place in the pool until TCP gives up.
-            result = PostgresEngine::release(held, asked);
-            if !matches!(result, Err(EngineError::Unavailable(_))) || Instant::now() >= $until {
-                break;
-            }
-        }
-        result
-    }};
-}
-
-/// Runs a block of driver calls on a connection for reads, in time.
-macro_rules! on_connection {
-    ($engine:expr, $connection:ident, $work:block) => {{
-        let until = $engine.until();
-        asked_on!($engine, $engine.pool, until, $connection, {
-            within($engine.work_until(until), async { $work })
-        })
-    }};
-}
-
 /// PostgreSQL 15 or newer.
 pub struct PostgresEngine {
-    /// Reads, and what may be done twice.
-    pool: PgPool,
-    /// Writes batches. What is not one statement begins with `BEGIN`, which is the test; a batch that is one
-    /// has nothing written when its connection turns out to be broken.
-    writing: PgPool,
-    /// The pulse alone: never behind other work, and on connections that know its statement. From far away
+    /// For reads, and for what may be done twice.
+    reads: Connections,
+    /// For batches. What is not one statement begins with `BEGIN`, which is the test; a batch that is one has
+    /// nothing written when its connection turns out to be broken.
+    writing: Connections,
+    /// For the pulse alone: never behind other work, and on connections that know its statement. From far away
     /// another statement's would have to learn it first, and be late.
-    pulse: PgPool,
-    /// What depends on the pulse: signs of life, and a revision that is moved.
-    register: PgPool,
+    pulse: Connections,
+    /// For what depends on the pulse: signs of life, and a revision that is moved.
+    register: Connections,
     /// Whether a connection for the pulse is being made.
     connecting: Arc<AtomicBool>,
-    /// When the server was last asked for a connection beside the pools, and why it gave none.
-    refused: AsyncMutex<Option<(Instant, Option<String>)>>,
     streams: PostgresEventRepository,
     options: PgConnectOptions,
     /// From a call to its answer, waiting for a connection included; half as long again if that took all of it.
@@ -112,21 +69,19 @@ impl PostgresEngine {
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| EngineError::Refused("the database URL cannot be read".to_owned()))?
             .application_name("chancery");
-        let pool = |connections: u32| {
-            let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(deadline);
-            pool.test_before_acquire(false).connect_lazy_with(options.clone())
-        };
-        let (writing, pulse, register, pool) = (pool(2), pool(2), pool(2), pool(connections));
-        let streams = PostgresEventRepository::new(pool.clone());
+        let server = Server::of(options.clone());
+        let pool = |most| Connections::to(&server, most, deadline);
+        let reads = pool(connections);
+        let streams = PostgresEventRepository::new(reads.pool.clone());
+        let (writing, pulse, register) = (pool(2), pool(2), pool(2));
         Ok(Self {
-            streams,
-            options,
-            pool,
+            reads,
             writing,
             pulse,
             register,
             connecting: Arc::default(),
-            refused: AsyncMutex::default(),
+            streams,
+            options,
             deadline,
             is_patient: false,
         })
@@ -150,55 +105,13 @@ impl PostgresEngine {
         until.max(Instant::now() + lasting)
     }
 
-    /// A connection out of a pool. When the server refuses one, that is the answer, and not that it is late.
-    async fn acquire(&self, pool: &PgPool, until: Instant) -> Result<PoolConnection<Postgres>, EngineError> {
-        self.unless_refused(within(until, pool.acquire())).await
-    }
-
-    /// Waits for what waits for a connection, as long as the server gives any.
-    async fn unless_refused<T>(
-        &self,
-        waiting: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
-        let mut waiting = pin!(waiting);
-        loop {
-            if let Ok(result) = timeout(PATIENCE, &mut waiting).await {
-                return result;
-            }
-            tokio::select! {
-                result = &mut waiting => return result,
-                Some(why) = self.refusal() => return Err(EngineError::Unavailable(why)),
-                else => {}
-            }
-        }
-    }
-
-    /// Why the server gives no connection, if it does not: asked once for all who wait.
-    async fn refusal(&self) -> Option<String> {
-        let mut refused = self.refused.lock().await;
-        if let Some((at, why)) = refused.as_ref()
-            && at.elapsed() < PATIENCE
-        {
-            return why.clone();
-        }
-        let why = match PgConnection::connect_with(&self.options).await {
-            Ok(connection) => {
-                drop(connection.close().await);
-                None
-            }
-            Err(error) => Some(error.to_string()),
-        };
-        *refused = Some((Instant::now(), why.clone()));
-        why
-    }
-
     /// Far from the database connecting and preparing take longer than a pulse may: they go on for the next
     /// one.
     fn connect_for_next_pulse(&self) {
         if self.connecting.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (pool, connecting) = (self.pulse.clone(), Arc::clone(&self.connecting));
+        let (pool, connecting) = (self.pulse.pool.clone(), Arc::clone(&self.connecting));
         tokio::spawn(async move {
             // Asked once, its statement is prepared.
             if let Ok(mut connection) = pool.acquire().await {
@@ -227,16 +140,17 @@ impl PostgresEngine {
         }
     }
 
-    /// As everywhere, a connection that is broken shows by being asked.
+    /// As everywhere, a connection that is broken shows by being asked, and another is.
     async fn untested_stream(
         &self,
         kind: &str,
         id: &str,
         after: i64,
     ) -> Result<Vec<SerializedEvent>, PersistenceError> {
-        for _ in 1..CONNECTIONS_TRIED {
-            if let Ok(events) = self.stream_of(kind, id, after).await {
-                return Ok(events);
+        for _ in 1..TRIES {
+            match self.stream_of(kind, id, after).await {
+                Err(PersistenceError::ConnectionError(_)) => self.reads.forget_idle(),
+                result => return result,
             }
         }
         self.stream_of(kind, id, after).await
@@ -267,21 +181,6 @@ impl PostgresEngine {
             unknown => Err(PersistenceError::UnknownError(format!("no stream is a {unknown}").into())),
         }
     }
-}
-
-/// The result of the driver, or that there was none in time.
-async fn within<T>(
-    until: Instant,
-    work: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, EngineError> {
-    match tokio::time::timeout_at(until, work).await {
-        Ok(result) => result.map_err(|error| engine_error(&error)),
-        Err(_) => Err(late()),
-    }
-}
-
-fn late() -> EngineError {
-    EngineError::Unavailable("no answer in time".to_owned())
 }
 
 /// What an error of the driver means for a command that has not reached its commit.
@@ -378,7 +277,7 @@ impl Engine for PostgresEngine {
     }
 
     async fn migrate(&self) -> Result<usize, EngineError> {
-        let mut held = self.acquire(&self.pool, self.until()).await?;
+        let mut held = self.reads.acquire(self.until()).await?;
         let connection: &mut PgConnection = &mut held;
         let result = within(Instant::now() + MAINTENANCE, async {
             connection.execute(TABLE).await?;
@@ -440,8 +339,7 @@ impl Engine for PostgresEngine {
                 Err(_) => Err(late()),
             }
         };
-        // Whoever finds a connection there waits for its answer, and not for a connection.
-        if self.pool.num_idle() > 0 { loading.await } else { self.unless_refused(loading).await }
+        self.reads.unless_refused(loading).await
     }
 
     async fn find_state(&self, kind: &'static str, id: &str) -> Result<Option<StateRow>, EngineError> {
@@ -474,7 +372,7 @@ impl Engine for PostgresEngine {
 
     async fn pulse(&self) -> Result<Pulse, EngineError> {
         let until = Instant::now() + PULSE_DEADLINE;
-        let asked = asked_on!(self, self.pulse, until, connection, within(until, pulse(connection)));
+        let asked = async { asked_on!(self.pulse, until, until, connection, pulse(connection)) }.await;
         if asked.is_err() {
             self.connect_for_next_pulse();
         }
@@ -527,11 +425,9 @@ impl Engine for PostgresEngine {
 
     async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64, EngineError> {
         let until = self.until();
-        asked_on!(self, self.register, until, connection, {
-            let work = async { bound(sql, parameters).execute(connection).await };
-            within(self.work_until(until), work)
+        asked_on!(self.register, until, self.work_until(until), connection, async {
+            Ok(bound(sql, parameters).execute(connection).await?.rows_affected())
         })
-        .map(|done| done.rows_affected())
     }
 
     async fn find_secret(&self, id: &str) -> Result<Option<String>, EngineError> {
@@ -584,7 +480,11 @@ impl Engine for PostgresEngine {
         ops: &[RowOp],
     ) -> Result<bool, EngineError> {
         let ops: Vec<&RowOp> = ops.iter().collect();
-        on_connection!(self, connection, {
+        // Not twice: the second time it would look as if another node had been there.
+        let until = self.until();
+        let mut held = self.reads.acquire(until).await?;
+        let connection: &mut PgConnection = &mut held;
+        let result = within(self.work_until(until), async {
             connection.execute("BEGIN").await?;
             let moved = sqlx::query(
                 "INSERT INTO checkpoints (projection, lane, position) VALUES ($1, $2, $4) \
@@ -604,6 +504,8 @@ impl Engine for PostgresEngine {
             connection.execute("COMMIT").await?;
             Ok(true)
         })
+        .await;
+        Self::release(held, result)
     }
 
     async fn copy_to(&self, _file: &Path) -> Result<(), EngineError> {

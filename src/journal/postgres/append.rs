@@ -11,8 +11,9 @@ use sqlx::query::Query;
 use sqlx::{Executor, PgConnection, Row as _};
 use tokio::time::Instant;
 
+use super::connections::{TRIES, late, within};
 use super::rows::{self, Folded};
-use super::{PostgresEngine, engine_error, is_refusal, late, within};
+use super::{PostgresEngine, engine_error, is_refusal};
 use crate::journal::engine::{
     Append, Committed, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating, leaves,
 };
@@ -76,13 +77,14 @@ async fn attempt(
     mode: Mode,
 ) -> Result<Option<Outcome>, EngineError> {
     let mut connection = match mode {
-        Mode::AtOnce => engine.acquire(&engine.writing, until).await?,
+        Mode::AtOnce => engine.writing.acquire(until).await?,
         Mode::Hopeful | Mode::Careful => begin(engine, until).await?,
     };
     let committing = AtomicBool::new(mode == Mode::AtOnce);
     let work = transaction(&mut connection, batch, epoch, appends, mode, &committing);
     let result = tokio::time::timeout_at(engine.work_until(until), work).await;
     if let Ok(Ok(committed)) = result {
+        engine.writing.have_answered();
         return Ok(Some(Outcome::Committed(committed)));
     }
     let committing = committing.load(Ordering::Relaxed);
@@ -108,8 +110,8 @@ async fn begin(
     until: Instant,
 ) -> Result<PoolConnection<sqlx::Postgres>, EngineError> {
     let mut last = EngineError::Unavailable("no connection".to_owned());
-    for _ in 0..super::CONNECTIONS_TRIED {
-        let mut connection = engine.acquire(&engine.writing, until).await?;
+    for _ in 0..TRIES {
+        let mut connection = engine.writing.acquire(until).await?;
         match within(until, connection.execute("BEGIN")).await {
             Ok(_) => return Ok(connection),
             Err(error) => {

@@ -4,8 +4,9 @@
 use projections::row::{RowOp, Table};
 use sqlx::{Executor, PgConnection};
 
+use super::connections::late;
 use super::log::{batch_rows, batches_of};
-use super::{PostgresEngine, engine_error, late, rows};
+use super::{PostgresEngine, engine_error, rows};
 use crate::journal::engine::{EngineError, Flip, LANE, PAGE, shadow_name};
 use crate::journal::feed::check_density;
 
@@ -27,7 +28,7 @@ pub(super) async fn make_shadows(
 }
 
 pub(super) async fn flip(engine: &PostgresEngine, flip: &Flip) -> Result<i64, EngineError> {
-    let mut held = engine.acquire(&engine.pool, engine.until()).await?;
+    let mut held = engine.reads.acquire(engine.until()).await?;
     let connection: &mut PgConnection = &mut held;
     // Everybody who writes waits behind these locks: also an engine that is patient gives up in time.
     let exchanged = tokio::time::timeout_at(engine.until(), transaction(connection, flip)).await;

@@ -1,0 +1,186 @@
+//! How does a call get a connection, and what when there is none, or it is broken?
+//!
+//! - Connections are not tested before they are used, which would take as long as using them: one that is broken
+//!   shows by being asked, and another is.
+//! - A pool that the server refuses goes on connecting until it is late, and does not say why. So whoever has
+//!   waited for a while asks the server beside the pool, one for all: a refusal is then the answer.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::engine_error;
+use crate::journal::engine::EngineError;
+
+/// How often a call is made that meets broken connections.
+pub(super) const TRIES: usize = 3;
+/// How long a connection is waited for before the server is asked whether it gives any.
+const PATIENCE: Duration = Duration::from_millis(150);
+
+/// Asks on one of these connections until `$limit`, and again where one is broken: so what is asked may be
+/// asked twice. A macro, because a closure that borrows both its surroundings and the connection has no `Send`
+/// future.
+macro_rules! asked_on {
+    ($connections:expr, $until:expr, $limit:expr, $connection:ident, $work:expr) => {{
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut held = $connections.acquire($until).await?;
+            let $connection: &mut PgConnection = &mut held;
+            let asked = tokio::time::timeout_at($limit, $work).await;
+            if let Ok(Ok(answer)) = asked {
+                $connections.have_answered();
+                break Ok(answer);
+            }
+            // Given back unanswered, it would keep its place in the pool until TCP gives up.
+            drop(held.detach());
+            match asked {
+                Ok(Err(error))
+                    if tries < $crate::journal::postgres::connections::TRIES
+                        && $crate::journal::postgres::connections::is_broken(&error)
+                        && Instant::now() < $until =>
+                {
+                    $connections.forget_idle();
+                }
+                Ok(Err(error)) => break Err(engine_error(&error)),
+                Ok(Ok(_)) | Err(_) => break Err(late()),
+            }
+        }
+    }};
+}
+
+/// Runs a block of driver calls on a connection for reads, in time.
+macro_rules! on_connection {
+    ($engine:expr, $connection:ident, $work:block) => {{
+        let until = $engine.until();
+        asked_on!($engine.reads, until, $engine.work_until(until), $connection, async { $work })
+    }};
+}
+
+/// A pool, and when it was last of use.
+pub(super) struct Connections {
+    pub(super) pool: PgPool,
+    server: Arc<Server>,
+    answered: Mutex<Option<Instant>>,
+}
+
+/// The server, as whoever has no connection sees it.
+pub(super) struct Server {
+    options: PgConnectOptions,
+    /// When it was last asked for a connection, and why it gave none.
+    asked: AsyncMutex<Option<(Instant, Option<String>)>>,
+}
+
+impl Connections {
+    /// At most so many, made when they are needed.
+    pub(super) fn to(server: &Arc<Server>, most: u32, deadline: Duration) -> Self {
+        let pool = PgPoolOptions::new()
+            .max_connections(most)
+            .acquire_timeout(deadline)
+            .test_before_acquire(false)
+            .connect_lazy_with(server.options.clone());
+        Self { pool, server: Arc::clone(server), answered: Mutex::default() }
+    }
+
+    pub(super) async fn acquire(&self, until: Instant) -> Result<PoolConnection<Postgres>, EngineError> {
+        match self.unless_refused(within(until, self.pool.acquire())).await {
+            Ok(held) => Ok(held),
+            // Who is connecting does not look at what is given back meanwhile.
+            Err(error) => self.pool.try_acquire().ok_or(error),
+        }
+    }
+
+    /// Waits for what needs a connection, as long as the server gives any, or those that there are are of use.
+    pub(super) async fn unless_refused<T>(
+        &self,
+        waiting: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let mut waiting = pin!(waiting);
+        loop {
+            if let Ok(result) = timeout(PATIENCE, &mut waiting).await {
+                return result;
+            }
+            let refusal = tokio::select! {
+                result = &mut waiting => return result,
+                refusal = self.server.refusal() => refusal,
+            };
+            if let Some(why) = refusal
+                && !self.have_answered_lately()
+            {
+                return Err(EngineError::Unavailable(why));
+            }
+        }
+    }
+
+    /// A call has had its answer.
+    pub(super) fn have_answered(&self) {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn have_answered_lately(&self) -> bool {
+        let answered = *self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.is_some_and(|at| at.elapsed() < PATIENCE)
+    }
+
+    /// One was broken: those that wait were most likely broken with it.
+    pub(super) fn forget_idle(&self) {
+        while let Some(idle) = self.pool.try_acquire() {
+            drop(idle.detach());
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn of(options: PgConnectOptions) -> Arc<Self> {
+        Arc::new(Self { options, asked: AsyncMutex::default() })
+    }
+
+    /// Why it gives no connection, if it does not: asked once for all who wait.
+    async fn refusal(&self) -> Option<String> {
+        let mut asked = self.asked.lock().await;
+        if let Some((at, why)) = asked.as_ref()
+            && at.elapsed() < PATIENCE
+        {
+            return why.clone();
+        }
+        let why = match PgConnection::connect_with(&self.options).await {
+            Ok(connection) => {
+                drop(connection.close().await);
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        *asked = Some((Instant::now(), why.clone()));
+        why
+    }
+}
+
+/// Whether a connection has ended, and not only a call: on another one the same may succeed.
+pub(super) fn is_broken(error: &sqlx::Error) -> bool {
+    // The server was shut down, or had to end all its connections.
+    let is_ended = |code: &str| matches!(code, "57P01" | "57P02");
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_)) || code.as_deref().is_some_and(is_ended)
+}
+
+pub(super) fn late() -> EngineError {
+    EngineError::Unavailable("no answer in time".to_owned())
+}
+
+/// The result of the driver, or that there was none in time.
+pub(super) async fn within<T>(
+    until: Instant,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, EngineError> {
+    match timeout_at(until, work).await {
+        Ok(result) => result.map_err(|error| engine_error(&error)),
+        Err(_) => Err(late()),
+    }
+}
