@@ -12,8 +12,9 @@ use aggregates::authorization::AuthorizationEvent;
 use aggregates::client_token::ClientTokenEvent;
 use aggregates::consent::ConsentEvent;
 use aggregates::session::SessionEvent;
+use aggregates::stored::in_order;
 use aggregates::user::UserEvent;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::applications::{Application, find_application};
 use crate::authorizations::{Authorization, find_authorization};
@@ -118,6 +119,15 @@ pub fn admits(user: &User, session: &Session) -> bool {
     let is_kept = user.kept_session.as_deref() == Some(session.session_id.as_str());
     let is_recent = user.sessions_valid_from.is_none_or(|from| session.auth_time > from);
     !user.locked && (is_kept || is_recent)
+}
+
+/// When something is given that counts as given after these (`sessions_valid_from`, `grants_valid_from`): of two
+/// clocks that are both right the one that took away may have been ahead.
+#[must_use]
+pub fn given_at(now: DateTime<Utc>, valid_from: &[Option<DateTime<Utc>>]) -> DateTime<Utc> {
+    // Rows count in milliseconds.
+    let after = |from: DateTime<Utc>| from + TimeDelta::milliseconds(1);
+    valid_from.iter().flatten().fold(now, |at, from| in_order(at, after(*from)))
 }
 
 /// Whether something that could be used before this event cannot be after it: then no process may answer

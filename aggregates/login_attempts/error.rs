@@ -1,12 +1,25 @@
 //! Why an attempt is not let through to the password check.
 
+use chrono::{DateTime, Utc};
+
 /// Reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginAttemptsError {
     /// Wait first (NIST SP 800-63B-4 §3.2.2).
-    #[error("too many attempts; wait {retry_after} seconds")]
+    #[error("too many attempts; the next one is let through at {until}")]
     TooManyAttempts {
-        /// Whole seconds until the next attempt is let through, at least 1: `Retry-After`.
-        retry_after: u32,
+        /// When the next attempt is let through.
+        until: DateTime<Utc>,
     },
+}
+
+impl LoginAttemptsError {
+    /// Whole seconds to wait by the clock of whoever is told, at least 1, rounded up so that this is enough:
+    /// `Retry-After`.
+    #[must_use]
+    pub fn retry_after(&self, now: DateTime<Utc>) -> u32 {
+        let Self::TooManyAttempts { until } = self;
+        let seconds = (*until - now).num_milliseconds().saturating_add(999) / 1000;
+        u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)
+    }
 }

@@ -46,7 +46,7 @@ impl Decide for LoginAttempts {
 impl LoginAttempts {
     fn record(&self, free: u32, at: DateTime<Utc>) -> Result<Vec<LoginAttemptsEvent>, LoginAttemptsError> {
         if let Some(until) = self.blocked_until.filter(|until| at < *until) {
-            return Err(LoginAttemptsError::TooManyAttempts { retry_after: whole_seconds(until - at) });
+            return Err(LoginAttemptsError::TooManyAttempts { until });
         }
         let is_in_a_row = self.last.is_some_and(|last| at - last < LONGEST_WAIT);
         let count = if is_in_a_row { self.count.saturating_add(1) } else { 1 };
@@ -88,10 +88,4 @@ fn wait_after(count: u32, free: u32) -> Option<TimeDelta> {
     let beyond = count.checked_sub(free).filter(|beyond| *beyond > 0)?;
     let seconds = 1_i64.checked_shl(beyond.min(32)).unwrap_or(i64::MAX);
     Some(TimeDelta::seconds(seconds.min(LONGEST_WAIT.num_seconds())))
-}
-
-/// Rounded up, so that a client that waits this long is let through.
-fn whole_seconds(wait: TimeDelta) -> u32 {
-    let seconds = wait.num_milliseconds().saturating_add(999) / 1000;
-    u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)
 }

@@ -40,17 +40,22 @@ fn waiting_doubles_up_to_a_quarter_of_an_hour() {
 #[test]
 fn who_does_not_wait_is_told_how_long() {
     let blocked = || vec![attempted(7, Some(8), 4)];
-    let retry_after = |seconds| Err(LoginAttemptsError::TooManyAttempts { retry_after: seconds });
-    assert_eq!(decide(blocked(), attempt(4)), retry_after(4));
-    assert_eq!(decide(blocked(), attempt(7)), retry_after(1));
+    let until = LoginAttemptsError::TooManyAttempts { until: at(8) };
+    assert_eq!(decide(blocked(), attempt(4)), Err(until));
+    assert_eq!(until.retry_after(at(4)), 4);
     for (early, seconds) in [(1, 1), (1000, 1), (1001, 2), (1500, 2)] {
         let at = at(8) - TimeDelta::milliseconds(early);
-        assert_eq!(
-            decide(blocked(), LoginAttemptsCommand::RecordAttempt { free: FREE, at }),
-            retry_after(seconds)
-        );
+        let refused = decide(blocked(), LoginAttemptsCommand::RecordAttempt { free: FREE, at });
+        assert_eq!(refused.unwrap_err().retry_after(at), seconds);
     }
     assert_eq!(decide(blocked(), attempt(8)), Ok(vec![attempted(8, Some(16), 8)]));
+}
+
+/// The attempt that blocks was made at a node whose clock is ahead of the one that refuses.
+#[test]
+fn who_is_told_by_another_clock_waits_long_enough() {
+    let refused = decide(vec![attempted(7, Some(8), 4)], attempt(2)).unwrap_err();
+    assert_eq!(refused.retry_after(at(2)), 6);
 }
 
 #[test]
@@ -101,7 +106,8 @@ proptest! {
                     in_a_row += 1;
                     prop_assert!(in_a_row <= MAX_IN_A_ROW);
                 }
-                Err(LoginAttemptsError::TooManyAttempts { retry_after }) => {
+                Err(error) => {
+                    let retry_after = error.retry_after(at(now));
                     if retry_after >= 890 {
                         in_a_row = 0;
                     }

@@ -103,10 +103,9 @@ async fn count(
     let command = LoginAttemptsCommand::RecordAttempt { free, at: context.now };
     match state.commands.execute::<LoginAttempts>(Stream::Existing(key), command, origin).await {
         Ok(_) => Ok(()),
-        Err(error) => match PageError::reason_of(error)? {
-            LoginAttemptsError::TooManyAttempts { retry_after } => {
-                Err(PageError::TooManyAttempts { retry_after })
-            }
-        },
+        Err(error) => {
+            let refused: LoginAttemptsError = PageError::reason_of(error)?;
+            Err(PageError::TooManyAttempts { retry_after: refused.retry_after(context.now) })
+        }
     }
 }

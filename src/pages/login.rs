@@ -12,6 +12,7 @@ use axum::response::Response;
 use chrono::TimeDelta;
 use projections::applications::find_application;
 use projections::users::User;
+use projections::validity::given_at;
 
 use super::credentials::Account;
 use super::next::local_path;
@@ -148,14 +149,15 @@ async fn start(state: &AppState, form: &Received, user: &User, next: &str) -> Re
     let after = |lifetime| TimeDelta::from_std(lifetime).unwrap_or(TimeDelta::MAX);
     let until = |lifetime| context.now.checked_add_signed(after(lifetime)).unwrap_or(context.now);
     let session_id = new_id(context.now);
+    let at = given_at(context.now, &[user.sessions_valid_from]);
     let command = SessionCommand::StartSession {
         session_id: session_id.clone(),
         subject: user.subject.clone(),
         methods: vec!["pwd".to_owned()],
-        auth_time: context.now,
+        auth_time: at,
         expires_at: until(lifetimes.session),
         idle_expires_at: until(lifetimes.session_idle),
-        at: context.now,
+        at,
     };
     let stream = Stream::Fresh(session_id.clone());
     state.commands.execute::<Session>(stream, command, &origin).await.map_err(PageError::of_command)?;

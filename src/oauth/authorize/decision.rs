@@ -11,6 +11,7 @@ use axum::response::Response;
 use chrono::TimeDelta;
 use projections::applications::{Application, find_application};
 use projections::consents::consent_id;
+use projections::validity::given_at;
 
 use super::consent::{FIELD, PURPOSE, Pending};
 use super::request::{Target, is_registered};
@@ -132,6 +133,8 @@ pub async fn grant(
 ) -> Result<Response, PageError> {
     let lifetime = TimeDelta::from_std(state.config.lifetimes.code).unwrap_or(TimeDelta::minutes(1));
     let id = pending.authorization_id;
+    let application = find_application(&state.journal, &pending.request.client_id).await?;
+    let application_from = application.and_then(|application| application.grants_valid_from);
     let command = AuthorizationCommand::GrantAuthorization {
         authorization_id: id.clone(),
         request: pending.request,
@@ -141,7 +144,7 @@ pub async fn grant(
         methods: session.session.methods.clone(),
         basis,
         code_expires_at: context.now + lifetime,
-        at: context.now,
+        at: given_at(context.now, &[application_from, session.user.grants_valid_from]),
     };
     settle(state, context, session, &id, command).await?;
     answer.code(&mint_authorization_code(&state.keys, &id)?)

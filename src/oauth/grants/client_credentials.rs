@@ -3,6 +3,7 @@
 
 use aggregates::client_token::{ClientToken, ClientTokenCommand};
 use aggregates::refusal::Rule;
+use projections::validity::given_at;
 
 use crate::commands::Stream;
 use crate::error::OAuthError;
@@ -24,7 +25,7 @@ pub async fn redeem(exchange: &Exchange) -> Result<TokenAnswer, Refused> {
         token: token.clone(),
         scope: scope.clone(),
         resource,
-        at: context.now,
+        at: given_at(context.now, &[caller.application.grants_valid_from]),
     };
     let stream = Stream::Fresh(token.id.clone());
     match state.commands.execute::<ClientToken>(stream, command, &exchange.origin()).await {
