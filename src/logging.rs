@@ -2,7 +2,9 @@
 //! stopped must not stop the server. Lines that find no room are dropped, and counted. Traces go to a
 //! collector, if one was named.
 
+use std::io::{self, Stderr, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use opentelemetry_otlp::ExporterBuildError;
@@ -20,8 +22,28 @@ const WAITING: usize = 4_096;
 /// How long the last spans may take to be sent.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// A process has one log.
+/// A process has one log. Lines for which there was no room in memory.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+/// Lines that standard error did not take: it may be a file on a full disk.
+static REFUSED: AtomicUsize = AtomicUsize::new(0);
+
+/// Standard error, as far as it takes what is written. The thread that writes drops what fails, and says
+/// nothing.
+struct Counted(Stderr);
+
+impl Write for Counted {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if let Err(error) = self.0.write_all(line) {
+            REFUSED.fetch_add(1, Ordering::Relaxed);
+            return Err(error);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
 
 /// The log of a process. What is still waiting is written, and sent, when it is dropped.
 pub struct Logging {
@@ -48,7 +70,7 @@ pub fn start(
     traces: Option<&Traces>,
 ) -> Result<Logging, ExporterBuildError> {
     let (writer, lines): (NonBlocking, WorkerGuard) =
-        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING).finish(std::io::stderr());
+        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING).finish(Counted(io::stderr()));
     // A second log in one process (tests) changes nothing.
     let _ = DROPPED.set(writer.error_counter());
     // The filter was checked with the configuration; spans are not for the log.
@@ -68,5 +90,5 @@ pub fn start(
 /// Lines that were dropped so far.
 #[must_use]
 pub fn dropped_lines() -> usize {
-    DROPPED.get().map_or(0, ErrorCounter::dropped_lines)
+    DROPPED.get().map_or(0, ErrorCounter::dropped_lines) + REFUSED.load(Ordering::Relaxed)
 }

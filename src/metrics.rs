@@ -147,7 +147,11 @@ fn now(state: &AppState, registry: &mut Registry) {
         "Chosen client secrets that are being checked or wait for it",
         whole(state.client_secrets.waiting()),
     );
-    show("log_lines_dropped", "Log lines that found no room to wait in", whole(dropped_lines()));
+    show(
+        "log_lines_dropped",
+        "Log lines that found no room, in memory or where they are written",
+        whole(dropped_lines()),
+    );
     show("log_position", "The position applied to memory", state.journal.applied());
     let age = Gauge::<f64, AtomicU64>::default();
     age.set(lease.and_then(crate::journal::Lease::age).map_or(f64::INFINITY, |age| age.as_secs_f64()));

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
-use crate::harness::{Cli, Directory, Process, Registration, Server, Tokens, prepared};
+use crate::harness::{Cli, Directory, PASSWORD, Process, Registration, Server, Tokens, prepared};
 
 const PASSPHRASE: &str = "a passphrase of several words";
 
@@ -70,6 +70,25 @@ async fn an_installation_moves_from_one_engine_to_the_other_and_back() {
     let home = Cli::at(back.path(), None);
     with_passphrase(&home).run(&["import", &name, "--with-secrets", "--noinput"]).succeeded();
     assert_eq!(chain(&home), chain(&to));
+}
+
+/// What the node has noted of the log ends in the middle of a batch there: an import cuts batches of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_seen_before_a_move_is_found_after_it() {
+    let home = Directory::copy_of(prepared::sqlite());
+    let (from, live, _, app) = history(&home, None).await;
+    let grace = ["createuser", "--noinput", "--username", "grace", "--email", "grace@example.com"];
+    from.clone().password(PASSWORD).run(&grace).succeeded();
+    let (_, name) = file(&home, "move.ndjson");
+    let with_passphrase = |cli: &Cli| cli.clone().password(PASSPHRASE);
+    with_passphrase(&from).run(&["export", &name, "--with-secrets", "--noinput"]).succeeded();
+    let database = Database::empty();
+    let to = Cli::at(home.path(), Some(database.url()));
+    with_passphrase(&to).run(&["import", &name, "--with-secrets", "--noinput"]).succeeded();
+    let process = Process::start_with(&to, &home, free_port(), &["--issuer", &app.base]).await;
+    let there = crate::harness::App { base: process.base.clone(), ..app.clone() };
+    assert!(there.sees_active(&live.access).await);
+    process.terminate().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

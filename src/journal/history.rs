@@ -3,8 +3,8 @@
 
 use projections::row::Value;
 
-use super::chain::GENESIS;
-use super::engine::{Engine, EngineError, LANE, NewEvent, StoredRow};
+use super::chain::{GENESIS, fold, leaf};
+use super::engine::{Engine, EngineError, LANE, NewEvent, StoredBatch, StoredRow};
 
 /// Where an event stands in the log and in its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,16 +19,44 @@ pub struct Place {
     pub sequence: i64,
 }
 
-/// The chain after an event, if a batch ends there.
-pub async fn chain_at(engine: &dyn Engine, position: i64) -> Result<Option<Vec<u8>>, EngineError> {
+/// The chain after an event; nothing when it is not in the log.
+pub async fn chain_at(engine: &dyn Engine, position: i64) -> Result<Option<[u8; 32]>, EngineError> {
     if position == 0 {
-        return Ok(Some(GENESIS.to_vec()));
+        return Ok(Some(GENESIS));
     }
+    let Some(batch) = batch_of(engine, position).await? else { return Ok(None) };
+    let mut at = batch.first - 1;
+    let mut chain = match batch_of(engine, at).await? {
+        Some(before) => chain_of(&before)?,
+        None if at == 0 => GENESIS,
+        None => return Ok(None),
+    };
+    // An import cuts the log into batches of its own: the event may be in the middle of one.
+    for row in &batch.events {
+        if at == position {
+            break;
+        }
+        chain = fold(&chain, &leaf(&row.aggregate_type, &row.aggregate_id, row.sequence, &row.event));
+        at += 1;
+    }
+    if at == batch.first + batch.count - 1 && chain != chain_of(&batch)? {
+        return Ok(None);
+    }
+    Ok((at == position).then_some(chain))
+}
+
+/// The batch that holds an event.
+async fn batch_of(engine: &dyn Engine, position: i64) -> Result<Option<StoredBatch>, EngineError> {
     let sql = "SELECT max(first_position) FROM batches WHERE lane = $1 AND first_position <= $2";
     let rows = engine.query(sql, &[LANE.into(), position.into()]).await?;
     let Some(Value::Int(first)) = rows.first().and_then(|row| row.first()) else { return Ok(None) };
     let batch = engine.batches_after(first - 1, 1).await?.into_iter().next();
-    Ok(batch.filter(|batch| batch.first + batch.count - 1 == position).map(|batch| batch.chain))
+    Ok(batch.filter(|batch| (batch.first..batch.first + batch.count).contains(&position)))
+}
+
+fn chain_of(batch: &StoredBatch) -> Result<[u8; 32], EngineError> {
+    let damaged = |_| EngineError::Damaged(format!("the chain of the batch at {} is none", batch.first));
+    batch.chain.as_slice().try_into().map_err(damaged)
 }
 
 /// The events at these places, in their order. One query for a page of a roll: the primary key of the

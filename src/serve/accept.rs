@@ -109,9 +109,14 @@ pub(super) async fn accept(listener: TcpListener, shared: Shared, mut stopping: 
     // Whom the system has let in would be reset with the door.
     for _ in 0..BACKLOG {
         let waiting = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
-        let Ok(Ok((stream, peer))) = waiting else { break };
-        admit(stream, peer, &shared, graceful.watcher());
-        last = Some(Instant::now());
+        match waiting {
+            Ok(Ok((stream, peer))) => {
+                admit(stream, peer, &shared, graceful.watcher());
+                last = Some(Instant::now());
+            }
+            Ok(Err(error)) if is_clients(&error) => {}
+            Ok(Err(_)) | Err(_) => break,
+        }
     }
     drop(listener);
     // hyper closes at once who has not sent anything yet.
@@ -121,12 +126,16 @@ pub(super) async fn accept(listener: TcpListener, shared: Shared, mut stopping: 
     graceful.shutdown().await;
 }
 
-async fn rest(error: &io::Error) {
-    let is_clients = matches!(
+/// Whether it says nothing of the next connection.
+fn is_clients(error: &io::Error) -> bool {
+    matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
-    );
-    if !is_clients {
+    )
+}
+
+async fn rest(error: &io::Error) {
+    if !is_clients(error) {
         tracing::error!(error = %error, "cannot accept connections at the moment");
         tokio::time::sleep(AFTER_FAILURE).await;
     }
