@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::faults::report::record;
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
 use crate::harness::{App, Browser, Cli, Directory, Process, Query, Request, Tokens, prepared};
@@ -115,6 +116,10 @@ async fn f21_a_backup_from_before_a_revocation_revives_nothing() {
     for installation in [Installation::embedded(), Installation::on_postgres()] {
         a_backup_revives_nothing(&installation).await;
     }
+    record(
+        "F21",
+        "SQLite and PostgreSQL: a copy from before a revocation is refused, and revives nothing once accepted",
+    );
 }
 
 async fn a_backup_revives_nothing(installation: &Installation) {

@@ -5,6 +5,7 @@ mod durability;
 mod outcomes;
 mod races;
 mod tampering;
+mod trials;
 
 use std::sync::Arc;
 use std::time::Duration;

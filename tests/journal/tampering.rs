@@ -1,14 +1,12 @@
 //! Invariant 14: tampering is found and located.
 
-use std::time::Duration;
-
 use chancery::journal::verify::{VerifyError, verify};
 use rusqlite::Connection;
 
 use super::{Node, Place, verified};
 use crate::harness::directory::Directory;
 
-async fn log() -> (Directory, Node) {
+pub async fn log() -> (Directory, Node) {
     let place = Place::Sqlite(Directory::new());
     let node = place.node().await;
     node.register("client").await;
@@ -150,107 +148,4 @@ async fn invariant_05_a_reader_never_skips_a_hole() {
     assert_eq!(behind, None, "nothing from behind it is believed");
     let found = verify(writer.journal.engine(), &|_, _| ()).await.expect_err("a hole");
     assert!(matches!(found, VerifyError::Density { expected, .. } if expected == reached + 1), "{found}");
-}
-
-/// A few milliseconds each.
-const TRIALS: usize = 10_000;
-
-/// Draws numbers that are the same in every run with the same seed.
-struct Draw(u64);
-
-impl Draw {
-    /// Below `end` (`SplitMix64`).
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % end as u64).unwrap()
-    }
-
-    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
-}
-
-/// Changes something of the history, all kinds in turn; returns what it did.
-fn tamper(connection: &Connection, draw: &mut Draw) -> String {
-    let event = format!("(SELECT rowid FROM events ORDER BY rowid LIMIT 1 OFFSET {})", draw.below(40));
-    let batch = format!("(SELECT first_position FROM batches LIMIT 1 OFFSET {})", draw.below(30));
-    let letter = char::from(b'a' + u8::try_from(draw.below(26)).unwrap());
-    let sql = match draw.below(8) {
-        0 | 1 => {
-            let columns =
-                ["aggregate_type", "aggregate_id", "event_type", "event_version", "payload", "metadata"];
-            let column = *draw.one_of(&columns);
-            // One character, wherever it is.
-            let at = draw.below(30) + 1;
-            format!(
-                "UPDATE events SET {column} = substr({column}, 1, {at} - 1) || '{letter}' || substr({column}, {at}) \
-                 WHERE rowid = {event}"
-            )
-        }
-        2 => {
-            let column = *draw.one_of(&["sequence", "lane", "batch", "batch_index"]);
-            format!("UPDATE events SET {column} = {column} + {} WHERE rowid = {event}", draw.below(5) + 100)
-        }
-        3 => format!("DELETE FROM events WHERE rowid = {event}"),
-        4 => format!(
-            "INSERT INTO events SELECT aggregate_type, aggregate_id || '{letter}', sequence, event_type, event_version, \
-             payload, metadata, lane, batch, batch_index + 1 + (SELECT max(batch_index) FROM events) FROM events \
-             WHERE rowid = {event}"
-        ),
-        5 => {
-            // Two of a kind change places.
-            let other =
-                format!("(SELECT rowid FROM events ORDER BY rowid LIMIT 1 OFFSET {})", 40 + draw.below(8));
-            format!(
-                "UPDATE events SET payload = CASE rowid WHEN {event} THEN (SELECT payload FROM events WHERE rowid = \
-                 {other}) ELSE (SELECT payload FROM events WHERE rowid = {event}) END, event_type = CASE rowid WHEN \
-                 {event} THEN (SELECT event_type FROM events WHERE rowid = {other}) ELSE (SELECT event_type FROM \
-                 events WHERE rowid = {event}) END WHERE rowid IN ({event}, {other})"
-            )
-        }
-        6 => match draw.below(4) {
-            0 => format!("UPDATE batches SET event_count = event_count + 1 WHERE first_position = {batch}"),
-            1 => format!("UPDATE batches SET chain = randomblob(32) WHERE first_position = {batch}"),
-            2 => format!(
-                "UPDATE batches SET first_position = first_position + 1000 WHERE first_position = {batch}"
-            ),
-            _ => format!("DELETE FROM batches WHERE first_position = {batch}"),
-        },
-        // The end cut off, with and without an attempt to hide it.
-        _ => match draw.below(3) {
-            0 => "DELETE FROM batches WHERE first_position = (SELECT max(first_position) FROM batches)"
-                .to_owned(),
-            1 => "UPDATE lanes SET head = head - 1".to_owned(),
-            _ => "UPDATE lanes SET chain = randomblob(32)".to_owned(),
-        },
-    };
-    assert!(connection.execute(&sql, []).unwrap() > 0, "{sql} must change something");
-    sql
-}
-
-/// Every edit, deletion, insertion, exchange and truncation is found.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f14_invariant_14_random_tampering_is_always_found() {
-    let (directory, node) = log().await;
-    let mut draw = Draw(0x5eed);
-    let live = directory.path().join("chancery.db");
-    let kept = directory.path().join("kept.db");
-    node.journal.engine().copy_to(&kept).await.unwrap();
-    drop(node);
-    let place = Place::Sqlite(directory);
-    let engine = place.engine().await;
-    for trial in 0..TRIALS {
-        let mut connection = Connection::open(&live).unwrap();
-        let done = tamper(&connection, &mut draw);
-        let found = verify(engine.as_ref(), &|_, _| ()).await;
-        assert!(found.is_err(), "trial {trial} was not found: {done}");
-        // Everything back, page by page.
-        let original = Connection::open(&kept).unwrap();
-        let backup = rusqlite::backup::Backup::new(&original, &mut connection).unwrap();
-        backup.run_to_completion(1_000, Duration::ZERO, None).unwrap();
-    }
-    verified(engine.as_ref()).await;
 }

@@ -1,0 +1,236 @@
+//! F14: ten thousand changes behind the server's back, every column of every event, bits of the file. All of
+//! it is found, and where it is.
+
+use std::time::Duration;
+
+use chancery::journal::verify::{Report, VerifyError, verify};
+use rusqlite::Connection;
+use sqlx::{Connection as _, Executor as _, PgConnection};
+
+use super::tampering::log;
+use super::{Place, verified};
+use crate::faults::report::record;
+use crate::harness::directory::Directory;
+use crate::harness::postgres::Database;
+
+/// A few milliseconds each.
+const TRIALS: usize = 10_000;
+const FLIPS: usize = 500;
+
+/// Draws numbers that are the same in every run with the same seed.
+struct Draw(u64);
+
+impl Draw {
+    /// Below `end` (`SplitMix64`).
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % end as u64).unwrap()
+    }
+
+    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.below(all.len())]
+    }
+}
+
+/// The first and last position of a batch.
+type Bounds = (i64, i64);
+
+/// Where the batch of an event is.
+fn bounds(connection: &Connection, event: &str) -> Bounds {
+    let sql = format!(
+        "SELECT b.first_position, b.first_position + b.event_count - 1 FROM events e JOIN batches b ON b.batch = e.batch \
+         WHERE e.rowid = {event}"
+    );
+    connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+}
+
+/// The first position at which something was found; none when it was found elsewhere.
+fn named(found: &VerifyError) -> Option<i64> {
+    match found {
+        VerifyError::Density { expected, .. } => Some(*expected),
+        VerifyError::Chain { first, .. } => Some(*first),
+        VerifyError::Event { position, .. } => Some(*position),
+        VerifyError::Engine(_)
+        | VerifyError::Head { .. }
+        | VerifyError::Beside { .. }
+        | VerifyError::Row { .. } => None,
+    }
+}
+
+/// Changes something of the history, all kinds in turn; returns what it did, and to which batch if it was to
+/// an event.
+fn tamper(connection: &Connection, draw: &mut Draw) -> (String, Option<Bounds>) {
+    let kind = draw.below(8);
+    let event = format!("(SELECT rowid FROM events ORDER BY rowid LIMIT 1 OFFSET {})", draw.below(40));
+    let touched = (kind < 6).then(|| bounds(connection, &event));
+    let batch = format!("(SELECT first_position FROM batches LIMIT 1 OFFSET {})", draw.below(30));
+    let letter = char::from(b'a' + u8::try_from(draw.below(26)).unwrap());
+    let sql = match kind {
+        0 | 1 => {
+            let columns =
+                ["aggregate_type", "aggregate_id", "event_type", "event_version", "payload", "metadata"];
+            let column = *draw.one_of(&columns);
+            // One character, wherever it is.
+            let at = draw.below(30) + 1;
+            format!(
+                "UPDATE events SET {column} = substr({column}, 1, {at} - 1) || '{letter}' || substr({column}, {at}) \
+                 WHERE rowid = {event}"
+            )
+        }
+        2 => {
+            let column = *draw.one_of(&["sequence", "lane", "batch", "batch_index"]);
+            format!("UPDATE events SET {column} = {column} + {} WHERE rowid = {event}", draw.below(5) + 100)
+        }
+        3 => format!("DELETE FROM events WHERE rowid = {event}"),
+        4 => format!(
+            "INSERT INTO events SELECT aggregate_type, aggregate_id || '{letter}', sequence, event_type, event_version, \
+             payload, metadata, lane, batch, batch_index + 1 + (SELECT max(batch_index) FROM events) FROM events \
+             WHERE rowid = {event}"
+        ),
+        5 => {
+            // Two of a kind change places.
+            let other =
+                format!("(SELECT rowid FROM events ORDER BY rowid LIMIT 1 OFFSET {})", 40 + draw.below(8));
+            format!(
+                "UPDATE events SET payload = CASE rowid WHEN {event} THEN (SELECT payload FROM events WHERE rowid = \
+                 {other}) ELSE (SELECT payload FROM events WHERE rowid = {event}) END, event_type = CASE rowid WHEN \
+                 {event} THEN (SELECT event_type FROM events WHERE rowid = {other}) ELSE (SELECT event_type FROM \
+                 events WHERE rowid = {event}) END WHERE rowid IN ({event}, {other})"
+            )
+        }
+        6 => match draw.below(4) {
+            0 => format!("UPDATE batches SET event_count = event_count + 1 WHERE first_position = {batch}"),
+            1 => format!("UPDATE batches SET chain = randomblob(32) WHERE first_position = {batch}"),
+            2 => format!(
+                "UPDATE batches SET first_position = first_position + 1000 WHERE first_position = {batch}"
+            ),
+            _ => format!("DELETE FROM batches WHERE first_position = {batch}"),
+        },
+        // The end cut off, with and without an attempt to hide it.
+        _ => match draw.below(3) {
+            0 => "DELETE FROM batches WHERE first_position = (SELECT max(first_position) FROM batches)"
+                .to_owned(),
+            1 => "UPDATE lanes SET head = head - 1".to_owned(),
+            _ => "UPDATE lanes SET chain = randomblob(32)".to_owned(),
+        },
+    };
+    assert!(connection.execute(&sql, []).unwrap() > 0, "{sql} must change something");
+    (sql, touched)
+}
+
+/// Every edit, deletion, insertion, exchange and truncation is found.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f14_invariant_14_random_tampering_is_always_found() {
+    let (directory, node) = log().await;
+    let (mut draw, mut placed) = (Draw(0x5eed), 0);
+    let live = directory.path().join("chancery.db");
+    let kept = directory.path().join("kept.db");
+    node.journal.engine().copy_to(&kept).await.unwrap();
+    drop(node);
+    let place = Place::Sqlite(directory);
+    let engine = place.engine().await;
+    for trial in 0..TRIALS {
+        let mut connection = Connection::open(&live).unwrap();
+        let (done, touched) = tamper(&connection, &mut draw);
+        let found = verify(engine.as_ref(), &|_, _| ()).await;
+        let found = found.expect_err(&format!("trial {trial} was not found: {done}"));
+        if let Some((first, last)) = touched {
+            let is_there = named(&found).is_some_and(|named| (first..=last + 1).contains(&named));
+            assert!(is_there, "trial {trial}, {first} to {last}: {done}: {found}");
+            placed += 1;
+        }
+        // Everything back, page by page.
+        let original = Connection::open(&kept).unwrap();
+        let backup = rusqlite::backup::Backup::new(&original, &mut connection).unwrap();
+        backup.run_to_completion(1_000, Duration::ZERO, None).unwrap();
+    }
+    verified(engine.as_ref()).await;
+    record(
+        "F14",
+        &format!(
+            "SQLite: {TRIALS} changes behind its back, all found; {placed} of events, all where they were"
+        ),
+    );
+}
+
+/// Each column of each event, by whoever may write into the database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f14_any_column_of_any_event_is_found_on_postgresql() {
+    let database = Database::empty();
+    let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+    let place = Place::Postgres(database);
+    let node = place.node().await;
+    node.register("client").await;
+    for _ in 0..25 {
+        let id = node.grant().await;
+        node.authorize(&id, node.redeem_command()).await.unwrap();
+        node.issue().await.unwrap();
+    }
+    let engine = place.engine().await;
+    verified(engine.as_ref()).await;
+    connection.execute("CREATE TABLE kept AS SELECT * FROM events").await.unwrap();
+    let mut changes = 0;
+    for (column, changed) in [
+        ("aggregate_type", "aggregate_type || 'x'"),
+        ("aggregate_id", "aggregate_id || 'x'"),
+        ("sequence", "sequence + 100"),
+        ("event_type", "event_type || 'x'"),
+        ("event_version", "event_version || '1'"),
+        ("payload", "(payload::text || ' ')::json"),
+        ("metadata", "(metadata::text || ' ')::json"),
+        ("batch", "batch + 1"),
+        ("batch_index", "batch_index + 100"),
+    ] {
+        for event in 0..100 {
+            let victim =
+                format!("(SELECT ctid FROM events ORDER BY batch, batch_index LIMIT 1 OFFSET {event})");
+            let sql = format!("UPDATE events SET {column} = {changed} WHERE ctid = {victim}");
+            assert_eq!(connection.execute(sql.as_str()).await.unwrap().rows_affected(), 1, "{sql}");
+            let found = verify(engine.as_ref(), &|_, _| ()).await;
+            assert!(found.is_err(), "{column} of event {event} was not found");
+            changes += 1;
+            connection.execute("TRUNCATE events; INSERT INTO events SELECT * FROM kept").await.unwrap();
+        }
+    }
+    verified(engine.as_ref()).await;
+    record(
+        "F14",
+        &format!("PostgreSQL: {changes} changes behind its back, every column of 100 events: all found"),
+    );
+}
+
+/// What became of a file of which a bit was flipped: it is what it was, or somebody says that it is not.
+async fn with_a_flipped_bit(whole: &[u8], at: usize, bit: usize) -> Option<Report> {
+    let directory = Directory::new();
+    let mut bytes = whole.to_vec();
+    bytes[at] ^= 1 << bit;
+    std::fs::write(directory.path().join("chancery.db"), bytes).unwrap();
+    let path = directory.path().join("chancery.db");
+    let engine = chancery::journal::sqlite::SqliteEngine::open(&path, Duration::from_secs(5)).ok()?;
+    verify(&engine, &|_, _| ()).await.ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f14_a_flipped_bit_of_the_file_is_found_or_changes_nothing() {
+    let (directory, node) = log().await;
+    let kept = directory.path().join("kept.db");
+    node.journal.engine().copy_to(&kept).await.unwrap();
+    let whole = std::fs::read(&kept).unwrap();
+    let original = verify(node.journal.engine(), &|_, _| ()).await.unwrap();
+    let (mut draw, mut found) = (Draw(0xb17), 0);
+    for _ in 0..FLIPS {
+        match with_a_flipped_bit(&whole, draw.below(whole.len()), draw.below(8)).await {
+            Some(report) => assert_eq!(report, original, "it says that all is well"),
+            None => found += 1,
+        }
+    }
+    // Much of a file is free space, or repeats what can be made anew.
+    assert!(found > FLIPS / 20, "{found}");
+    record(
+        "F14",
+        &format!("SQLite: {FLIPS} bits of the file flipped: {found} found, the others changed nothing"),
+    );
+}
