@@ -28,6 +28,7 @@ const JUST_ENDED: usize = 8;
 
 /// Those who ask, and what they know together.
 pub struct Clients {
+    pub mix: Mix,
     pub nodes: Rc<Nodes>,
     pub apps: RefCell<Vec<Rc<App>>>,
     pub cookie: String,
@@ -82,6 +83,14 @@ pub enum Said {
     Unclear,
 }
 
+/// What is done how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mix {
+    Everything,
+    /// Mostly: something is given, and ended.
+    Ends,
+}
+
 impl Clients {
     /// One thing that somebody does.
     pub async fn act(&self) {
@@ -89,6 +98,12 @@ impl Clients {
             let mut random = self.nodes.world.random();
             (random.usize(..NODES), random.u32(..100))
         };
+        match (self.mix, draw) {
+            (Mix::Ends, 0..40) => return self.issue(node).await,
+            (Mix::Ends, 40..80) => return self.revoke(node).await,
+            (Mix::Ends, 80..95) => return self.introspect(node).await,
+            (Mix::Ends | Mix::Everything, _) => {}
+        }
         match draw {
             0..28 => self.issue(node).await,
             28..60 => self.introspect(node).await,

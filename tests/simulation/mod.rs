@@ -32,7 +32,7 @@ use chrono::TimeDelta;
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
-use self::client::{Clients, REDIRECT, Tally};
+use self::client::{Clients, Mix, REDIRECT, Tally};
 use self::ledger::{App, Fate, Kind, Standing};
 use self::node::Nodes;
 use self::world::{CrashPoint, NODES, World};
@@ -50,6 +50,9 @@ const TROUBLE_IS_OVER: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_secs(110);
 /// Requests of the long one.
 const LONG: usize = 1_000_000;
+/// What a long run of clients who mostly revoke comes to, and how long the short form goes on.
+const ENDS: usize = 1_000_000;
+const SHORT_ENDS: Duration = Duration::from_secs(30);
 
 /// The calls on the way of a command and of its answer: before and after each of them somebody must have
 /// ended in a long run.
@@ -63,7 +66,7 @@ fn three_nodes_keep_their_word_whatever_happens() {
     let (begun, first) = (Instant::now(), chosen.unwrap_or_else(|| fastrand::u64(..1 << 40)));
     let (mut total, mut points, mut worlds) = (Tally::default(), BTreeMap::<CrashPoint, usize>::new(), 0);
     for seed in first.. {
-        let (tally, crashes) = run(seed, REQUESTS);
+        let (tally, crashes) = run(seed, REQUESTS, Mix::Everything);
         total += &tally;
         for (point, count) in crashes {
             *points.entry(point).or_default() += count;
@@ -105,8 +108,35 @@ fn three_nodes_keep_their_word_whatever_happens() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    assert_eq!(run(4, 600), run(4, 600));
-    assert_ne!(run(4, 600).0.trace, run(5, 600).0.trace);
+    let run = |seed| run(seed, 600, Mix::Everything);
+    assert_eq!(run(4), run(4));
+    assert_ne!(run(4).0.trace, run(5).0.trace);
+}
+
+/// T5: the same nodes and the same troubles, and clients who mostly end what they were given.
+#[test]
+fn t5_nothing_is_told_as_alive_after_its_end() {
+    let wanted = if environment::is_long() { ENDS } else { 0 };
+    let chosen = environment::seed();
+    let (begun, first) = (Instant::now(), chosen.unwrap_or_else(|| fastrand::u64(..1 << 40)));
+    let (mut total, mut worlds) = (Tally::default(), 0);
+    for seed in first.. {
+        total += &run(seed, REQUESTS, Mix::Ends).0;
+        worlds += 1;
+        if chosen.is_some() || (total.revoked >= wanted && begun.elapsed() >= SHORT_ENDS) {
+            break;
+        }
+    }
+    record(
+        "T5",
+        &format!(
+            "simulation: {worlds} worlds from seed {first} on in which clients mostly revoke: {} requests, {} ends \
+             acknowledged, {} answers on what was dead, none of them wrong",
+            total.requests, total.revoked, total.asked_dead
+        ),
+    );
+    assert!(worlds == 1 || total.revoked * 10 > total.requests, "{total:?}");
+    assert!(worlds == 1 || total.asked_dead > 0, "{total:?}");
 }
 
 /// Says which seed it was if it ends badly.
@@ -125,8 +155,8 @@ impl Drop for Named {
 }
 
 /// A world from its beginning to its end.
-fn run(seed: u64, requests: usize) -> (Tally, BTreeMap<CrashPoint, usize>) {
-    in_time_of_its_own(seed, live(seed, requests))
+fn run(seed: u64, requests: usize, mix: Mix) -> (Tally, BTreeMap<CrashPoint, usize>) {
+    in_time_of_its_own(seed, live(seed, requests, mix))
 }
 
 /// Runs a world, random bytes and time included, on this thread.
@@ -138,9 +168,9 @@ fn in_time_of_its_own<T>(seed: u64, world: impl Future<Output = T>) -> T {
     runtime.block_on(LocalSet::new().run_until(world))
 }
 
-async fn live(seed: u64, requests: usize) -> (Tally, BTreeMap<CrashPoint, usize>) {
+async fn live(seed: u64, requests: usize, mix: Mix) -> (Tally, BTreeMap<CrashPoint, usize>) {
     let world = Arc::new(World::new(seed));
-    let clients = begin(&world, NODES).await;
+    let clients = begin(&world, NODES, mix).await;
     let nodes = Rc::clone(&clients.nodes);
     world.set_calm(false);
     let trouble = tokio::task::spawn_local(trouble(Rc::clone(&nodes)));
@@ -165,7 +195,7 @@ async fn live(seed: u64, requests: usize) -> (Tally, BTreeMap<CrashPoint, usize>
 }
 
 /// So many nodes, the applications, and somebody who is logged in.
-async fn begin(world: &Arc<World>, nodes: usize) -> Rc<Clients> {
+async fn begin(world: &Arc<World>, nodes: usize, mix: Mix) -> Rc<Clients> {
     world.database.0.migrate().await.unwrap();
     let running = Rc::new(Nodes::of(Arc::clone(world)));
     for node in 0..nodes {
@@ -182,6 +212,7 @@ async fn begin(world: &Arc<World>, nodes: usize) -> Rc<Clients> {
     }
     let cookie = session(&state).await;
     Rc::new(Clients {
+        mix,
         nodes: running,
         apps: RefCell::new(apps),
         cookie,

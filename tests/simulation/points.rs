@@ -7,13 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::application::{Application, ApplicationCommand};
+use aggregates::consent::{Consent, ConsentCommand};
+use aggregates::login_attempts::{LoginAttempts, LoginAttemptsCommand};
+use aggregates::session::{EndReason, Session, SessionCommand};
+use aggregates::user::{Role, User, UserCommand};
+use aggregates::values::{Scope, Sealed, SecretKind, SecretRef};
 use chancery::commands::{Actor, Origin, Stream};
 use chancery::journal::Engine as _;
+use chancery::journal::store::Remembered;
 use chancery::journal::verify::verify;
+use chancery::secret::new_id;
+use chrono::TimeDelta;
+use cqrs_es::Aggregate;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::client::{Clients, REDIRECT, Said, json, text};
+use super::client::{Clients, Mix, REDIRECT, Said, json, text};
 use super::ledger::{App, Kind};
 use super::world::{Fate, World};
 use super::{application, begin, in_time_of_its_own};
@@ -30,7 +39,7 @@ const LATER: Duration = Duration::from_secs(2);
 fn f2_a_fault_at_any_call_of_any_command_leaves_it_whole() {
     let points = in_time_of_its_own(2, async {
         let world = Arc::new(World::new(2));
-        let clients = begin(&world, 1).await;
+        let clients = begin(&world, 1, Mix::Everything).await;
         let stage = Stage { clients, world };
         let mut points = BTreeMap::new();
         for fate in FATES {
@@ -52,6 +61,9 @@ fn f2_a_fault_at_any_call_of_any_command_leaves_it_whole() {
     );
 }
 
+/// A command on the stream with this id.
+type Asked<'a, A> = &'a dyn Fn(&str) -> <A as Aggregate>::Command;
+
 /// One node, and nobody else who asks.
 struct Stage {
     clients: Rc<Clients>,
@@ -63,6 +75,8 @@ impl Stage {
         let mut points = self.tokens(fate).await;
         points.extend(self.ends(fate).await);
         points.push(("register", self.register(fate).await));
+        points.extend(self.people(fate).await);
+        points.extend(self.operators(fate).await);
         points
     }
 
@@ -139,6 +153,100 @@ impl Stage {
             Said::Unclear => panic!("nothing goes wrong any more"),
         };
         self.at_every_call(fate, async || (), register, known).await
+    }
+
+    /// What people do besides.
+    async fn people(&self, fate: Fate) -> Vec<(&'static str, usize)> {
+        let at = self.clients.nodes.state(0).clock.now();
+        let start = |id: &str| SessionCommand::StartSession {
+            session_id: id.to_owned(),
+            subject: "subject".to_owned(),
+            methods: vec!["pwd".to_owned()],
+            auth_time: at,
+            expires_at: at + TimeDelta::hours(1),
+            idle_expires_at: at + TimeDelta::hours(1),
+            at,
+        };
+        let end = |_: &str| SessionCommand::EndSession { reason: EndReason::LoggedOut, at };
+        let attempt = |_: &str| LoginAttemptsCommand::RecordAttempt { free: 5, at };
+        let reset = |_: &str| LoginAttemptsCommand::Reset { at };
+        let remember = |_: &str| ConsentCommand::RememberConsent {
+            subject: "subject".to_owned(),
+            client_id: "client".to_owned(),
+            scope: Scope::parse("read").unwrap(),
+            at,
+        };
+        let forget = |_: &str| ConsentCommand::ForgetConsent { at };
+        vec![
+            ("log in", self.whole::<Session>(fate, &[], &start).await),
+            ("log out", self.whole::<Session>(fate, &[&start], &end).await),
+            ("attempt", self.whole::<LoginAttempts>(fate, &[], &attempt).await),
+            ("reset", self.whole::<LoginAttempts>(fate, &[&attempt], &reset).await),
+            ("consent", self.whole::<Consent>(fate, &[], &remember).await),
+            ("forget", self.whole::<Consent>(fate, &[&remember], &forget).await),
+        ]
+    }
+
+    /// What operators do.
+    async fn operators(&self, fate: Fate) -> Vec<(&'static str, usize)> {
+        let at = self.clients.nodes.state(0).clock.now();
+        let sealed = || Sealed::from_ciphertext("sealed".to_owned());
+        let create = |id: &str| UserCommand::RegisterUser {
+            subject: id.to_owned(),
+            username: sealed(),
+            username_key: format!("key of {id}"),
+            email: None,
+            email_key: None,
+            password: None,
+            roles: Vec::new(),
+            at,
+        };
+        let secret = |id: &str| SecretRef { id: format!("secret of {id}"), kind: SecretKind::KeyedSha256 };
+        let password =
+            |id: &str| UserCommand::ChangePassword { password: secret(id), keep_session: None, at };
+        let lock = |_: &str| UserCommand::LockUser { at };
+        let unlock = |_: &str| UserCommand::UnlockUser { at };
+        let promote = |_: &str| UserCommand::GrantRole { role: Role::Superuser, at };
+        let demote = |_: &str| UserCommand::RevokeRole { role: Role::Superuser, at };
+        vec![
+            ("create a user", self.whole::<User>(fate, &[], &create).await),
+            ("change a password", self.whole::<User>(fate, &[&create], &password).await),
+            ("lock", self.whole::<User>(fate, &[&create], &lock).await),
+            ("unlock", self.whole::<User>(fate, &[&create, &lock], &unlock).await),
+            ("grant a role", self.whole::<User>(fate, &[&create], &promote).await),
+            ("revoke a role", self.whole::<User>(fate, &[&create, &promote], &demote).await),
+        ]
+    }
+
+    /// A command on a stream of its own, to which other things have happened before: all of its events are
+    /// there, or none, and all if it was acknowledged.
+    async fn whole<A>(&self, fate: Fate, before: &[Asked<'_, A>], command: Asked<'_, A>) -> usize
+    where
+        A: Remembered,
+        A::Command: Clone + Send + Sync,
+        A::Error: Send + Sync,
+    {
+        let execute = async |id: &str, command: A::Command| {
+            let state = self.clients.nodes.state(0);
+            let origin = Origin::internal(Actor::Operator, &state.clock);
+            let executed =
+                state.commands.execute::<A>(Stream::Existing(id.to_owned()), command, &origin).await;
+            executed.is_ok() && self.clients.nodes.is_running(0)
+        };
+        let events = async |id: &str| self.world.database.0.load_stream(A::TYPE, id, 0).await.unwrap().len();
+        let prepare = async || {
+            let id = new_id(self.clients.nodes.state(0).clock.now());
+            for one in before {
+                assert!(execute(&id, one(&id)).await);
+            }
+            id
+        };
+        let act = async |id: String| execute(&id, command(&id)).await;
+        let look = async |id: String, was_done: bool| {
+            let found = events(&id).await;
+            assert!(found == before.len() + 1 || (found == before.len() && !was_done), "{found} events");
+        };
+        self.at_every_call(fate, prepare, act, look).await
     }
 
     async fn disable(&self, app: &App) -> bool {
