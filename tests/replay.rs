@@ -12,7 +12,8 @@ use chancery::journal::{Engine, EngineError};
 use chancery::secret::new_id;
 use projections::row::Value;
 
-use crate::harness::{App, Registration, Server, on_both_engines};
+use crate::harness::server::on_both_engines_with;
+use crate::harness::{App, Registration, Request, Server, Setup, on_both_engines};
 
 async fn execute(engine: &dyn Engine, sql: &str) {
     engine.execute(sql, &[]).await.unwrap();
@@ -292,7 +293,8 @@ async fn an_older_program_does_not_write_into_newer_tables() {
 /// An event that cannot be read stops the read model that follows, is named, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poisoned_event_stops_only_its_projection_and_is_named() {
-    on_both_engines(async |server| {
+    let operators = |setup: Setup| setup.set("metrics-listen", "127.0.0.1:0");
+    on_both_engines_with(operators, async |server| {
         let (_, app, tokens) = some_history(&server).await;
         let engine = server.state().journal.engine();
         server.state().journal.hurry_projections();
@@ -314,6 +316,16 @@ async fn a_poisoned_event_stops_only_its_projection_and_is_named() {
         let ada = server.user("ada").await;
         assert!(!ada.get("/").await.body.contains("/admin/read-models/"));
         ada.get("/admin/read-models/").await.is(403);
+        // What an alarm is made of.
+        let shown =
+            Request::new(&server.client, "GET", format!("{}/metrics", server.metrics())).send().await.body;
+        let value = |name: &str| {
+            let line = format!("chancery_{name}{{projection=\"timeline\"}} ");
+            let value = shown.lines().find_map(|shown| shown.strip_prefix(&line));
+            value.unwrap_or_else(|| panic!("{line}: {shown}")).parse::<i64>().unwrap()
+        };
+        assert_eq!(value("projection_stopped"), 1);
+        assert!(value("projection_lag_events") > 0);
     })
     .await;
 }

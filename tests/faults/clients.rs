@@ -41,8 +41,8 @@ const NOISE: Duration = Duration::from_millis(5);
 const SHARED: Duration = Duration::from_millis(30);
 const CAP: usize = 8;
 /// When who sends no whole head, and who sends no whole body, has been closed at the latest.
-const HEAD_CLOSED: Duration = Duration::from_secs(8);
-const BODY_CLOSED: Duration = Duration::from_secs(14);
+const HEAD_CLOSED: Duration = Duration::from_millis(6_500);
+const BODY_CLOSED: Duration = Duration::from_millis(11_500);
 /// In KiB.
 const GROWTH: u64 = 50 * 1024;
 

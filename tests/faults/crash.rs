@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::grants::Person;
 use super::ledger::Ledger;
 use super::report::{record, scale};
 use crate::harness::postgres::Database;
@@ -83,7 +84,9 @@ async fn f1_invariant_01_twenty_kills_of_the_server_lose_nothing_acknowledged() 
     let (cli, port) = (Cli::in_home(home.path()), free_port());
     let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
     let place = Place { cli: &cli, home: &home, app: &app, port };
-    let ledger = Arc::new(Ledger::default());
+    let (server, _) = place.start().await;
+    let ledger = Arc::new(Ledger::with(Person::at(&cli, &app.base).await));
+    drop(server);
     let load = ledger.load(&app, 8);
     let kills = KILLS * scale() as u64;
     let (server, slowest) = place.kill_often(kills).await;

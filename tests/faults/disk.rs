@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::cluster::{Cluster, give_to_postgres};
 use super::crash::machine;
+use super::grants::Person;
 use super::ledger::{Ledger, issue, until_served};
 use super::machine::SmallDisk;
 use super::report::record;
@@ -22,7 +23,7 @@ async fn runs_full(row: &str, what: &str, disk: &SmallDisk, cli: &Cli, logs: &Di
     let app = machine(cli, &format!("http://127.0.0.1:{port}"));
     let server = Process::start_with(cli, logs, port, &[]).await;
     let known = app.client_credentials().send().await.is(200).text("access_token");
-    let ledger = Arc::new(Ledger::default());
+    let ledger = Arc::new(Ledger::with(Person::at(cli, &app.base).await));
     let load = ledger.load(&app, 8);
     tokio::time::sleep(LOAD).await;
     disk.fill();
@@ -85,7 +86,7 @@ async fn f12_a_full_disk_of_the_write_ahead_log_loses_nothing_acknowledged() {
     let port = free_port();
     let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
     let server = Process::start_with(&cli, &logs, port, &[]).await;
-    let ledger = Arc::new(Ledger::default());
+    let ledger = Arc::new(Ledger::with(Person::at(&cli, &app.base).await));
     let load = ledger.load(&app, 8);
     tokio::time::sleep(LOAD).await;
     disk.fill();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::grants::{Family, Person};
 use super::report::count;
 use crate::harness::App;
 
@@ -18,9 +19,15 @@ const AT_ONCE: usize = 8;
 /// What clients were told, and how often they were told nothing.
 #[derive(Default)]
 pub struct Ledger {
+    person: Option<Person>,
     alive: Mutex<Vec<String>>,
     dead: Mutex<Vec<String>>,
     doubtful: Mutex<Vec<String>>,
+    pub(super) families: Mutex<Vec<Family>>,
+    pub(super) ended: Mutex<Vec<Family>>,
+    /// Codes that were redeemed, and refresh tokens that were used, without a clear answer.
+    pub(super) codes: Mutex<Vec<String>>,
+    pub(super) refreshes: Mutex<Vec<String>>,
     unknown: AtomicUsize,
     wrong: Mutex<Vec<String>>,
     slowest: Mutex<Duration>,
@@ -31,20 +38,28 @@ pub struct Totals {
     pub issued: usize,
     pub revoked: usize,
     pub unknown: usize,
+    /// Codes that were redeemed and refreshed.
+    pub grants: usize,
 }
 
 impl fmt::Display for Totals {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { issued, revoked, unknown } = self;
-        write!(
-            formatter,
-            "{issued} tokens issued, {revoked} of them revoked, {unknown} requests without an answer"
-        )
+        let Self { issued, revoked, unknown, grants } = self;
+        write!(formatter, "{issued} tokens issued, {revoked} of them revoked, ")?;
+        if *grants > 0 {
+            write!(formatter, "{grants} codes redeemed and refreshed, ")?;
+        }
+        write!(formatter, "{unknown} requests without an answer")
     }
 }
 
 impl Ledger {
-    /// Loads a server with token requests and revocations until told to stop.
+    /// One that keeps what is promised to a person's application as well.
+    pub fn with(person: Person) -> Self {
+        Self { person: Some(person), ..Self::default() }
+    }
+
+    /// Loads a server with token requests and revocations, and grants of the person, until told to stop.
     pub fn load(self: &Arc<Self>, app: &App, tasks: usize) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let mut running = JoinSet::new();
@@ -54,6 +69,16 @@ impl Ledger {
                 let mut turn = task;
                 while !stop.load(Ordering::Relaxed) {
                     ledger.once(&app, turn.is_multiple_of(3)).await;
+                    turn += 1;
+                }
+            });
+        }
+        if let Some(person) = self.person.clone() {
+            let (ledger, stop) = (Arc::clone(self), Arc::clone(&stop));
+            running.spawn(async move {
+                let mut turn = 0_usize;
+                while !stop.load(Ordering::Relaxed) {
+                    ledger.grant(&person, turn.is_multiple_of(3)).await;
                     turn += 1;
                 }
             });
@@ -96,12 +121,12 @@ impl Ledger {
         self.alive.lock().unwrap().push(token);
     }
 
-    fn is_wrong(&self, what: String) {
+    pub(super) fn is_wrong(&self, what: String) {
         self.wrong.lock().unwrap().push(what);
     }
 
     /// A 503 says what it is and when to come again.
-    async fn refused(&self, answer: &Answered) {
+    pub(super) async fn refused(&self, answer: &Answered) {
         if !answer.is_temporary() {
             self.is_wrong(format!("a 503 that does not say when to come again: {}", answer.body));
         }
@@ -126,7 +151,7 @@ impl Ledger {
         *self.slowest.lock().unwrap()
     }
 
-    async fn no_answer(&self) {
+    pub(super) async fn no_answer(&self) {
         self.unknown.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -137,16 +162,23 @@ impl Ledger {
         let wrong = self.wrong.lock().unwrap().clone();
         assert!(wrong.is_empty(), "errors that only true reasons may have: {wrong:?}");
         let (alive, dead) = (self.alive.lock().unwrap().clone(), self.dead.lock().unwrap().clone());
-        let totals = Totals {
+        let mut totals = Totals {
             issued: alive.len() + dead.len(),
             revoked: dead.len(),
             unknown: self.unknown.load(Ordering::Relaxed),
+            grants: 0,
         };
         each_is(app, alive, Some(true)).await;
         each_is(app, dead, Some(false)).await;
         let doubtful = self.doubtful.lock().unwrap().clone();
         each_is(app, doubtful, None).await;
         count(totals.issued + totals.revoked + totals.unknown, totals.revoked);
+        if let Some(person) = &self.person {
+            let (grants, ended) = self.judge_grants(person).await;
+            // A code, its tokens, what they were refreshed to, and the end of some.
+            count(grants * 3 + ended, ended);
+            totals.grants = grants;
+        }
         totals
     }
 }

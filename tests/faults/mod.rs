@@ -6,6 +6,7 @@ mod clock;
 mod cluster;
 pub mod crash;
 mod disk;
+mod grants;
 mod ledger;
 mod line;
 mod log;

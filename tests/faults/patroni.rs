@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection, Row};
 
 use super::crash::machine;
+use super::grants::Person;
 use super::ledger::{Ledger, Load, post};
 use super::report::{record, scale};
 use crate::harness::process::free_port;
@@ -21,7 +22,7 @@ const PROMISED: usize = 1_500;
 /// How long a database call may take before its connection is given up, as it is without any setting.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// What a client sees beside the deadline, with five programs and PostgreSQL three times on two processors.
-const MARGIN: Duration = Duration::from_millis(250);
+const MARGIN: Duration = Duration::from_millis(100);
 
 /// A server on a cluster, under load.
 struct World {
@@ -42,7 +43,7 @@ impl World {
         let port = free_port();
         let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
         let server = Process::start_with(&cli, &home, port, &[]).await;
-        let ledger = Arc::new(Ledger::default());
+        let ledger = Arc::new(Ledger::with(Person::at(&cli, &app.base).await));
         let load = ledger.load(&app, 8);
         let world = Self { server, load, ledger, app, cli, home, cluster };
         world.promise(PROMISED * scale()).await;
