@@ -173,7 +173,7 @@ async fn live(seed: u64, requests: usize, mix: Mix) -> (Tally, BTreeMap<CrashPoi
     let clients = begin(&world, NODES, mix).await;
     let nodes = Rc::clone(&clients.nodes);
     world.set_calm(false);
-    let trouble = tokio::task::spawn_local(trouble(Rc::clone(&nodes)));
+    let trouble = tokio::task::spawn_local(trouble(Rc::clone(&nodes), mix));
     let acting: Vec<_> = (0..CLIENTS)
         .map(|_| {
             let clients = Rc::clone(&clients);
@@ -224,15 +224,17 @@ async fn begin(world: &Arc<World>, nodes: usize, mix: Mix) -> Rc<Clients> {
 }
 
 /// From time to time something happens to a node or to the database; who has ended is started again.
-async fn trouble(nodes: Rc<Nodes>) {
+async fn trouble(nodes: Rc<Nodes>, mix: Mix) {
     let world = Arc::clone(&nodes.world);
+    // Who ends something waits where a node is silent: with as much trouble little would come to an end.
+    let rest = if mix == Mix::Ends { 10 } else { 1 };
     loop {
         let (pause, kind, node, lasting) = {
             let mut random = world.random();
             let lasting = Duration::from_millis(random.u64(100..3_000));
             (Duration::from_millis(random.u64(50..900)), random.u32(..12), random.usize(..NODES), lasting)
         };
-        sleep(pause).await;
+        sleep(pause * rest).await;
         match kind {
             0 => nodes.kill(node),
             1 => world.freeze(node, lasting * 2),
