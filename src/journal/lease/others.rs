@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use projections::row::Value;
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::timeout_at;
 
 use super::LONGEST;
 use crate::journal::engine::{Engine, EngineError, LANE};
@@ -91,16 +92,17 @@ pub(in crate::journal) async fn wait_for_others_at_head(inner: &Arc<Inner>) -> R
 }
 
 async fn spread(inner: &Inner, position: i64, committed: tokio::time::Instant) {
-    let mut longest = LONGEST;
+    // A hundredth more: two machines' seconds are not the same.
+    let lapsed = |lease: Duration| committed + lease + lease / 100;
+    let mut until = lapsed(LONGEST);
     loop {
-        if let Ok(behind) = others_behind(inner, committed, position).await {
+        // Nor for an answer of the database is anything waited for longer.
+        if let Ok(Ok(behind)) = timeout_at(until, others_behind(inner, committed, position)).await {
             match behind.iter().map(|one| one.lease).max() {
                 None => return,
-                Some(lease) => longest = lease,
+                Some(lease) => until = lapsed(lease),
             }
         }
-        // A hundredth more: two machines' seconds are not the same.
-        let until = committed + longest + longest / 100;
         let now = tokio::time::Instant::now();
         if now >= until {
             return;

@@ -92,8 +92,10 @@ impl Connections {
     pub(super) async fn acquire(&self, until: Instant) -> Result<PoolConnection<Postgres>, EngineError> {
         match self.unless_refused(within(until, self.pool.acquire())).await {
             Ok(held) => Ok(held),
-            // Who is connecting does not look at what is given back meanwhile.
-            Err(error) => self.pool.try_acquire().ok_or(error),
+            // Who is connecting does not look at what is given back meanwhile. Who is late leaves it alone: it would
+            // be late for whatever is asked, too, and closed.
+            Err(error) if Instant::now() < until => self.pool.try_acquire().ok_or(error),
+            Err(error) => Err(error),
         }
     }
 
