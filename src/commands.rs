@@ -220,7 +220,12 @@ impl Commands {
         let journal = self.journal.clone();
         let task = async move {
             let _permit = permit;
-            attempt::<A>(&journal, &stream, &command, &metadata, &beside).await
+            let (result, ended) = attempt::<A>(&journal, &stream, &command, &metadata, &beside).await;
+            // Not in its turn: whoever waits for that would wait for the others twice.
+            if let Some(position) = ended {
+                journal.wait_for_others(position).await;
+            }
+            result
         };
         let task = tokio::spawn(task.instrument(telemetry::command(A::TYPE)));
         match task.await {
@@ -251,13 +256,14 @@ impl Commands {
     }
 }
 
+/// Decides and writes, in the stream's turn. With it comes the event that ended something, if one did.
 async fn attempt<A>(
     journal: &Journal,
     stream: &Stream,
     command: &A::Command,
     metadata: &Arc<Metadata>,
     beside: &Beside,
-) -> Result<Executed<A>, CommandError<A::Error>>
+) -> (Result<Executed<A>, CommandError<A::Error>>, Option<i64>)
 where
     A: Remembered,
     A::Command: Clone + Send + Sync + 'static,
@@ -286,9 +292,9 @@ where
             journal.forget::<A>(stream.id());
             continue;
         }
-        return result;
+        return (result, seen.ended());
     }
-    Err(CommandError::Busy)
+    (Err(CommandError::Busy), None)
 }
 
 fn writes_nothing<A: Remembered>(result: &Result<Executed<A>, CommandError<A::Error>>) -> bool {

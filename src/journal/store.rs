@@ -2,7 +2,7 @@
 //! the stream is fresh, what is written beside the events, and what came of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aggregates::application::Application;
@@ -60,6 +60,8 @@ pub enum StoreError {
 pub struct Seen<A: Aggregate> {
     outcome: Mutex<Option<Executed<A>>>,
     from_memory: AtomicBool,
+    /// The last event it wrote that ended something; 0 for none.
+    ended: AtomicI64,
 }
 
 impl<A: Aggregate> Seen<A> {
@@ -67,6 +69,12 @@ impl<A: Aggregate> Seen<A> {
     #[must_use]
     pub fn take_outcome(&self) -> Option<Executed<A>> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The event that no other process may answer from before, once the command is answered.
+    #[must_use]
+    pub fn ended(&self) -> Option<i64> {
+        Some(self.ended.load(Ordering::Relaxed)).filter(|position| *position > 0)
     }
 
     /// Whether it was decided on a remembered state, which another process may have gone beyond.
@@ -116,7 +124,8 @@ impl<A: Remembered> JournalStore<A> {
     /// A store for one command. A fresh stream is not loaded: its id was minted for the command.
     #[must_use]
     pub fn new(journal: Journal, fresh: bool, metadata: Arc<Metadata>, beside: Beside) -> Self {
-        let seen = Seen { outcome: Mutex::default(), from_memory: AtomicBool::new(false) };
+        let seen =
+            Seen { outcome: Mutex::default(), from_memory: AtomicBool::new(false), ended: AtomicI64::new(0) };
         Self { journal, fresh, metadata, beside, seen: Arc::new(seen) }
     }
 
@@ -233,7 +242,7 @@ impl<A: Remembered> EventStore<A> for JournalStore<A> {
         };
         if invalidates {
             let last = first + i64::try_from(events.len()).unwrap_or(i64::MAX) - 1;
-            wait_for_others(&self.journal.inner, last).await;
+            self.seen.ended.store(last, Ordering::Relaxed);
         }
         context.sequence += i64::try_from(events.len()).unwrap_or(i64::MAX);
         if !(self.fresh && RARELY_CONTINUED.contains(&A::TYPE)) {
@@ -245,6 +254,11 @@ impl<A: Remembered> EventStore<A> for JournalStore<A> {
 }
 
 impl Journal {
+    /// Waits until no other process can answer from before an event that this one has committed.
+    pub(crate) async fn wait_for_others(&self, position: i64) {
+        wait_for_others(&self.inner, position).await;
+    }
+
     fn remembered<A: Remembered>(&self, aggregate_id: &str) -> Option<Loaded<A>> {
         let key = (A::TYPE, aggregate_id.to_owned());
         let found =
