@@ -11,7 +11,8 @@ use super::report::record;
 use crate::harness::process::free_port;
 use crate::harness::{Cli, Directory, Request, prepared};
 
-const REQUESTS: usize = 4_000;
+/// More lines than may wait to be written.
+const REQUESTS: usize = 6_000;
 
 /// A server that says everything it can.
 struct Talker {
