@@ -9,6 +9,7 @@ mod flip;
 mod hazards;
 mod log;
 mod rows;
+mod streams;
 
 use std::path::Path;
 use std::str::FromStr;
@@ -17,24 +18,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cqrs_es::Aggregate;
-use cqrs_es::persist::{PersistedEventRepository, PersistenceError, SerializedEvent};
 use postgres_es::PostgresEventRepository;
 use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgRow};
-use sqlx::{Column, Connection as _, Executor, PgConnection, Postgres, Row as _, TypeInfo, ValueRef};
-use tokio::time::{Instant, timeout};
+use sqlx::{Column, Executor, PgConnection, Postgres, Row as _, TypeInfo, ValueRef};
+use tokio::time::Instant;
 
-use self::connections::{Connections, Server, TRIES, late, within};
+use self::connections::{Connections, Server, late, within};
 use self::log::{batch_rows, batches_of};
 use super::engine::{
     Append, Committed, Engine, EngineError, Flip, Hazards, Head, LANE, Outcome, Pulse, StateRow, StoredBatch,
     StoredRow, SubjectKeyRow,
 };
 use super::migrations::{POSTGRES, TABLE};
-use super::store::from_serialized;
 
 /// How long work may take that no request waits for: a migration, a comparison of whole tables.
 const MAINTENANCE: Duration = Duration::from_mins(10);
@@ -56,7 +54,7 @@ pub struct PostgresEngine {
     /// Whether a connection for the pulse is being made.
     connecting: Arc<AtomicBool>,
     streams: PostgresEventRepository,
-    options: PgConnectOptions,
+    server: Arc<Server>,
     /// From a call to its answer, waiting for a connection included; half as long again if that took all of it.
     deadline: Duration,
     /// Whether an answer may take longer than that once there is a connection.
@@ -69,7 +67,7 @@ impl PostgresEngine {
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| EngineError::Refused("the database URL cannot be read".to_owned()))?
             .application_name("chancery");
-        let server = Server::of(options.clone());
+        let server = Server::of(options);
         let pool = |most| Connections::to(&server, most, deadline);
         let reads = pool(connections);
         let streams = PostgresEventRepository::new(reads.pool.clone());
@@ -81,7 +79,7 @@ impl PostgresEngine {
             register,
             connecting: Arc::default(),
             streams,
-            options,
+            server,
             deadline,
             is_patient: false,
         })
@@ -127,59 +125,6 @@ impl PostgresEngine {
             drop(held.detach());
         }
         result
-    }
-
-    async fn stream<A: Aggregate>(
-        &self,
-        id: &str,
-        after: i64,
-    ) -> Result<Vec<SerializedEvent>, PersistenceError> {
-        match usize::try_from(after) {
-            Ok(0) | Err(_) => self.streams.get_events::<A>(id).await,
-            Ok(after) => self.streams.get_last_events::<A>(id, after).await,
-        }
-    }
-
-    /// As everywhere, a connection that is broken shows by being asked, and another is.
-    async fn untested_stream(
-        &self,
-        kind: &str,
-        id: &str,
-        after: i64,
-    ) -> Result<Vec<SerializedEvent>, PersistenceError> {
-        for _ in 1..TRIES {
-            match self.stream_of(kind, id, after).await {
-                Err(PersistenceError::ConnectionError(_)) => self.reads.forget_idle(),
-                result => return result,
-            }
-        }
-        self.stream_of(kind, id, after).await
-    }
-
-    async fn stream_of(
-        &self,
-        kind: &str,
-        id: &str,
-        after: i64,
-    ) -> Result<Vec<SerializedEvent>, PersistenceError> {
-        use aggregates::{
-            application::Application, authorization::Authorization, client_token::ClientToken,
-            consent::Consent, installation::Installation, login_attempts::LoginAttempts, refusal::Refusal,
-            session::Session, user::User,
-        };
-        match kind {
-            Application::TYPE => self.stream::<Application>(id, after).await,
-            User::TYPE => self.stream::<User>(id, after).await,
-            Session::TYPE => self.stream::<Session>(id, after).await,
-            LoginAttempts::TYPE => self.stream::<LoginAttempts>(id, after).await,
-            Authorization::TYPE => self.stream::<Authorization>(id, after).await,
-            ClientToken::TYPE => self.stream::<ClientToken>(id, after).await,
-            Consent::TYPE => self.stream::<Consent>(id, after).await,
-            Refusal::TYPE => self.stream::<Refusal>(id, after).await,
-            Installation::TYPE => self.stream::<Installation>(id, after).await,
-            // One that is not in this list would be decided on as if nothing had happened to it.
-            unknown => Err(PersistenceError::UnknownError(format!("no stream is a {unknown}").into())),
-        }
     }
 }
 
@@ -268,8 +213,7 @@ impl Engine for PostgresEngine {
 
     /// A pool tries until it is late, and then says only that.
     async fn reach(&self) -> Result<(), EngineError> {
-        let connection = within(self.until(), PgConnection::connect_with(&self.options)).await?;
-        within(self.until(), connection.close()).await
+        within(self.until(), self.server.connect()).await
     }
 
     async fn hazards(&self) -> Result<Hazards, EngineError> {
@@ -332,14 +276,7 @@ impl Engine for PostgresEngine {
         id: &str,
         after: i64,
     ) -> Result<Vec<StoredRow>, EngineError> {
-        let loading = async {
-            match timeout(self.deadline, self.untested_stream(kind, id, after)).await {
-                Ok(Ok(events)) => Ok(events.into_iter().map(from_serialized).collect()),
-                Ok(Err(error)) => Err(EngineError::Unavailable(error.to_string())),
-                Err(_) => Err(late()),
-            }
-        };
-        self.reads.unless_refused(loading).await
+        streams::load(self, kind, id, after).await
     }
 
     async fn find_state(&self, kind: &'static str, id: &str) -> Result<Option<StateRow>, EngineError> {

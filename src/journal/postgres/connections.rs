@@ -144,6 +144,12 @@ impl Server {
         Arc::new(Self { options, asked: AsyncMutex::default() })
     }
 
+    /// Whether it gives a connection, which is closed again.
+    pub(super) async fn connect(&self) -> Result<(), sqlx::Error> {
+        drop(PgConnection::connect_with(&self.options).await?.close().await);
+        Ok(())
+    }
+
     /// Why it gives no connection, if it does not: asked once for all who wait.
     async fn refusal(&self) -> Option<String> {
         let mut asked = self.asked.lock().await;
@@ -152,13 +158,7 @@ impl Server {
         {
             return why.clone();
         }
-        let why = match PgConnection::connect_with(&self.options).await {
-            Ok(connection) => {
-                drop(connection.close().await);
-                None
-            }
-            Err(error) => Some(error.to_string()),
-        };
+        let why = self.connect().await.err().map(|error| error.to_string());
         *asked = Some((Instant::now(), why.clone()));
         why
     }
