@@ -107,10 +107,10 @@ pub trait StoredEvent: Serialize + DeserializeOwned {
     }
 }
 
-/// A command or an event: each says when.
+/// A command or an event: each says when it was asked for, or happened.
 pub trait Dated {
-    /// When it was asked for, or happened.
-    fn at(&mut self) -> &mut DateTime<Utc>;
+    /// That time, to be read or put in order.
+    fn at_mut(&mut self) -> &mut DateTime<Utc>;
 }
 
 /// A clock further off is a wrong one, and its node decides nothing.
@@ -180,7 +180,7 @@ any_event! {
 macro_rules! dated {
     ($type:ty: $($variant:ident),+ $(,)?) => {
         impl $crate::stored::Dated for $type {
-            fn at(&mut self) -> &mut chrono::DateTime<chrono::Utc> {
+            fn at_mut(&mut self) -> &mut chrono::DateTime<chrono::Utc> {
                 match self { $(Self::$variant { at, .. })|+ => at }
             }
         }
@@ -230,7 +230,7 @@ macro_rules! aggregate {
                 (): &Self::Services,
                 sink: &cqrs_es::event_sink::EventSink<Self>,
             ) -> Result<(), Self::Error> {
-                let at = $crate::stored::Dated::at(&mut command);
+                let at = $crate::stored::Dated::at_mut(&mut command);
                 *at = $crate::stored::in_order(*at, self.latest);
                 for event in $crate::stored::Decide::decide(self, command)? {
                     sink.write(event, self).await;
@@ -239,7 +239,7 @@ macro_rules! aggregate {
             }
 
             fn apply(&mut self, mut event: Self::Event) {
-                let at = *$crate::stored::Dated::at(&mut event);
+                let at = *$crate::stored::Dated::at_mut(&mut event);
                 self.apply_event(event);
                 self.latest = at;
             }

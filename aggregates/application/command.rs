@@ -105,4 +105,11 @@ pub enum ApplicationCommand {
     },
 }
 
-dated!(ApplicationCommand: RegisterApplication, UpdateApplication, RotateSecret, DisableApplication, EnableApplication, DeleteApplication);
+dated! { ApplicationCommand:
+    RegisterApplication,
+    UpdateApplication,
+    RotateSecret,
+    DisableApplication,
+    EnableApplication,
+    DeleteApplication,
+}

@@ -131,4 +131,12 @@ pub enum AuthorizationCommand {
     },
 }
 
-dated!(AuthorizationCommand: GrantAuthorization, DenyAuthorization, RedeemCode, RefreshToken, ReportReuse, RevokeAccessToken, RevokeAuthorization);
+dated! { AuthorizationCommand:
+    GrantAuthorization,
+    DenyAuthorization,
+    RedeemCode,
+    RefreshToken,
+    ReportReuse,
+    RevokeAccessToken,
+    RevokeAuthorization,
+}

@@ -233,7 +233,7 @@ proptest! {
             let attempt = LoginAttemptsCommand::RecordAttempt { free: u32::MAX, at: shown };
             events.extend(given::<LoginAttempts>(events.clone()).when(attempt).inspect_result().unwrap_or_default());
         }
-        let times: Vec<_> = events.iter_mut().map(|event| *event.at()).collect();
+        let times: Vec<_> = events.iter_mut().map(|event| *event.at_mut()).collect();
         prop_assert!(times.is_sorted(), "{times:?}");
     }
 

@@ -132,3 +132,40 @@ async fn an_authorization_never_leaves_before_its_tokens() {
         );
     }
 }
+
+/// The node that shut out had a clock that is ahead of the one that gives afterwards.
+#[tokio::test]
+async fn what_is_given_after_a_lock_lives_by_whichever_clock() {
+    let shut_out = given()
+        .then("client", ApplicationEvent::ApplicationDisabled { at: at(30) })
+        .then("client", ApplicationEvent::ApplicationEnabled { at: at(32) });
+    let from = find_application(&shut_out, "client").await.unwrap().unwrap().grants_valid_from;
+    let given_at = given_at(at(29), &[from, None]);
+    assert_eq!(given_at, at(32) + TimeDelta::milliseconds(1));
+    let AnyEvent::ClientToken(ClientTokenEvent::TokenIssued {
+        client_id,
+        token,
+        grant_type,
+        scope,
+        resource,
+        ..
+    }) = client_token("client", "token-3", 100)
+    else {
+        unreachable!("the helper makes one")
+    };
+    let issued =
+        ClientTokenEvent::TokenIssued { client_id, token, grant_type, scope, resource, at: given_at };
+    let after = shut_out.then("token-3", issued);
+    assert!(find_live_token(&after, "token-3", at(33)).await.unwrap().is_some());
+    assert!(
+        find_live_token(&after, "token-2", at(33)).await.unwrap().is_none(),
+        "what was before stays dead"
+    );
+}
+
+#[test]
+fn a_lock_by_a_clock_that_was_wrong_does_not_date_what_is_given() {
+    assert_eq!(given_at(at(40), &[Some(at(50))]), at(40));
+    assert_eq!(given_at(at(40), &[Some(at(30)), None]), at(40));
+    assert_eq!(given_at(at(40), &[]), at(40));
+}

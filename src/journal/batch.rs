@@ -20,9 +20,11 @@ pub const QUEUE: usize = 4096;
 const LARGEST: usize = 512;
 /// What became of a batch that was not answered is not asked for longer.
 const SETTLED: Duration = Duration::from_millis(500);
-/// Who queued behind a batch that failed after so long has waited as long as it: without a connection, and
-/// without an answer.
-const LONG: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+/// Who queued behind a batch that got no connection for so long has waited as long as it.
+const LONG_UNAVAILABLE: Duration = Duration::from_millis(100);
+/// The same of one that got no answer. A connection that turned out to be broken takes nearly as long to find
+/// out, and says nothing of the next one.
+const LONG_UNANSWERED: Duration = Duration::from_millis(500);
 /// A batch that meets losers again and again gives up on all of it.
 const ROUNDS: usize = 64;
 
@@ -81,7 +83,8 @@ pub(super) async fn write(inner: Weak<Inner>, mut queue: mpsc::Receiver<Submissi
         let outcome = commit(&inner, batch).instrument(span).await;
         inner.is_writing.store(false, Ordering::Relaxed);
         if let Err(error) = outcome {
-            let long = if matches!(error, EngineError::Unavailable(_)) { LONG.0 } else { LONG.1 };
+            let is_unavailable = matches!(error, EngineError::Unavailable(_));
+            let long = if is_unavailable { LONG_UNAVAILABLE } else { LONG_UNANSWERED };
             if begun.elapsed() >= long {
                 refuse_waiting(&inner, &mut queue, &error);
             }

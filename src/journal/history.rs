@@ -25,24 +25,19 @@ pub async fn chain_at(engine: &dyn Engine, position: i64) -> Result<Option<[u8; 
         return Ok(Some(GENESIS));
     }
     let Some(batch) = batch_of(engine, position).await? else { return Ok(None) };
-    let mut at = batch.first - 1;
-    let mut chain = match batch_of(engine, at).await? {
+    if position == batch.first + batch.count - 1 {
+        return chain_of(&batch).map(Some);
+    }
+    // An import cuts the log into batches of its own: the event may be in the middle of one.
+    let before = match batch_of(engine, batch.first - 1).await? {
         Some(before) => chain_of(&before)?,
-        None if at == 0 => GENESIS,
+        None if batch.first == 1 => GENESIS,
         None => return Ok(None),
     };
-    // An import cuts the log into batches of its own: the event may be in the middle of one.
-    for row in &batch.events {
-        if at == position {
-            break;
-        }
-        chain = fold(&chain, &leaf(&row.aggregate_type, &row.aggregate_id, row.sequence, &row.event));
-        at += 1;
-    }
-    if at == batch.first + batch.count - 1 && chain != chain_of(&batch)? {
-        return Ok(None);
-    }
-    Ok((at == position).then_some(chain))
+    let up_to = |row: &&StoredRow| row.position <= position;
+    let leaves = batch.events.iter().take_while(up_to);
+    let leaves = leaves.map(|row| leaf(&row.aggregate_type, &row.aggregate_id, row.sequence, &row.event));
+    Ok(Some(leaves.fold(before, |chain, leaf| fold(&chain, &leaf))))
 }
 
 /// The batch that holds an event.

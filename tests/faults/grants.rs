@@ -1,12 +1,10 @@
 //! What was promised to a person's application? A code, what it was redeemed for, what that was refreshed to,
 //! and its end: kept as a family, which is whole or not there.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use url::form_urlencoded;
 
-use super::ledger::{Answered, Ledger, ask};
+use super::ledger::{Answered, Ledger, ask, patiently};
 use crate::harness::{App, Browser, Cli, PASSWORD, Query};
 
 const CALLBACK: &str = "https://app.example/cb";
@@ -66,30 +64,27 @@ impl Person {
         }
     }
 
-    async fn redeem(&self, code: &str) -> Option<Answered> {
-        let fields = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK)];
-        ask(&self.app, "/o/token/", &fields).await
+    async fn ask(&self, fields: &[(&str, &str)]) -> Option<Answered> {
+        ask(&self.app, "/o/token/", fields).await
     }
 
-    async fn refresh(&self, token: &str) -> Option<Answered> {
-        ask(&self.app, "/o/token/", &[("grant_type", "refresh_token"), ("refresh_token", token)]).await
+    async fn ask_again(&self, fields: &[(&str, &str)]) -> Answered {
+        patiently(&self.app, "/o/token/", fields).await
     }
 
     /// Whether a token lives.
     async fn sees(&self, token: &str) -> Option<bool> {
-        let answer = patiently(async || ask(&self.app, "/o/introspect/", &[("token", token)]).await).await;
+        let answer = patiently(&self.app, "/o/introspect/", &[("token", token)]).await;
         answer.body["active"].as_bool()
     }
 }
 
-/// Asks until there is an answer; so many questions may be more than the share of one client.
-async fn patiently(ask: impl AsyncFn() -> Option<Answered>) -> Answered {
-    loop {
-        match ask().await.expect("the server runs") {
-            answer if answer.status == 429 => tokio::time::sleep(Duration::from_millis(200)).await,
-            answer => return answer,
-        }
-    }
+fn redeems(code: &str) -> [(&str, &str); 3] {
+    [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK)]
+}
+
+fn refreshes(token: &str) -> [(&str, &str); 2] {
+    [("grant_type", "refresh_token"), ("refresh_token", token)]
 }
 
 fn text(body: &Value, member: &str) -> String {
@@ -107,11 +102,11 @@ impl Ledger {
     /// is left where it is.
     pub async fn grant(&self, person: &Person, is_ended: bool) {
         let Some(code) = person.code().await else { return self.no_answer().await };
-        let Some(first) = self.given(person.redeem(&code).await).await else {
+        let Some(first) = self.given(person.ask(&redeems(&code)).await).await else {
             return self.codes.lock().unwrap().push(code);
         };
         let used = text(&first, "refresh_token");
-        let Some(second) = self.given(person.refresh(&used).await).await else {
+        let Some(second) = self.given(person.ask(&refreshes(&used)).await).await else {
             return self.refreshes.lock().unwrap().push(used);
         };
         let family =
@@ -143,24 +138,24 @@ impl Ledger {
         let ended = self.ended.lock().unwrap().clone();
         for family in &families {
             assert_eq!(person.sees(&family.access).await, Some(true), "{family:?}");
-            let refreshed = patiently(async || person.refresh(&family.refresh).await).await;
+            let refreshed = person.ask_again(&refreshes(&family.refresh)).await;
             assert_eq!(refreshed.status, 200, "{family:?}: {}", refreshed.body);
         }
         for family in &ended {
             assert_eq!(person.sees(&family.access).await, Some(false), "{family:?}");
-            let refreshed = patiently(async || person.refresh(&family.refresh).await).await;
+            let refreshed = person.ask_again(&refreshes(&family.refresh)).await;
             assert_eq!(text(&refreshed.body, "error"), "invalid_grant", "{family:?}");
         }
         for family in families.iter().chain(&ended) {
-            let again = patiently(async || person.redeem(&family.code).await).await;
+            let again = person.ask_again(&redeems(&family.code)).await;
             assert_eq!(text(&again.body, "error"), "invalid_grant", "a code has two successes: {family:?}");
         }
-        let (codes, refreshes) = (self.codes.lock().unwrap().clone(), self.refreshes.lock().unwrap().clone());
+        let (codes, tokens) = (self.codes.lock().unwrap().clone(), self.refreshes.lock().unwrap().clone());
         for code in codes {
-            is_whole(&patiently(async || person.redeem(&code).await).await);
+            is_whole(&person.ask_again(&redeems(&code)).await);
         }
-        for used in refreshes {
-            is_whole(&patiently(async || person.refresh(&used).await).await);
+        for used in tokens {
+            is_whole(&person.ask_again(&refreshes(&used)).await);
         }
         (families.len() + ended.len(), ended.len())
     }

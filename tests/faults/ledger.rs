@@ -191,7 +191,8 @@ pub async fn each_is(app: &App, tokens: Vec<String>, active: Option<bool>) {
         let (app, left) = (app.clone(), Arc::clone(&left));
         asking.spawn(async move {
             while let Some(token) = next(&left) {
-                let (status, body) = patiently(&app, &token).await;
+                let answer = patiently(&app, "/o/introspect/", &[("token", &token)]).await;
+                let Answered { status, body, .. } = answer;
                 let said = body["active"].as_bool();
                 let is_kept = said.is_some() && (active.is_none() || said == active);
                 assert!(status == 200 && is_kept, "promised {active:?}, then {status} {body}");
@@ -205,12 +206,12 @@ fn next(left: &Mutex<Vec<String>>) -> Option<String> {
     left.lock().unwrap().pop()
 }
 
-/// What the server says of a token. So many questions may be more than the share of one client, who is then
-/// told to come again.
-async fn patiently(app: &App, token: &str) -> (u16, Value) {
+/// The answer to a question. So many of them may be more than the share of one client, who is then told to come
+/// again.
+pub async fn patiently(app: &App, path: &str, fields: &[(&str, &str)]) -> Answered {
     loop {
-        match post(app, "/o/introspect/", &[("token", token)]).await.unwrap() {
-            (429, _) => tokio::time::sleep(Duration::from_millis(200)).await,
+        match ask(app, path, fields).await.expect("the server runs") {
+            answer if answer.status == 429 => tokio::time::sleep(Duration::from_millis(200)).await,
             answer => return answer,
         }
     }

@@ -14,8 +14,8 @@ use crate::harness::process::free_port;
 use crate::harness::request::Answer;
 use crate::harness::{App, Browser, Cli, Directory, Process, Registration, Request, Tokens, prepared};
 
-/// More than a pool has that nobody tests.
-const CONNECTIONS: usize = 4;
+/// Connections for batches.
+const WRITING: usize = 2;
 /// A command that sends more has not been understood.
 const MOST_MESSAGES: usize = 200;
 const UNLIMITED: [&str; 4] = ["--requests-per-client", "0", "--requests-per-address", "0"];
@@ -172,12 +172,10 @@ impl Stage {
         }
         panic!("no end after {MOST_MESSAGES} messages");
     }
-}
 
-impl Stage {
-    /// A broken connection that waits in a pool is found out by its next use.
+    /// A connection for batches that is broken is found out by the next batch on it, which is refused.
     async fn until_whole(&self) {
-        for _ in 0..CONNECTIONS {
+        for _ in 0..WRITING * 2 {
             until_served(&self.machine).await;
         }
     }

@@ -99,21 +99,15 @@ impl Clients {
             (random.usize(..NODES), random.u32(..100))
         };
         match (self.mix, draw) {
-            (Mix::Ends, 0..40) => return self.issue(node).await,
-            (Mix::Ends, 40..80) => return self.revoke(node).await,
-            (Mix::Ends, 80..95) => return self.introspect(node).await,
-            (Mix::Ends | Mix::Everything, _) => {}
-        }
-        match draw {
-            0..28 => self.issue(node).await,
-            28..60 => self.introspect(node).await,
-            60..68 => self.use_token(node).await,
-            68..76 => self.revoke(node).await,
-            76..85 => self.authorize(node).await,
-            85..94 => self.refresh(node).await,
-            94..97 => self.race(node).await,
-            97..99 => self.replay(node).await,
-            _ => self.disable(node).await,
+            (Mix::Ends, 0..40) | (Mix::Everything, 0..28) => self.issue(node).await,
+            (Mix::Ends, 40..80) | (Mix::Everything, 68..76) => self.revoke(node).await,
+            (Mix::Ends, 80..95) | (Mix::Everything, 28..60) => self.introspect(node).await,
+            (Mix::Everything, 60..68) => self.use_token(node).await,
+            (Mix::Everything, 76..85) => self.authorize(node).await,
+            (Mix::Everything, 85..94) => self.refresh(node).await,
+            (Mix::Ends, 95..97) | (Mix::Everything, 94..97) => self.race(node).await,
+            (_, 97..99) => self.replay(node).await,
+            (Mix::Ends | Mix::Everything, _) => self.disable(node).await,
         }
     }
 
