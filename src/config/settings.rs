@@ -448,6 +448,35 @@ mod tests {
         }
     }
 
+    /// Whoever adds a setting decides whether it is on the record.
+    #[test]
+    fn what_is_of_the_whole_installation() {
+        let of_all: Vec<&str> = SETTINGS
+            .iter()
+            .filter(|setting| !setting.is_of_one_machine())
+            .map(|setting| setting.key)
+            .collect();
+        let expected = [
+            "issuer",
+            "allow-insecure-issuer",
+            "trusted-proxies",
+            "code-lifetime",
+            "access-token-lifetime",
+            "refresh-token-idle-lifetime",
+            "refresh-token-lifetime",
+            "session-idle-lifetime",
+            "session-lifetime",
+            "login-form-lifetime",
+            "consent-form-lifetime",
+            "scopes",
+            "resources",
+            "max-body",
+            "login-failures-per-account",
+            "login-failures-per-address",
+        ];
+        assert_eq!(of_all, expected);
+    }
+
     #[test]
     fn the_root_secret_has_no_flag() {
         assert_eq!(find_setting("root-secret").and_then(|setting| setting.flag), None);
