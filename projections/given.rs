@@ -15,7 +15,7 @@ use rusqlite::types::Value as Cell;
 pub use events::*;
 pub use tables::Tables;
 
-use crate::projection::{Recorded, row_ops};
+use crate::projection::{Projection, Recorded, row_ops};
 use crate::read::{Read, ReadError};
 use crate::row::{Row, RowOp, Table, Value};
 use crate::{EVENTUAL, TRANSACTIONAL};
@@ -24,6 +24,18 @@ const MIGRATION: &str = include_str!("../migrations/sqlite/0002_read_models.sql"
 
 /// The row operations of an event that is the `sequence`th of its stream.
 pub fn ops(aggregate_id: &str, sequence: i64, position: i64, event: &AnyEvent) -> Vec<RowOp> {
+    let all: Vec<_> = TRANSACTIONAL.iter().chain(EVENTUAL).copied().collect();
+    ops_of(&all, aggregate_id, sequence, position, event)
+}
+
+/// Those of some read models.
+pub fn ops_of(
+    projections: &[&Projection],
+    aggregate_id: &str,
+    sequence: i64,
+    position: i64,
+    event: &AnyEvent,
+) -> Vec<RowOp> {
     let metadata = BTreeMap::new();
     let recorded = Recorded {
         position: Some(position),
@@ -33,9 +45,7 @@ pub fn ops(aggregate_id: &str, sequence: i64, position: i64, event: &AnyEvent) -
         event,
         metadata: &metadata,
     };
-    let mut ops = row_ops(TRANSACTIONAL, &recorded);
-    ops.extend(row_ops(EVENTUAL, &recorded));
-    ops
+    row_ops(projections, &recorded)
 }
 
 /// Read models after some events.

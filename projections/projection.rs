@@ -27,7 +27,8 @@ pub struct Recorded<'a> {
 pub struct Projection {
     /// Its name on the command line and in checkpoints.
     pub name: &'static str,
-    /// Moves when its tables must be rebuilt.
+    /// Moves when an event leads to other rows than before, or one of a new type to any in a transactional read
+    /// model: programs of another version must not write into its tables, nor remember what is in them.
     pub version: u32,
     /// The tables it alone writes.
     pub tables: &'static [&'static Table],

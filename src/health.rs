@@ -11,6 +11,7 @@ use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
 
+use crate::introduction::introduce;
 use crate::json;
 use crate::metrics;
 use crate::middleware::limits;
@@ -40,13 +41,18 @@ pub async fn alive() -> Response {
 
 /// `GET /readyz`. Asks the database only if nobody has for too long.
 pub async fn ready(State(state): State<AppState>) -> Response {
-    let reason = match state.journal.freshen().await {
-        Ok(()) if state.is_draining() => Some("the server is stopping".to_owned()),
-        Ok(()) => state.journal.vouch().err().map(|why| why.to_string()),
-        Err(why) => Some(why.to_string()),
-    };
+    let reason = check_ready(&state).await.err();
     let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     never_cached(json::answer(status, &Ready { ready: reason.is_none(), reason }))
+}
+
+async fn check_ready(state: &AppState) -> Result<(), String> {
+    state.journal.freshen().await.map_err(|why| why.to_string())?;
+    introduce(state).await.map_err(|error| error.to_string())?;
+    if state.is_draining() {
+        return Err("the server is stopping".to_owned());
+    }
+    state.journal.vouch().map_err(|why| why.to_string())
 }
 
 fn never_cached(mut response: Response) -> Response {

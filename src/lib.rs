@@ -5,7 +5,7 @@
 //! | [`cli`], [`config`], [`console`] | What did the operator ask for, and how is it answered? |
 //! | [`clock`], [`secret`] | Where do time and randomness come from? |
 //! | [`keys`], [`token`], [`sealing`], [`password`] | What proves that something is ours? |
-//! | [`open`], [`state`], [`checkpoint`] | What does a process share, and how does it come to it? |
+//! | [`open`], [`state`], [`checkpoint`], [`introduction`] | What does a process share, and how does it come to it? |
 //! | [`commands`], [`personal`] | How is a command executed, and who can read what it says of a person? |
 //! | [`journal`] | How does a command become durable, and how is it read again? |
 //! | [`serve`], [`router`], [`middleware`], [`extract`] | How does a connection become a request, and a request a handler's? |
@@ -41,6 +41,7 @@ pub mod console;
 pub mod error;
 pub mod extract;
 pub mod health;
+pub mod introduction;
 pub mod journal;
 pub mod json;
 pub mod keys;

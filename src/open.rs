@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aggregates::installation::{Installation, InstallationCommand, InstallationError};
+use aggregates::installation::{Installation, InstallationCommand};
 use projections::row::Value;
 
 use crate::checkpoint::{Checkpoint, RollbackError};
 use crate::clock::SharedClock;
-use crate::commands::{Actor, CommandError, Commands, Origin, Stream};
+use crate::commands::{Actor, Commands, Origin, Stream};
 use crate::config::{Config, Database, RootSecretSource};
+use crate::introduction::{Introduced, bind_root_secret};
 use crate::journal::archive::{ROOT_SECRET_BOUND, bound_fingerprint, half_imported};
 use crate::journal::lease::list_registered;
 use crate::journal::postgres::PostgresEngine;
@@ -55,6 +56,9 @@ pub enum OpenError {
     /// The root secret could not be held against the log.
     #[error("the root secret could not be held against the log: {0}")]
     Bind(String),
+    /// The configuration a server runs with could not be written.
+    #[error("the configuration could not be recorded: {0}")]
+    Configuration(String),
     /// The server's keys cannot be derived.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -91,16 +95,27 @@ pub enum OpenError {
     Templates(#[from] TemplateError),
 }
 
-/// Whether a database may be older than what was seen of it.
+/// What everything is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Guard {
-    AgainstRollback,
-    Nothing,
+enum Purpose {
+    /// To do something at once.
+    Command,
+    /// To serve, now or as soon as the read models are this program's.
+    Serving,
+    /// To go on with a database that is older than what was seen of it.
+    AcceptingRollback,
 }
 
-/// Opens everything a command or the server needs.
+/// Opens everything a command needs.
 pub async fn open(config: Arc<Config>, clock: SharedClock) -> Result<AppState, OpenError> {
-    open_guarded(config, clock, Guard::AgainstRollback).await
+    let engine = open_engine(&config)?;
+    open_for(Purpose::Command, engine, config, clock).await
+}
+
+/// The same for the server, which has yet to introduce itself to the log (`introduction.rs`).
+pub async fn open_to_serve(config: Arc<Config>, clock: SharedClock) -> Result<AppState, OpenError> {
+    let engine = open_engine(&config)?;
+    open_for(Purpose::Serving, engine, config, clock).await
 }
 
 /// Goes on with a log that ends before what was seen of it; everything issued before is invalid from then
@@ -118,7 +133,7 @@ pub async fn accept_rollback(config: Arc<Config>, clock: SharedClock) -> Result<
         0 => {}
         servers => return Err(OpenError::Served(servers)),
     }
-    let state = open_engine_guarded(engine, Arc::clone(&config), clock, Guard::Nothing).await?;
+    let state = open_for(Purpose::AcceptingRollback, engine, Arc::clone(&config), clock).await?;
     let checkpoint = Checkpoint::of(&config);
     let (engine, epoch) = (state.journal.engine(), state.keys.current().number());
     match checkpoint.check(engine, &state.keys, epoch).await {
@@ -172,25 +187,20 @@ pub(crate) async fn key_epoch(engine: &dyn Engine) -> Result<u8, EngineError> {
     }
 }
 
-async fn open_guarded(config: Arc<Config>, clock: SharedClock, guard: Guard) -> Result<AppState, OpenError> {
-    let engine = open_engine(&config)?;
-    open_engine_guarded(engine, config, clock, guard).await
-}
-
-/// The same on a database that is open already.
+/// Opens everything a command needs on a database that is open already.
 pub async fn open_on(
     engine: Arc<dyn Engine>,
     config: Arc<Config>,
     clock: SharedClock,
 ) -> Result<AppState, OpenError> {
-    open_engine_guarded(engine, config, clock, Guard::AgainstRollback).await
+    open_for(Purpose::Command, engine, config, clock).await
 }
 
-async fn open_engine_guarded(
+async fn open_for(
+    purpose: Purpose,
     engine: Arc<dyn Engine>,
     config: Arc<Config>,
     clock: SharedClock,
-    guard: Guard,
 ) -> Result<AppState, OpenError> {
     let name = engine.name();
     let database = |error| OpenError::Database { engine: name, error };
@@ -203,7 +213,7 @@ async fn open_engine_guarded(
     let key_epoch = key_epoch(engine.as_ref()).await.map_err(database)?;
     let keys = Arc::new(Keys::derive_minting(&root_secret(&config, has_history)?, key_epoch)?);
     check_root_secret(engine.as_ref(), &keys).await?;
-    if guard == Guard::AgainstRollback {
+    if purpose != Purpose::AcceptingRollback {
         let was_seen = Checkpoint::of(&config).check(engine.as_ref(), &keys, key_epoch).await?;
         if has_history && !was_seen {
             tracing::info!(
@@ -211,8 +221,7 @@ async fn open_engine_guarded(
             );
         }
     }
-    let capacity = Capacity { rows: config.limits.row_cache, aggregates: config.limits.aggregate_cache };
-    let journal = Journal::open(engine, Arc::clone(&clock), capacity).await.map_err(database)?;
+    let journal = open_journal(purpose, engine, &config, Arc::clone(&clock)).await.map_err(database)?;
     let personal = PersonalData::new(journal.clone(), Arc::clone(&keys));
     let commands =
         Commands::new(journal.clone(), personal.clone(), Arc::clone(&clock), config.limits.admission_queue);
@@ -236,6 +245,7 @@ async fn open_engine_guarded(
         )),
         bodies: limits::room(config.limits.body),
         draining: Arc::default(),
+        introduced: Introduced::default(),
         origins: Arc::default(),
         config,
         clock,
@@ -245,8 +255,23 @@ async fn open_engine_guarded(
         personal,
         passwords,
     };
-    bind_root_secret(&state).await?;
+    if purpose != Purpose::Serving {
+        bind_root_secret(&state).await?;
+    }
     Ok(state)
+}
+
+async fn open_journal(
+    purpose: Purpose,
+    engine: Arc<dyn Engine>,
+    config: &Config,
+    clock: SharedClock,
+) -> Result<Journal, EngineError> {
+    let capacity = Capacity { rows: config.limits.row_cache, aggregates: config.limits.aggregate_cache };
+    match purpose {
+        Purpose::Serving => Journal::open_or_wait(engine, clock, capacity).await,
+        Purpose::Command | Purpose::AcceptingRollback => Journal::open(engine, clock, capacity).await,
+    }
 }
 
 /// Whether this is the root secret that the log says it belongs to; before it says so, any is.
@@ -263,19 +288,6 @@ pub async fn check_root_secret(engine: &dyn Engine, keys: &Keys) -> Result<(), O
         Ok(())
     } else {
         Err(OpenError::OtherRootSecret)
-    }
-}
-
-/// The first process writes down which root secret this log belongs to; every later one must have it.
-async fn bind_root_secret(state: &AppState) -> Result<(), OpenError> {
-    let fingerprint = state.keys.fingerprint().to_owned();
-    let command = InstallationCommand::BindRootSecret { fingerprint, at: state.clock.now() };
-    let origin = Origin::internal(Actor::Server, &state.clock);
-    let stream = Stream::Existing(INSTALLATION.to_owned());
-    match state.commands.execute::<Installation>(stream, command, &origin).await {
-        Ok(_) => Ok(()),
-        Err(CommandError::Refused(InstallationError::OtherRootSecret)) => Err(OpenError::OtherRootSecret),
-        Err(error) => Err(OpenError::Bind(error.to_string())),
     }
 }
 

@@ -1,7 +1,7 @@
 //! How does the server come up, and go down again?
 //!
-//! Bind first (a port in use is found before anything is touched), then open the data, record the
-//! configuration it runs with, and accept. Stopping finishes the requests in progress.
+//! Bind first (a port in use is found before anything is touched), then open the data, introduce itself to the
+//! log, and accept. Stopping finishes the requests in progress.
 
 mod accept;
 mod connection;
@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use aggregates::installation::{Installation, InstallationCommand};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -24,12 +23,12 @@ pub use self::error::StartError;
 
 use crate::checkpoint;
 use crate::clock::{MachineUptime, SharedClock, SystemClock};
-use crate::commands::{Actor, Origin, Stream};
-use crate::config::{Config, Setting, TlsFiles, find_setting};
+use crate::config::{Config, TlsFiles};
 use crate::health;
-use crate::journal::Lease;
+use crate::introduction::introduce;
+use crate::journal::{EngineError, Lease};
 use crate::metrics::Metrics;
-use crate::open::{self, INSTALLATION};
+use crate::open::{self, OpenError};
 use crate::router::router;
 use crate::state::AppState;
 
@@ -66,8 +65,15 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
     // Also beside PostgreSQL: how far the log was seen is noted there.
     open::make_private_directory(&config.data_dir)?;
     let lock = open::lock_shared(&config)?;
-    let state = open::open(Arc::new(config), clock).await?;
-    record_configuration(&state).await?;
+    let state = open::open_to_serve(Arc::new(config), clock).await?;
+    match introduce(&state).await {
+        Ok(())
+        | Err(OpenError::Database {
+            error: EngineError::OtherVersion { .. } | EngineError::EpochMoved,
+            ..
+        }) => {}
+        Err(error) => return Err(error.into()),
+    }
     start_answering(&state).await;
     state.journal.start_projecting();
     let (stopping, stopped) = watch::channel(false);
@@ -123,7 +129,8 @@ impl Running {
 }
 
 /// From here on whoever ends something waits for this process, too.
-/// A process that may not answer yet (its clock is wrong, say) runs all the same, and says why not.
+/// A process that may not answer yet (its clock is wrong, or the read models are another version's until a
+/// replay is done) runs all the same, and says why not.
 async fn start_answering(state: &AppState) {
     let lease = Lease::new(
         state.commands.node().to_owned(),
@@ -135,19 +142,6 @@ async fn start_answering(state: &AppState) {
     if let Err(stale) = state.journal.start_answering(lease).await {
         tracing::error!(reason = %stale, "the server is not ready");
     }
-}
-
-/// A changed configuration is an event, and every later event names its revision.
-async fn record_configuration(state: &AppState) -> Result<(), StartError> {
-    let mut settings = state.config.effective();
-    settings.retain(|key, _| !find_setting(key).is_some_and(Setting::is_of_one_machine));
-    let command = InstallationCommand::RecordConfiguration { settings, at: state.clock.now() };
-    let origin = Origin::internal(Actor::Server, &state.clock);
-    let stream = Stream::Existing(INSTALLATION.to_owned());
-    let executed = state.commands.execute::<Installation>(stream, command, &origin).await;
-    let executed = executed.map_err(|error| StartError::Configuration(error.to_string()))?;
-    state.journal.set_configuration_revision(executed.state.revision());
-    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::clock::SharedClock;
 use crate::commands::Commands;
 use crate::config::Config;
+use crate::introduction::Introduced;
 use crate::journal::Journal;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
@@ -51,6 +52,8 @@ pub struct AppState {
     pub bodies: Room,
     /// Set once, when the server begins to stop.
     pub draining: Arc<AtomicBool>,
+    /// Whether the log knows of this server.
+    pub introduced: Introduced,
     /// The origins that may call from a browser.
     pub origins: Arc<KnownOrigins>,
 }

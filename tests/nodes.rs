@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use chancery::journal::engine::{Append, NewEvent, Outcome};
+use chancery::journal::engine::{Append, Engine, NewEvent, Outcome};
+use chancery::journal::read_models::list_read_models;
+use projections::EVENTUAL;
+use projections::projection::Projection;
 use projections::row::Value;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -194,6 +197,44 @@ async fn f14_f20_an_event_that_cannot_be_read_stops_its_stream_and_nothing_else(
         ada.submit(&form.set("name", "Another")).await.is(500);
     })
     .await;
+}
+
+/// F20: the read model of all events would lack for good what an older server passes over; it waits for one that
+/// knows the event, says so, and goes on behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn f20_an_event_of_a_later_version_is_left_to_it_by_what_follows_the_log() {
+    on_both_engines(async |one| {
+        let (ada, app) = one.ada_and_app().await;
+        let engine = one.state().journal.engine();
+        let (timeline, head) = (EVENTUAL[0], engine.head().await.unwrap());
+        let unknown = foreign("application", "later", 0, "application.painted", "{}");
+        engine.append(7_000_003, head.epoch, &[unknown]).await.unwrap();
+        let position = head.position + 1;
+        ada.tokens(&app).await;
+        until(engine, timeline, position - 1).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let stopped = list_read_models(engine).await.unwrap().pop().unwrap();
+        assert_eq!((stopped.name, stopped.position), (timeline.name, position - 1));
+        let trouble = stopped.trouble.unwrap();
+        assert!(trouble.contains(&format!("at position {position}")), "{trouble}");
+        assert!(trouble.contains("later version of this program knows application.painted"), "{trouble}");
+        // A newer server takes it.
+        assert!(engine.advance(timeline, position - 1, position, &[]).await.unwrap());
+        ada.tokens(&app).await;
+        until(engine, timeline, engine.head().await.unwrap().position).await;
+        assert_eq!(list_read_models(engine).await.unwrap().pop().unwrap().trouble, None);
+    })
+    .await;
+}
+
+async fn until(engine: &dyn Engine, projection: &Projection, position: i64) {
+    for _ in 0..100 {
+        if engine.checkpoint(projection).await.unwrap() >= position {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} never came to {position}", projection.name);
 }
 
 /// A node that has gone without a word is waited for as long as it could have answered, and no longer.

@@ -34,7 +34,12 @@ fn remark(context: &Context, what: &'static str) {
 }
 
 async fn greet(context: &Context, running: &Running) -> Result<(), Failure> {
-    let has_superuser = projections::users::has_superuser(&running.state.journal).await?;
+    let journal = &running.state.journal;
+    // Where the read models are another version's, nobody knows yet who there is.
+    let has_superuser = match journal.read().await {
+        Ok(()) => projections::users::has_superuser(journal).await.map_err(Failure::from),
+        Err(error) => Err(Failure::Engine(error)),
+    };
     match context.config.log.format {
         LogFormat::Text => greet_people(context, running, has_superuser),
         LogFormat::Json => greet_machines(context, running, has_superuser),
@@ -42,18 +47,22 @@ async fn greet(context: &Context, running: &Running) -> Result<(), Failure> {
     Ok(())
 }
 
-fn greet_machines(context: &Context, running: &Running, has_superuser: bool) {
+fn greet_machines(context: &Context, running: &Running, has_superuser: Result<bool, Failure>) {
     let config = &running.state.config;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), database = config.database.described(),
         addresses = ?running.addresses, issuer = %config.issuer, metrics = ?running.metrics_addresses, "serving"
     );
-    if !has_superuser {
-        tracing::info!(command = context.command_line("createsuperuser"), "there is no superuser yet");
+    match has_superuser {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::info!(command = context.command_line("createsuperuser"), "there is no superuser yet");
+        }
+        Err(failure) => failure.log(&context.config),
     }
 }
 
-fn greet_people(context: &Context, running: &Running, has_superuser: bool) {
+fn greet_people(context: &Context, running: &Running, has_superuser: Result<bool, Failure>) {
     let console = context.console;
     let config = &running.state.config;
     console.say(format!("Chancery {}", env!("CARGO_PKG_VERSION")));
@@ -69,11 +78,20 @@ fn greet_people(context: &Context, running: &Running, has_superuser: bool) {
         console.say(format!("  metrics         http://{address}/metrics"));
     }
     let home = format!("{}/", config.issuer);
-    if has_superuser {
-        console.say(format!("  home page       {home}"));
-        return;
+    match has_superuser {
+        Ok(true) => console.say(format!("  home page       {home}")),
+        Ok(false) => {
+            console.say("");
+            console.next_step(
+                "create a superuser, in another terminal",
+                context.command_line("createsuperuser"),
+            );
+            console.next_step("then log in and register an application", home);
+        }
+        Err(failure) => {
+            console.say("");
+            console.say(format!("Not ready: {failure}."));
+            console.say(failure.advice(&context.config));
+        }
     }
-    console.say("");
-    console.next_step("create a superuser, in another terminal", context.command_line("createsuperuser"));
-    console.next_step("then log in and register an application", home);
 }

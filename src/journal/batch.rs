@@ -270,7 +270,7 @@ fn fail(inner: &Inner, answers: Vec<oneshot::Sender<Result<i64, AppendError>>>, 
         EngineError::Unknown(_) => "unknown",
         EngineError::Refused(_) => "refused",
         EngineError::EpochMoved | EngineError::OtherVersion { .. } => "epoch",
-        EngineError::Damaged(_) => "damaged",
+        EngineError::Damaged(_) | EngineError::Later { .. } => "damaged",
     };
     inner.metrics.failed(why, answers.len());
     tracing::warn!(%error, commands = answers.len(), "commands are answered 503");

@@ -181,6 +181,14 @@ pub enum EngineError {
         /// This program's.
         own: i64,
     },
+    /// A later version of the program wrote an event that this one does not know.
+    #[error("event at position {position}: only a later version of this program knows {event_type}")]
+    Later {
+        /// Where it is.
+        position: i64,
+        /// What it is called.
+        event_type: String,
+    },
     /// What is stored does not have the shape it must have.
     #[error("the database is damaged: {0}")]
     Damaged(String),
@@ -200,6 +208,15 @@ pub struct Head {
     /// The chain after it.
     pub chain: [u8; 32],
     /// The projection epoch that writers must match.
+    pub epoch: i64,
+}
+
+/// What rows were read as of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AsOf {
+    /// The last event before it was.
+    pub position: i64,
+    /// The projection epoch of its table.
     pub epoch: i64,
 }
 
@@ -255,6 +272,31 @@ pub enum Awaited {
     Memory,
     /// On the disk of a standby.
     Disk,
+}
+
+/// What became of rows of an eventual projection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advanced {
+    /// They are written.
+    Written,
+    /// Nothing: another node had moved the checkpoint.
+    Overtaken,
+    /// Nothing: the tables are of this version.
+    OfOtherVersion(i64),
+}
+
+impl Advanced {
+    pub(super) fn into_result(self, projection: &Projection) -> Result<bool, EngineError> {
+        match self {
+            Self::Written => Ok(true),
+            Self::Overtaken => Ok(false),
+            Self::OfOtherVersion(stored) => Err(EngineError::OtherVersion {
+                projection: projection.name.to_owned(),
+                stored,
+                own: i64::from(projection.version),
+            }),
+        }
+    }
 }
 
 /// What stored events do to rows; pure, so that an engine may ask in the middle of a transaction.
@@ -366,11 +408,11 @@ pub trait Engine: Send + Sync {
     /// Where the log stands, on a connection that no other work can hold, and in half a second or not at all.
     async fn pulse(&self) -> Result<Pulse, EngineError>;
 
-    /// A row by its key together with the position it is as of, in one snapshot.
-    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError>;
+    /// A row by its key together with what it is as of, in one snapshot.
+    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, AsOf), EngineError>;
 
-    /// All rows of a table in key order together with the position they are as of.
-    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, i64), EngineError>;
+    /// All rows of a table in key order together with what they are as of, in one snapshot.
+    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, AsOf), EngineError>;
 
     /// A portable query.
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError>;
@@ -392,7 +434,7 @@ pub trait Engine: Send + Sync {
     async fn checkpoint(&self, projection: &Projection) -> Result<i64, EngineError>;
 
     /// Writes rows of an eventual projection and moves its checkpoint from `from` to `to`, unless
-    /// another node did so first (`false`: nothing was written).
+    /// another node did so first (`false`: nothing was written) or its tables are of another version.
     async fn advance(
         &self,
         projection: &Projection,

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use aggregates::{AnyEvent, DecodeError};
 use projections::projection::{Projection, Recorded, row_ops};
-use projections::row::{Residency, Row, RowOp, Value};
+use projections::row::{Residency, Row, RowOp, Table, Value};
 use projections::{EVENTUAL, TRANSACTIONAL, transactional_tables};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::chain::{fold, leaf};
 use super::engine::{Committed, Engine, EngineError, PAGE, Pulse, StoredBatch, StoredRow};
@@ -23,6 +23,8 @@ const POLL: Duration = Duration::from_millis(50);
 const ROLLBACK_ACCEPTED: &str = "installation.rollback_accepted";
 /// How far the eventual projections may lag when nobody waits for them.
 const GATHERED_FOR: Duration = Duration::from_millis(200);
+/// How long a newer server has for an event that only it knows, before somebody is to look after it.
+const LEFT_TO_OTHERS: Duration = Duration::from_secs(5);
 /// How long an own batch that is in the log may take to get into memory before it is read from there.
 const OWN: Duration = Duration::from_millis(5);
 /// The longest pause between two tries to read what stands before an own batch.
@@ -41,7 +43,7 @@ pub(super) async fn apply_own(
     let mut chain = inner.applying.lock().await;
     let mut patience = Duration::from_millis(10);
     while inner.applied() < before {
-        if let Err(error) = catch_up(inner, &mut chain, before).await {
+        if let Err(error) = catch_up(inner, &mut chain, before, true).await {
             if patience > PATIENCE {
                 return Err(error);
             }
@@ -85,9 +87,10 @@ pub(super) async fn catch_up_to_head(inner: &Arc<Inner>) -> Result<Pulse, Engine
     inner.has_history()?;
     let before = inner.applied();
     let pulse = inner.engine.pulse().await?;
-    if pulse.epoch != inner.epoch.load(Ordering::Relaxed) {
-        follow_epoch(inner).await?;
-    }
+    // Whose read models another version has made follows the log all the same, to know its history when they
+    // are its own again.
+    let read =
+        if pulse.epoch == inner.epoch.load(Ordering::Relaxed) { Ok(()) } else { follow_epoch(inner).await };
     if pulse.position < before {
         return Err(inner.lose_history(pulse.position + 1));
     }
@@ -98,48 +101,59 @@ pub(super) async fn catch_up_to_head(inner: &Arc<Inner>) -> Result<Pulse, Engine
     }
     let mut chain = inner.applying.lock().await;
     while inner.applied() < pulse.position {
-        catch_up(inner, &mut chain, pulse.position).await?;
+        catch_up(inner, &mut chain, pulse.position, read.is_ok()).await?;
     }
     if inner.applied() == pulse.position && *chain != pulse.chain {
         return Err(inner.lose_history(pulse.position));
     }
-    Ok(pulse)
+    read.map(|()| pulse)
 }
 
-/// The read models were rebuilt: what is remembered of them is read again, if they are still this
+/// The read models are of another epoch than what is remembered of them: they are read, if they are this
 /// program's.
 pub(super) async fn follow_epoch(inner: &Arc<Inner>) -> Result<(), EngineError> {
     let _applying = inner.applying.lock().await;
-    let epoch = inner.engine.pulse().await?.epoch;
-    if epoch == inner.epoch.load(Ordering::Relaxed) {
+    let head = inner.engine.head().await?;
+    if head.epoch == inner.epoch.load(Ordering::Relaxed) {
         return Ok(());
     }
-    check_versions(inner.engine.as_ref()).await?;
-    read_again(inner).await?;
-    inner.epoch.store(epoch, Ordering::Relaxed);
-    tracing::info!(epoch, "the read models were rebuilt; what was remembered of them has been read again");
-    Ok(())
-}
-
-/// Forgets every row, and reads those that are always held. The caller holds the lock.
-async fn read_again(inner: &Inner) -> Result<(), EngineError> {
-    let position = inner.engine.pulse().await?.position;
-    for table in transactional_tables() {
-        match table.residency {
-            Residency::Resident => {
-                let (rows, as_of) = inner.engine.all_rows(table).await?;
-                inner.memory.replace(table, rows, as_of);
-            }
-            Residency::Cached | Residency::Stored => inner.memory.replace(table, Vec::new(), position),
-        }
+    check_versions(inner.engine.as_ref(), TRANSACTIONAL.iter().chain(EVENTUAL).copied()).await?;
+    let tables = read_held(inner, head.epoch).await?;
+    if inner.is_read() {
+        let epoch = head.epoch;
+        tracing::info!(
+            epoch,
+            "the read models were rebuilt; what was remembered of them has been read again"
+        );
     }
+    inner.epoch.store(head.epoch, Ordering::Relaxed);
+    inner.replace_rows(tables, head.position);
     Ok(())
 }
 
-/// Whether the tables are of the versions that this program reads and writes.
-pub(super) async fn check_versions(engine: &dyn Engine) -> Result<(), EngineError> {
+/// A table's rows, and the position they are as of.
+type Held = (&'static Table, Vec<Row>, i64);
+
+/// The tables of which all rows are held, if they are still of this epoch. The caller holds the lock.
+async fn read_held(inner: &Inner, epoch: i64) -> Result<Vec<Held>, EngineError> {
+    let mut held = Vec::new();
+    for table in transactional_tables().filter(|table| table.residency == Residency::Resident) {
+        let (rows, as_of) = inner.engine.all_rows(table).await?;
+        if as_of.epoch != epoch {
+            return Err(EngineError::EpochMoved);
+        }
+        held.push((table, rows, as_of.position));
+    }
+    Ok(held)
+}
+
+/// Whether the tables of these read models are of the versions that this program reads and writes.
+async fn check_versions(
+    engine: &dyn Engine,
+    projections: impl IntoIterator<Item = &'static Projection>,
+) -> Result<(), EngineError> {
     let stored = stored_versions(engine).await?;
-    for projection in TRANSACTIONAL.iter().chain(EVENTUAL) {
+    for projection in projections {
         let own = i64::from(projection.version);
         let stored = stored.get(projection.name).copied().unwrap_or(0);
         if stored != own {
@@ -161,7 +175,12 @@ pub async fn stored_versions(engine: &dyn Engine) -> Result<BTreeMap<String, i64
 
 /// Reads one page of batches after what is applied and applies it. The caller holds the lock, and with it
 /// the chain after what is applied: what does not go on from there is another history.
-async fn catch_up(inner: &Inner, chain: &mut [u8; 32], target: i64) -> Result<(), EngineError> {
+async fn catch_up(
+    inner: &Inner,
+    chain: &mut [u8; 32],
+    target: i64,
+    is_read: bool,
+) -> Result<(), EngineError> {
     let applied = inner.applied();
     let batches = inner.engine.batches_after(applied, PAGE).await?;
     let Some(last) = check_density(applied, &batches)? else {
@@ -196,8 +215,10 @@ async fn catch_up(inner: &Inner, chain: &mut [u8; 32], target: i64) -> Result<()
         }
     }
     // Whoever wrote it wrote its rows with it. They are read instead of made.
-    if is_damaged {
-        read_again(inner).await?;
+    if is_damaged && is_read {
+        let position = inner.engine.pulse().await?.position;
+        let held = read_held(inner, inner.epoch.load(Ordering::Relaxed)).await?;
+        inner.replace_rows(held, position);
     }
     *chain = folded;
     inner.applied.send_replace(last);
@@ -228,9 +249,17 @@ pub(super) fn transactional_ops(row: &StoredRow) -> Result<Vec<RowOp>, EngineErr
     stored_ops(TRANSACTIONAL, row)
 }
 
-/// The row operations of a stored event. Types this program does not know are ignored by read
-/// models (an aggregate fails closed on them); what is damaged is an error.
+/// The row operations of a stored event. Types this program does not know are ignored: read models that take
+/// them are of another version (an aggregate fails closed on them). What is damaged is an error.
 pub(super) fn stored_ops(projections: &[&Projection], row: &StoredRow) -> Result<Vec<RowOp>, EngineError> {
+    match known_ops(projections, row) {
+        Err(EngineError::Later { .. }) => Ok(Vec::new()),
+        ops => ops,
+    }
+}
+
+/// The same, where a type that this program does not know is an error as well.
+fn known_ops(projections: &[&Projection], row: &StoredRow) -> Result<Vec<RowOp>, EngineError> {
     let damaged =
         |reason: String| EngineError::Damaged(format!("event at position {}: {reason}", row.position));
     let payload = serde_json::from_str(&row.event.payload).map_err(|error| damaged(error.to_string()))?;
@@ -238,13 +267,13 @@ pub(super) fn stored_ops(projections: &[&Projection], row: &StoredRow) -> Result
         serde_json::from_str(&row.event.metadata).map_err(|error| damaged(error.to_string()))?;
     let decoded =
         AnyEvent::decode(&row.aggregate_type, &row.event.event_type, &row.event.event_version, &payload);
-    let event = match decoded {
-        Ok(event) => event,
-        Err(DecodeError::Unknown { .. }) => return Ok(Vec::new()),
-        Err(error @ (DecodeError::Damaged { .. } | DecodeError::Unencodable { .. })) => {
-            return Err(damaged(error.to_string()));
-        }
-    };
+    let event = decoded.map_err(|error| match error {
+        DecodeError::Unknown { event_type, event_version } => EngineError::Later {
+            position: row.position,
+            event_type: format!("{event_type} version {event_version}"),
+        },
+        DecodeError::Damaged { .. } | DecodeError::Unencodable { .. } => damaged(error.to_string()),
+    })?;
     let recorded = Recorded {
         position: Some(row.position),
         aggregate_type: &row.aggregate_type,
@@ -260,23 +289,37 @@ pub(super) fn stored_ops(projections: &[&Projection], row: &StoredRow) -> Result
 /// Batches are gathered for a moment, for a transaction of its own each would cost as much as the batch.
 pub(super) async fn project(inner: Weak<Inner>) {
     let Some(mut applied) = inner.upgrade().map(|inner| inner.applied.subscribe()) else { return };
-    let mut is_behind = true;
+    let (mut is_behind, mut left_since) = (true, BTreeMap::new());
     loop {
         if !is_behind && applied.changed().await.is_err() {
             return;
         }
         is_behind = false;
         let Some(inner) = inner.upgrade() else { return };
-        let _hurried = tokio::time::timeout(GATHERED_FOR, inner.hurry.notified()).await;
+        let _hurried = timeout(GATHERED_FOR, inner.hurry.notified()).await;
+        if !inner.is_read() {
+            is_behind = true;
+            continue;
+        }
         for projection in EVENTUAL {
-            let trouble = project_all(&inner, projection).await.err().map(|error| error.to_string());
-            is_behind |= trouble.is_some();
-            inner.note_trouble(projection.name, trouble);
+            let projected = project_all(&inner, projection).await;
+            is_behind |= projected.is_err();
+            if let Err(EngineError::Later { .. }) = &projected
+                && left_since.entry(projection.name).or_insert_with(Instant::now).elapsed() < LEFT_TO_OTHERS
+            {
+                continue;
+            }
+            left_since.remove(projection.name);
+            inner.note_trouble(projection.name, projected.err().map(|error| error.to_string()));
         }
     }
 }
 
 async fn project_all(inner: &Inner, projection: &'static Projection) -> Result<(), EngineError> {
+    // Where another server has taken everything it does not show that this one could not.
+    if inner.has_trouble(projection.name) {
+        check_versions(inner.engine.as_ref(), [projection]).await?;
+    }
     loop {
         let from = inner.engine.checkpoint(projection).await?;
         let batches = inner.engine.batches_after(from, PAGE).await?;
@@ -285,7 +328,7 @@ async fn project_all(inner: &Inner, projection: &'static Projection) -> Result<(
         let mut ops = Vec::new();
         let (mut to, mut stopped) = (to, None);
         for batch in &batches {
-            match batch_ops(&[projection], batch) {
+            match followed_ops(projection, batch) {
                 Ok(more) => ops.extend(more),
                 Err(error) => {
                     // Up to the event that cannot be taken, and no further.
@@ -307,6 +350,16 @@ async fn project_all(inner: &Inner, projection: &'static Projection) -> Result<(
     }
 }
 
+/// What an eventual projection takes of a batch. An event that only a later program knows is left to one: passed
+/// over here it would be missing for good.
+pub(super) fn followed_ops(projection: &Projection, batch: &StoredBatch) -> Result<Vec<RowOp>, EngineError> {
+    let mut ops = Vec::new();
+    for row in &batch.events {
+        ops.extend(known_ops(&[projection], row)?);
+    }
+    Ok(ops)
+}
+
 /// The row operations of a batch's events.
 pub(super) fn batch_ops(projections: &[&Projection], batch: &StoredBatch) -> Result<Vec<RowOp>, EngineError> {
     let mut ops = Vec::new();
@@ -317,6 +370,16 @@ pub(super) fn batch_ops(projections: &[&Projection], batch: &StoredBatch) -> Res
 }
 
 impl Inner {
+    /// Forgets every row as of before this position, but for these. The caller holds the lock.
+    fn replace_rows(&self, held: Vec<Held>, position: i64) {
+        for table in transactional_tables().filter(|table| table.residency != Residency::Resident) {
+            self.memory.replace(table, Vec::new(), position);
+        }
+        for (table, rows, as_of) in held {
+            self.memory.replace(table, rows, as_of);
+        }
+    }
+
     /// What is remembered belongs to another history than the database holds from this event on, or earlier:
     /// a backup was restored, or a standby without the last commits took over.
     fn lose_history(&self, position: i64) -> EngineError {
@@ -334,6 +397,11 @@ impl Inner {
     /// Whether this process still knows the history that the database holds.
     pub(super) fn has_history(&self) -> Result<(), EngineError> {
         self.lost.get().map_or(Ok(()), |reason| Err(EngineError::Damaged(reason.clone())))
+    }
+
+    fn has_trouble(&self, projection: &'static str) -> bool {
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.get(projection).is_some_and(|known| known.trouble.is_some())
     }
 
     fn note_position(&self, projection: &'static str, position: i64) {

@@ -8,6 +8,8 @@
 //!   commits, then waits until every registered process has applied it or its lease has run out.
 //! - Why it holds: a pulse begun after the commit sees it; one begun before gives a lease that ends
 //!   within its length of the commit, and the one who commits waits for so long.
+//! - A process whose read models another version has made can answer nothing: it is not registered, and takes
+//!   itself out of the register when its last lease is over.
 //! - A process that is counted out has been told so before, for longer than a lease lasts: to be still
 //!   registered is enough to renew it. So on a full disk, where nobody can write, all go on reading; but not
 //!   on a database that another may have replaced, which only a commit can show.
@@ -96,13 +98,21 @@ struct State {
     reference: Option<(i64, Duration)>,
     beat: Option<Beat>,
     stale: Option<Stale>,
-    /// When it was last found to be so.
-    failed_at: Option<Duration>,
+    /// The last renewal that found it to be so.
+    failed: Option<Failed>,
     /// When the last pulse began that came back well.
     renewed_from: Option<Duration>,
     has_ended: bool,
+    /// Whether it may still be registered though it should not be.
+    leaves: bool,
     looked: Duration,
     others: HashMap<String, (i64, Duration)>,
+}
+
+#[derive(Clone, Copy)]
+struct Failed {
+    begun: Duration,
+    ended: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -200,6 +210,31 @@ impl Lease {
         engine.execute("DELETE FROM nodes WHERE node = $1", &[self.node.as_str().into()]).await.map(|_| ())
     }
 
+    /// Others need not wait for a process that can answer nothing until the read models are its own again: not from
+    /// when nothing may be told any more that was decided before.
+    async fn withdraw(&self, engine: &dyn Engine) -> Result<(), EngineError> {
+        let now = self.uptime.now();
+        {
+            let mut state = self.state();
+            if state.renewed_from.is_some_and(|begun| now < begun + self.vouched()) {
+                return Ok(());
+            }
+            // Before it is asked for: whoever does not hear of the answer must register again all the same.
+            state.leaves |= state.beat.take().is_some();
+            if !state.leaves {
+                return Ok(());
+            }
+        }
+        let node = || self.node.as_str().into();
+        let rows = engine.query("SELECT beats FROM nodes WHERE node = $1", &[node()]).await?;
+        if let Some(beats) = rows.into_iter().next().and_then(|row| row.into_iter().next()) {
+            // One that comes late does not meet a later registration.
+            engine.execute("DELETE FROM nodes WHERE node = $1 AND beats = $2", &[node(), beats]).await?;
+        }
+        self.state().leaves = false;
+        Ok(())
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -228,23 +263,29 @@ impl Lease {
     }
 
     /// Whether somebody's renewal will do for a request that asked at this time: one that keeps the lease, or
-    /// that began later, or that has failed since.
+    /// that began later, or that has failed since. One that failed at read models of another version must have
+    /// begun later: they may have been rebuilt just before it was asked, and it costs little to look again.
     fn renewed_since(&self, asked: Duration) -> Option<Result<(), Stale>> {
         if self.holds() && !self.is_asked_each_time() {
             return Some(Ok(()));
         }
         let state = self.state();
         match &state.stale {
-            Some(why) if state.failed_at.is_some_and(|at| at > asked) => Some(Err(why.clone())),
+            Some(why) => {
+                let Failed { begun, ended } = state.failed?;
+                let is_later = if matches!(why, Stale::Epoch(_)) { begun >= asked } else { ended > asked };
+                is_later.then(|| Err(why.clone()))
+            }
             None if state.renewed_from.is_some_and(|begun| begun >= asked) => Some(Ok(())),
-            Some(_) | None => None,
+            None => None,
         }
     }
 
-    fn failed(&self, why: Stale) {
+    /// A renewal that began at `begun` has failed.
+    fn failed(&self, begun: Duration, why: Stale) {
         let now = self.uptime.now();
         let mut state = self.state();
-        state.failed_at = Some(now);
+        state.failed = Some(Failed { begun, ended: now });
         if state.stale.as_ref() != Some(&why) {
             tracing::warn!(reason = %why, "the server may not answer from memory for the moment");
             state.stale = Some(why);
@@ -379,9 +420,10 @@ pub(super) async fn renew(inner: &Arc<Inner>) -> Result<(), Stale> {
 }
 
 async fn renew_alone(inner: &Arc<Inner>, lease: &Lease) -> Result<(), Stale> {
+    let begun = lease.uptime.now();
     let renewed = renew_once(inner, lease).await;
     if let Err(stale) = &renewed {
-        lease.failed(stale.clone());
+        lease.failed(begun, stale.clone());
     }
     renewed
 }
@@ -393,10 +435,12 @@ async fn renew_once(inner: &Arc<Inner>, lease: &Lease) -> Result<(), Stale> {
     }
     let was_stale = lease.stale();
     if lease.state().beat.is_none() {
+        // For whoever has nothing to answer from, nobody need wait.
+        catch_up(inner, lease).await?;
         lease.register(engine, inner.applied()).await.map_err(|error| stale_of(&error))?;
     }
     let begun = lease.uptime.now();
-    let pulse = feed::catch_up_to_head(inner).await.map_err(|error| stale_of(&error))?;
+    let pulse = catch_up(inner, lease).await?;
     let applied = inner.applied();
     if lease.beat_is_due(applied, pulse.revision)
         && !lease.beat(engine, applied).await.map_err(|error| stale_of(&error))?
@@ -416,6 +460,17 @@ async fn renew_once(inner: &Arc<Inner>, lease: &Lease) -> Result<(), Stale> {
     Ok(())
 }
 
+/// Whose read models another version has made cannot answer until that is over, and is not to be waited for.
+async fn catch_up(inner: &Arc<Inner>, lease: &Lease) -> Result<Pulse, Stale> {
+    let caught_up = feed::catch_up_to_head(inner).await.map_err(|error| stale_of(&error));
+    if let Err(Stale::Epoch(_)) = caught_up
+        && let Err(error) = lease.withdraw(inner.engine.as_ref()).await
+    {
+        tracing::debug!(%error, "the process is still registered");
+    }
+    caught_up
+}
+
 /// Beside everything else: far from the database it takes as long as a renewal, and the next one would be late.
 async fn look_around(inner: Arc<Inner>) {
     let Some(lease) = inner.lease.get() else { return };
@@ -429,6 +484,7 @@ fn stale_of(error: &EngineError) -> Stale {
         EngineError::EpochMoved => Stale::Epoch("they were rebuilt".to_owned()),
         EngineError::OtherVersion { .. } => Stale::Epoch(error.to_string()),
         EngineError::Damaged(reason) => Stale::Damaged(reason.clone()),
+        EngineError::Later { .. } => Stale::Damaged(error.to_string()),
         EngineError::Unavailable(reason) | EngineError::Unknown(reason) | EngineError::Refused(reason) => {
             Stale::Database(reason.clone())
         }

@@ -39,7 +39,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hashlink::LruCache;
 use projections::memory::Memory;
-use projections::row::Residency;
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, mpsc, watch};
 
 pub use engine::{Engine, EngineError, Head, SecretOp, SubjectKeyRow};
@@ -49,6 +48,9 @@ use crate::clock::SharedClock;
 use crate::journal::metrics::JournalMetrics;
 
 const TURNS: usize = 1024;
+
+/// No database has this epoch: nothing of the read models has been read yet.
+const UNREAD: i64 = 0;
 
 /// Type and id of a stream.
 type StreamName = (&'static str, String);
@@ -111,15 +113,38 @@ struct Inner {
 }
 
 impl Journal {
-    /// Opens the log on an engine whose tables exist: loads resident read models, catches up, and
-    /// starts the writer and the feed. They stop when the last clone is dropped.
+    /// Opens the log on an engine whose tables exist: loads resident read models, and starts the writer and
+    /// the feed. They stop when the last clone is dropped.
     pub async fn open(
         engine: Arc<dyn Engine>,
         clock: SharedClock,
         capacity: Capacity,
     ) -> Result<Self, EngineError> {
+        let journal = Self::unread(engine, clock, capacity).await?;
+        journal.read().await?;
+        Ok(journal)
+    }
+
+    /// The same for a process that stays when the read models are of another version: it follows the log, and
+    /// reads nothing from them and writes nothing until a replay has made them this program's.
+    pub async fn open_or_wait(
+        engine: Arc<dyn Engine>,
+        clock: SharedClock,
+        capacity: Capacity,
+    ) -> Result<Self, EngineError> {
+        let journal = Self::unread(engine, clock, capacity).await?;
+        match journal.read().await {
+            Ok(()) | Err(EngineError::OtherVersion { .. } | EngineError::EpochMoved) => Ok(journal),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn unread(
+        engine: Arc<dyn Engine>,
+        clock: SharedClock,
+        capacity: Capacity,
+    ) -> Result<Self, EngineError> {
         let head = engine.head().await?;
-        feed::check_versions(engine.as_ref()).await?;
         let (writer, queue) = mpsc::channel(batch::QUEUE);
         let inner = Inner {
             memory: Memory::new(projections::transactional_tables(), capacity.rows),
@@ -136,17 +161,28 @@ impl Journal {
             others: lease::Others::default(),
             turns: (0..TURNS).map(|_| Arc::default()).collect(),
             loads: (0..TURNS).map(|_| AsyncMutex::default()).collect(),
-            epoch: AtomicI64::new(head.epoch),
+            epoch: AtomicI64::new(UNREAD),
             lost: OnceLock::new(),
             configuration: AtomicU32::new(0),
             engine,
             clock,
         };
         let journal = Self { inner: Arc::new(inner) };
-        journal.load_resident().await?;
         tokio::spawn(batch::write(Arc::downgrade(&journal.inner), queue));
         tokio::spawn(feed::follow(Arc::downgrade(&journal.inner)));
         Ok(journal)
+    }
+
+    /// Reads the read models, unless they have been read: without them nothing can be answered or written.
+    pub async fn read(&self) -> Result<(), EngineError> {
+        if self.inner.is_read() {
+            return Ok(());
+        }
+        match feed::follow_epoch(&self.inner).await {
+            // Just now, in the middle of reading.
+            Err(EngineError::EpochMoved) => feed::follow_epoch(&self.inner).await,
+            read => read,
+        }
     }
 
     /// From here on this process answers others from memory, under this lease: others wait for it.
@@ -281,19 +317,11 @@ impl Journal {
         }
         Ok(found)
     }
+}
 
-    async fn load_resident(&self) -> Result<(), EngineError> {
-        for table in
-            projections::transactional_tables().filter(|table| table.residency == Residency::Resident)
-        {
-            let (rows, as_of) = self.inner.engine.all_rows(table).await?;
-            for row in rows {
-                if let Some(projections::row::Value::Text(key)) = row.first().cloned() {
-                    self.inner.memory.loaded(table, &key, Some(row), as_of);
-                }
-            }
-        }
-        Ok(())
+impl Inner {
+    fn is_read(&self) -> bool {
+        self.epoch.load(Ordering::Relaxed) != UNREAD
     }
 }
 

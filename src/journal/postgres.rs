@@ -29,8 +29,8 @@ use tokio::time::Instant;
 use self::connections::{Connections, Server, late, within};
 use self::log::{batch_rows, batches_of};
 use super::engine::{
-    Append, Committed, Engine, EngineError, Flip, Hazards, Head, LANE, Outcome, Pulse, StateRow, StoredBatch,
-    StoredRow, SubjectKeyRow,
+    Advanced, Append, AsOf, Committed, Engine, EngineError, Flip, Hazards, Head, LANE, Outcome, Pulse,
+    StateRow, StoredBatch, StoredRow, SubjectKeyRow,
 };
 use super::migrations::{POSTGRES, TABLE};
 
@@ -201,6 +201,11 @@ fn cells(row: &PgRow, count: usize) -> Result<Row, sqlx::Error> {
     (0..count).map(|index| value_of(row, index)).collect()
 }
 
+/// In the columns behind the row's own.
+fn as_of_at(row: &PgRow, column: usize) -> Result<AsOf, sqlx::Error> {
+    Ok(AsOf { position: row.try_get(column)?, epoch: row.try_get(column + 1)? })
+}
+
 fn select_list(table: &Table) -> String {
     projections::read::columns(table, "t")
 }
@@ -316,9 +321,9 @@ impl Engine for PostgresEngine {
         asked
     }
 
-    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {
+    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, AsOf), EngineError> {
         let sql = format!(
-            "SELECT {}, l.head FROM lanes l LEFT JOIN {} t ON t.{} = $1 WHERE l.lane = {LANE}",
+            "SELECT {}, l.head, l.projection_epoch FROM lanes l LEFT JOIN {} t ON t.{} = $1 WHERE l.lane = {LANE}",
             select_list(table),
             table.name,
             table.columns.first().map_or("", |column| column.name)
@@ -327,23 +332,24 @@ impl Engine for PostgresEngine {
             let row = sqlx::query(&sql).bind(key).fetch_one(connection).await?;
             let found = cells(&row, table.columns.len())?;
             let exists = found.first().is_some_and(|key| *key != Value::Null);
-            Ok((exists.then_some(found), row.try_get(table.columns.len())?))
+            Ok((exists.then_some(found), as_of_at(&row, table.columns.len())?))
         })
     }
 
-    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, i64), EngineError> {
+    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, AsOf), EngineError> {
         let order: Vec<String> = (1..=table.key).map(|column| column.to_string()).collect();
         let sql = format!(
-            "SELECT {}, l.head FROM lanes l LEFT JOIN {} t ON true WHERE l.lane = {LANE} ORDER BY {}",
+            "SELECT {}, l.head, l.projection_epoch FROM lanes l LEFT JOIN {} t ON true WHERE l.lane = {LANE} ORDER BY {}",
             select_list(table),
             table.name,
             order.join(", ")
         );
         on_connection!(self, connection, {
             let rows = sqlx::query(&sql).fetch_all(connection).await?;
-            let as_of = rows.first().map_or(Ok(0), |row| row.try_get(table.columns.len()))?;
+            let mut as_of = AsOf::default();
             let mut found = Vec::with_capacity(rows.len());
             for row in &rows {
+                as_of = as_of_at(row, table.columns.len())?;
                 let row = cells(row, table.columns.len())?;
                 if row.first().is_some_and(|key| *key != Value::Null) {
                     found.push(row);
@@ -435,14 +441,23 @@ impl Engine for PostgresEngine {
             .await?;
             if moved.rows_affected() == 0 {
                 connection.execute("ROLLBACK").await?;
-                return Ok(false);
+                return Ok(Advanced::Overtaken);
+            }
+            // After the lock on the checkpoint, which a flip holds: only a later statement sees what it did.
+            let other =
+                sqlx::query_scalar("SELECT version FROM read_models WHERE projection = $1 AND version <> $2");
+            let own = i64::from(projection.version);
+            let other = other.bind(projection.name).bind(own).fetch_optional(&mut *connection).await?;
+            if let Some(stored) = other {
+                connection.execute("ROLLBACK").await?;
+                return Ok(Advanced::OfOtherVersion(stored));
             }
             rows::execute(connection, &ops).await?;
             connection.execute("COMMIT").await?;
-            Ok(true)
+            Ok(Advanced::Written)
         })
         .await;
-        Self::release(held, result)
+        Self::release(held, result)?.into_result(projection)
     }
 
     async fn copy_to(&self, _file: &Path) -> Result<(), EngineError> {

@@ -5,7 +5,7 @@ use projections::{EVENTUAL, TRANSACTIONAL};
 use serde::Serialize;
 
 use super::engine::{Engine, EngineError};
-use super::feed::{batch_ops, check_density, stored_versions};
+use super::feed::{check_density, followed_ops, stored_versions};
 
 /// A read model as it stands in the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,6 +65,6 @@ async fn stops_at(
 ) -> Result<Option<String>, EngineError> {
     let next = engine.batches_after(position, 1).await?;
     let taken = check_density(position, &next)
-        .and_then(|_| next.iter().try_for_each(|batch| batch_ops(&[projection], batch).map(drop)));
+        .and_then(|_| next.iter().try_for_each(|batch| followed_ops(projection, batch).map(drop)));
     Ok(taken.err().map(|error| error.to_string()))
 }

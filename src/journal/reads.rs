@@ -2,13 +2,14 @@
 //! rest with SQL.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use projections::memory::{Lookup, Memory};
 use projections::read::{Read, ReadError};
 use projections::row::{Row, Table, Value};
 
-use super::{Journal, stripe};
+use super::{EngineError, Journal, feed, stripe};
 
 /// Gives a started load up when its future is dropped, so that the next reader starts anew.
 struct Loading<'a> {
@@ -42,7 +43,7 @@ impl Read for Journal {
             return Ok(row);
         }
         let mut loading = Loading { memory: &self.inner.memory, table, key, done: false };
-        let (row, as_of) = self.engine().find_row(table, key).await?;
+        let (row, as_of) = self.read_row(table, key).await?;
         loading.done = true;
         self.inner.metrics.looked(table.name, "database");
         Ok(self.inner.memory.loaded(table, key, row, as_of))
@@ -50,5 +51,20 @@ impl Read for Journal {
 
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, ReadError> {
         Ok(self.engine().query(sql, parameters).await?)
+    }
+}
+
+impl Journal {
+    /// Another version's table may have a row of this key that says something else, or none: it counts in the epoch
+    /// that this process has read, once more if that has just moved.
+    async fn read_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {
+        for _ in 0..2 {
+            let (row, as_of) = self.engine().find_row(table, key).await?;
+            if as_of.epoch == self.inner.epoch.load(Ordering::Relaxed) {
+                return Ok((row, as_of.position));
+            }
+            feed::follow_epoch(&self.inner).await?;
+        }
+        Err(EngineError::EpochMoved)
     }
 }

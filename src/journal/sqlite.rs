@@ -23,7 +23,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, param
 use self::connections::{Readers, Writer, connect};
 use self::log::{batches_after, event_at};
 use super::engine::{
-    Append, Committed, Engine, EngineError, Flip, Head, LANE, Outcome, Pulse, StateRow, StoredBatch,
+    Append, AsOf, Committed, Engine, EngineError, Flip, Head, LANE, Outcome, Pulse, StateRow, StoredBatch,
     StoredRow, SubjectKeyRow,
 };
 use super::migrations::{SQLITE, TABLE};
@@ -176,6 +176,11 @@ fn cells(row: &rusqlite::Row<'_>, count: usize) -> Result<Row, rusqlite::Error> 
     (0..count).map(|index| value_of(row, index)).collect()
 }
 
+/// In the columns behind the row's own.
+fn as_of_at(row: &rusqlite::Row<'_>, column: usize) -> Result<AsOf, rusqlite::Error> {
+    Ok(AsOf { position: row.get(column)?, epoch: row.get(column + 1)? })
+}
+
 #[async_trait]
 impl Engine for SqliteEngine {
     fn name(&self) -> &'static str {
@@ -273,11 +278,11 @@ impl Engine for SqliteEngine {
         }
     }
 
-    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {
+    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, AsOf), EngineError> {
         let key = key.to_owned();
         self.read(move |connection| {
             let sql = format!(
-                "SELECT {}, l.head FROM lanes l LEFT JOIN {} t ON t.{} = ?1 WHERE l.lane = {LANE}",
+                "SELECT {}, l.head, l.projection_epoch FROM lanes l LEFT JOIN {} t ON t.{} = ?1 WHERE l.lane = {LANE}",
                 projections::read::columns(table, "t"),
                 table.name,
                 table.columns.first().map_or("", |column| column.name)
@@ -285,26 +290,26 @@ impl Engine for SqliteEngine {
             connection.prepare_cached(&sql)?.query_row([key], |row| {
                 let found = cells(row, table.columns.len())?;
                 let exists = found.first().is_some_and(|key| *key != Value::Null);
-                Ok((exists.then_some(found), row.get(table.columns.len())?))
+                Ok((exists.then_some(found), as_of_at(row, table.columns.len())?))
             })
         })
         .await
     }
 
-    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, i64), EngineError> {
+    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, AsOf), EngineError> {
         self.read(move |connection| {
             let order: Vec<String> = (1..=table.key).map(|column| column.to_string()).collect();
             let sql = format!(
-                "SELECT {}, l.head FROM lanes l LEFT JOIN {} t ON true WHERE l.lane = {LANE} ORDER BY {}",
+                "SELECT {}, l.head, l.projection_epoch FROM lanes l LEFT JOIN {} t ON true WHERE l.lane = {LANE} ORDER BY {}",
                 projections::read::columns(table, "t"),
                 table.name,
                 order.join(", ")
             );
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query([])?;
-            let (mut found, mut as_of) = (Vec::new(), 0);
+            let (mut found, mut as_of) = (Vec::new(), AsOf::default());
             while let Some(row) = rows.next()? {
-                as_of = row.get(table.columns.len())?;
+                as_of = as_of_at(row, table.columns.len())?;
                 let row = cells(row, table.columns.len())?;
                 if row.first().is_some_and(|key| *key != Value::Null) {
                     found.push(row);
@@ -385,11 +390,11 @@ impl Engine for SqliteEngine {
         to: i64,
         ops: &[RowOp],
     ) -> Result<bool, EngineError> {
-        let (name, ops) = (projection.name, ops.to_vec());
-        self.write(move |connection| {
-            append::advance(connection, name, from, to, &ops).map_err(|error| sqlite_error(&error))
-        })
-        .await
+        let (name, version, ops) = (projection.name, i64::from(projection.version), ops.to_vec());
+        let advanced = self.write(move |connection| {
+            append::advance(connection, name, version, from, to, &ops).map_err(|error| sqlite_error(&error))
+        });
+        advanced.await?.into_result(projection)
     }
 
     /// One reading transaction: writers go on beside it.

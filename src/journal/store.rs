@@ -376,7 +376,7 @@ pub fn from_serialized(event: SerializedEvent) -> StoredRow {
 
 fn unavailable<E: std::error::Error>(error: EngineError) -> AggregateError<E> {
     match error {
-        EngineError::Damaged(_) => damaged(error),
+        EngineError::Damaged(_) | EngineError::Later { .. } => damaged(error),
         EngineError::Unavailable(_)
         | EngineError::Unknown(_)
         | EngineError::Refused(_)

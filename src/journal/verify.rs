@@ -214,7 +214,7 @@ impl Walk {
         let mut compared = 0;
         for table in projections::transactional_tables() {
             let (stored, as_of) = engine.all_rows(table).await?;
-            if as_of != self.position {
+            if as_of.position != self.position {
                 return Ok(None);
             }
             compared += stored.len();

@@ -4,12 +4,14 @@
 //! Introspection and the protected resource are not behind this: they vouch for what they say alive
 //! themselves, so that what is known to be dead stays dead even without a database.
 
+use std::fmt::Display;
+
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::error::OAuthError;
-use crate::journal::Stale;
+use crate::introduction::introduce;
 use crate::pages::page_error::PageError;
 use crate::router::is_api;
 use crate::state::AppState;
@@ -20,6 +22,9 @@ pub async fn require(State(state): State<AppState>, request: Request, next: Next
     if let Err(why) = state.journal.freshen().await {
         return unavailable(&why, is_api);
     }
+    if let Err(error) = introduce(&state).await {
+        return unavailable(&error, is_api);
+    }
     let response = next.run(request).await;
     let says_yes = response.status().is_success() || response.status().is_redirection();
     // What was refused may be told at any time. What was done is whole, whether or not it is told.
@@ -29,7 +34,7 @@ pub async fn require(State(state): State<AppState>, request: Request, next: Next
     }
 }
 
-fn unavailable(why: &Stale, is_api: bool) -> Response {
+fn unavailable(why: &impl Display, is_api: bool) -> Response {
     if is_api {
         OAuthError::unavailable(why).into_response()
     } else {

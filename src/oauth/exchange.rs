@@ -9,6 +9,7 @@ use crate::error::{OAuthError, never_stored};
 use crate::extract::client_auth::{Caller, authenticate};
 use crate::extract::oauth_form::OAuthForm;
 use crate::extract::request_context::RequestContext;
+use crate::introduction::introduce;
 use crate::middleware::cors;
 use crate::refusals::{self, Refused, Trace};
 use crate::state::AppState;
@@ -36,6 +37,9 @@ pub async fn admit(
     form: Result<OAuthForm, OAuthError>,
 ) -> Result<Exchange, Box<Response>> {
     let form = form.map_err(|error| Box::new(error.into_response()))?;
+    // Whoever is refused may leave an event.
+    let introduced = introduce(&state).await;
+    introduced.map_err(|error| Box::new(OAuthError::unavailable(error).into_response()))?;
     match authenticate(&state, &context, &headers, &form).await {
         Ok(caller) => {
             if let Err(error) = state.rate_limits.admit_client(caller.client_id()) {

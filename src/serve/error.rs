@@ -45,9 +45,6 @@ pub enum StartError {
     /// The data could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The first event could not be written.
-    #[error("the configuration could not be recorded: {0}")]
-    Configuration(String),
 }
 
 impl StartError {
@@ -74,11 +71,6 @@ impl StartError {
             }
             // As for every other command: `cli::failure` says it.
             StartError::Open(_) => String::new(),
-            StartError::Configuration(_) => {
-                "See whether the database can be written: its disk may be full. `chancery verify` looks for \
-                 damage."
-                    .to_owned()
-            }
         }
     }
 }

@@ -8,8 +8,9 @@ use chrono::TimeDelta;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::INSTALLATION;
 use crate::commands::{Actor, Origin, Stream};
+use crate::introduction::introduce;
+use crate::open::INSTALLATION;
 use crate::state::AppState;
 
 const EVERY: Duration = Duration::from_mins(10);
@@ -31,6 +32,9 @@ pub(super) async fn follow(state: AppState, mut stopping: watch::Receiver<bool>)
 }
 
 async fn advance(state: &AppState) {
+    if let Err(error) = introduce(state).await {
+        return tracing::debug!(%error, "the horizon was not advanced");
+    }
     let now = state.clock.now();
     let command = InstallationCommand::AdvanceHorizon { horizon: now - KEPT, at: now };
     let origin = Origin::internal(Actor::Server, &state.clock);

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::clock::{SystemClock, TestClock};
-use crate::commands::Beside;
+use crate::commands::{Actor, Beside, Origin, Stream};
 use crate::config::{Environment, Flags};
 use crate::journal::SecretOp;
 use crate::password::keyed_verifier;

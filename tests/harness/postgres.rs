@@ -38,6 +38,12 @@ impl Database {
         execute(format!("CREATE DATABASE {} TEMPLATE {}", self.name, backup.name));
     }
 
+    /// Changes something in it, beside whoever uses it.
+    pub async fn execute(&self, sql: &str) {
+        let mut connection = PgConnection::connect(&self.url()).await.unwrap();
+        connection.execute(sql).await.unwrap();
+    }
+
     /// Its address.
     pub fn url(&self) -> String {
         let mut url = Url::parse(&environment::postgres_url()).unwrap();

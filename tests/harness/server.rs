@@ -131,8 +131,13 @@ impl Server {
 
     /// Another node on the same database, with the same clock and issuer.
     pub async fn sibling(&self) -> Self {
-        let mut setup = self.setup.clone();
-        setup.settings.insert("issuer", vec![self.base.clone()]);
+        self.sibling_with(|setup| setup).await
+    }
+
+    /// The same with something set up differently.
+    pub async fn sibling_with(&self, change: impl Fn(Setup) -> Setup) -> Self {
+        let mut setup = change(self.setup.clone());
+        setup.settings.entry("issuer").or_insert_with(|| vec![self.base.clone()]);
         let running =
             start(&setup, &self.directory, self.database.as_ref(), "127.0.0.1:0", &self.clock).await;
         let base = format!("http://{}", running.addresses[0]);

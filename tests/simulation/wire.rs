@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use chancery::journal::engine::{
-    Append, Committed, Engine, EngineError, Flip, Head, Outcome, Pulse, StateRow, StoredBatch, StoredRow,
+    Append, AsOf, Committed, Engine, EngineError, Flip, Head, Outcome, Pulse, StateRow, StoredBatch,
+    StoredRow,
 };
 use chancery::journal::{EngineError as Error, SubjectKeyRow};
 use projections::projection::Projection;
@@ -183,12 +184,12 @@ impl Engine for Wire {
         Ok(Pulse { clock: Some(self.world.now().timestamp_millis()), ..pulse })
     }
 
-    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {
+    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, AsOf), EngineError> {
         let key = key.to_owned();
         over!(self, Plain, find_row(table, &key))
     }
 
-    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, i64), EngineError> {
+    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, AsOf), EngineError> {
         over!(self, Plain, all_rows(table))
     }
 

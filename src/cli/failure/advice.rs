@@ -122,6 +122,9 @@ fn open_advice(error: &OpenError, config: &Config) -> String {
             "The database is only readable with the root secret it was made with: restore the file from the backup, or correct --root-secret-file or CHANCERY_ROOT_SECRET.".to_owned()
         }
         OpenError::Bind(_) => LATER.to_owned(),
+        OpenError::Configuration(_) => {
+            "See whether the database can be written: its disk may be full. `chancery verify` looks for damage.".to_owned()
+        }
         OpenError::InUse | OpenError::Served(_) => {
             "Stop every server first; they are started again afterwards.".to_owned()
         }
@@ -140,7 +143,7 @@ fn open_advice(error: &OpenError, config: &Config) -> String {
 fn database_advice(error: &EngineError, config: &Config) -> String {
     if let EngineError::OtherVersion { stored, own, .. } = error {
         return if stored < own {
-            "Run `chancery replay` with this program, then start it; older servers answer 503 from then on."
+            "Run `chancery replay` with this program; servers of the other version answer 503 from then on."
         } else {
             "Start a program that is at least as new as the one that rebuilt them."
         }
@@ -175,7 +178,6 @@ fn start_advice(error: &StartError, config: &Config) -> String {
         | StartError::NotAllowed { .. }
         | StartError::Listen { .. }
         | StartError::TlsFile { .. }
-        | StartError::Tls(_)
-        | StartError::Configuration(_) => error.advice(),
+        | StartError::Tls(_) => error.advice(),
     }
 }

@@ -174,13 +174,72 @@ fn with_no_lease_at_all_the_database_is_asked_each_time() {
     machine.registers();
     machine.hears(machine.uptime.now());
     assert!(machine.lease.holds());
-    machine.lease.failed(Stale::Database("gone".to_owned()));
+    machine.lease.failed(machine.uptime.now(), Stale::Database("gone".to_owned()));
     assert!(!machine.lease.holds());
+}
+
+/// Each try may take as long as the database is given, and they would queue.
+#[test]
+fn whoever_waited_for_a_renewal_that_failed_need_not_try_again() {
+    let machine = Machine::fresh();
+    let begun = machine.uptime.now();
+    machine.lives(Duration::from_millis(10));
+    let asked = machine.uptime.now();
+    machine.lives(Duration::from_millis(10));
+    let gone = Stale::Database("gone".to_owned());
+    machine.lease.failed(begun, gone.clone());
+    assert_eq!(machine.lease.renewed_since(asked), Some(Err(gone)));
+    machine.lives(Duration::from_millis(1));
+    assert_eq!(machine.lease.renewed_since(machine.uptime.now()), None, "that is a question of its own");
+}
+
+/// A replay may have ended between the question and the answer: then the other server has refused already.
+#[test]
+fn read_models_of_another_version_are_looked_at_again_for_whoever_asked_later() {
+    let machine = Machine::fresh();
+    let begun = machine.uptime.now();
+    machine.lives(Duration::from_millis(10));
+    let asked = machine.uptime.now();
+    machine.lives(Duration::from_millis(10));
+    let other = Stale::Epoch("of version 1".to_owned());
+    machine.lease.failed(begun, other.clone());
+    assert_eq!(machine.lease.renewed_since(asked), None);
+    machine.lease.failed(asked, other.clone());
+    assert_eq!(machine.lease.renewed_since(asked), Some(Err(other)));
 }
 
 #[test]
 fn no_lease_is_longer_than_those_who_wait_believe() {
     assert_eq!(Machine::with(Duration::from_mins(1)).lease.length, LONGEST);
+}
+
+/// As long as something may be told that was decided before, others wait for it.
+#[tokio::test]
+async fn a_process_leaves_the_register_when_its_last_lease_is_over_and_not_before() {
+    let file = std::env::temp_dir().join(format!("chancery-lease-{}.db", new_id(SystemClock.now())));
+    let engine = SqliteEngine::open(&file, SECOND * 5).unwrap();
+    engine.migrate().await.unwrap();
+    let machine = Machine::with(SECOND);
+    machine.lease.register(&engine, 0).await.unwrap();
+    machine.hears(machine.uptime.now());
+    let held = machine.lease.hold();
+    machine.lives(Duration::from_millis(999));
+    machine.lease.withdraw(&engine).await.unwrap();
+    assert_eq!(machine.lease.vouch(held), Ok(()));
+    assert_eq!(list_registered(&engine).await.unwrap().len(), 1);
+    machine.lives(Duration::from_millis(1));
+    machine.lease.withdraw(&engine).await.unwrap();
+    assert_eq!(machine.lease.vouch(held), Err(Stale::Lapsed));
+    assert_eq!(list_registered(&engine).await.unwrap(), []);
+    assert!(machine.lease.state().beat.is_none(), "it must register before it answers again");
+    // What is not there any more is not asked for, and another's row stays.
+    engine
+        .execute("INSERT INTO nodes (node, lane, applied, lease, beats) VALUES ('other', 0, 0, 1000, 1)", &[])
+        .await
+        .unwrap();
+    machine.lease.withdraw(&engine).await.unwrap();
+    assert_eq!(list_registered(&engine).await.unwrap().len(), 1);
+    let _ = std::fs::remove_file(&file);
 }
 
 /// Whoever ends something waits for what a process has registered: a request of one that asks each time may

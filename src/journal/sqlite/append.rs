@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::{Cell, sqlite_error};
 use crate::journal::chain::{fold, leaf};
 use crate::journal::engine::{
-    Append, Committed, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating,
+    Advanced, Append, Committed, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating,
 };
 
 /// What a batch came to before its commit.
@@ -158,20 +158,31 @@ fn write_beside(transaction: &Transaction<'_>, append: &Append) -> Result<(), ru
     Ok(())
 }
 
-/// Writes rows of an eventual projection and moves its checkpoint, unless another process did so.
+/// Writes rows of an eventual projection and moves its checkpoint.
 pub(super) fn advance(
     connection: &mut Connection,
     projection: &str,
+    version: i64,
     from: i64,
     to: i64,
     ops: &[RowOp],
-) -> Result<bool, rusqlite::Error> {
+) -> Result<Advanced, rusqlite::Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let reached: Option<i64> = transaction
         .query_row("SELECT position FROM checkpoints WHERE projection = ?1", [projection], |row| row.get(0))
         .optional()?;
     if reached.unwrap_or(0) != from {
-        return Ok(false);
+        return Ok(Advanced::Overtaken);
+    }
+    let other: Option<i64> = transaction
+        .query_row(
+            "SELECT version FROM read_models WHERE projection = ?1 AND version <> ?2",
+            params![projection, version],
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(stored) = other {
+        return Ok(Advanced::OfOtherVersion(stored));
     }
     let mut texts = Texts::default();
     for op in ops {
@@ -183,7 +194,7 @@ pub(super) fn advance(
         params![projection, LANE, to],
     )?;
     transaction.commit()?;
-    Ok(true)
+    Ok(Advanced::Written)
 }
 
 /// The statements of a batch by what they do to which table: most rows of a batch have the same one.
