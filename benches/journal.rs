@@ -18,6 +18,8 @@
 mod journal_peer;
 #[path = "journal/plain.rs"]
 mod journal_plain;
+#[path = "journal/starts.rs"]
+mod starts;
 #[path = "journal/whole_log.rs"]
 mod whole_log;
 
@@ -41,6 +43,7 @@ use chancery::secret::new_id;
 use chrono::TimeDelta;
 use tokio::sync::Mutex;
 
+use starts::Starts;
 use whole_log::Walked;
 
 const RUN: Duration = Duration::from_secs(2);
@@ -66,7 +69,7 @@ struct Measured {
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let starts = start_millis();
+    let starts = starts::from_nothing();
     let measured = runtime.block_on(measure_all());
     let walked = runtime.block_on(walk_all());
     let text = report(&measured, &walked, &starts);
@@ -106,11 +109,14 @@ async fn walk_all() -> Vec<Walked> {
     let directory = std::env::temp_dir().join(format!("chancery-bench-walk-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let deadline = Duration::from_mins(1);
-    let postgres = PostgresEngine::new(&database("chancery_bench_walk").await, 8, deadline).unwrap();
-    let sqlite = SqliteEngine::open(&directory.join("walk.db"), deadline).unwrap();
+    let url = database("chancery_bench_walk").await;
+    let postgres = PostgresEngine::new(&url, 8, deadline).unwrap();
+    // Where the program looks for it.
+    let sqlite = SqliteEngine::open(&directory.join("chancery.db"), deadline).unwrap();
     let walked = vec![
-        whole_log::walk("PostgreSQL", Arc::new(postgres)).await,
-        whole_log::walk("SQLite", Arc::new(sqlite)).await,
+        whole_log::walk("PostgreSQL", Arc::new(postgres), || starts::on_history(&directory, Some(&url)))
+            .await,
+        whole_log::walk("SQLite", Arc::new(sqlite), || starts::on_history(&directory, None)).await,
     ];
     std::fs::remove_dir_all(&directory).unwrap();
     walked
@@ -338,41 +344,7 @@ pub fn cpu() -> f64 {
     ticks / 100.0
 }
 
-/// Whether somebody answers a request there.
-fn answers(address: &str) -> bool {
-    use std::io::{Read, Write};
-    let Ok(mut stream) = std::net::TcpStream::connect(address) else { return false };
-    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).is_ok() && matches!(stream.read(&mut [0; 16]), Ok(1..))
-}
-
-/// How long the program takes from nothing, an empty directory, to its first answer; in order.
-fn start_millis() -> Vec<u128> {
-    let mut starts: Vec<u128> = (0..9)
-        .map(|number| {
-            let home = std::env::temp_dir().join(format!("chancery-start-{}-{number}", std::process::id()));
-            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let address = format!("127.0.0.1:{port}");
-            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_chancery"));
-            command.args(["--listen", &address, "--data-dir"]).arg(&home);
-            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-            let started = Instant::now();
-            let mut server = command.spawn().unwrap();
-            while !answers(&address) {
-                std::hint::spin_loop();
-            }
-            let millis = started.elapsed().as_millis();
-            server.kill().unwrap();
-            server.wait().unwrap();
-            std::fs::remove_dir_all(&home).unwrap();
-            millis
-        })
-        .collect();
-    starts.sort_unstable();
-    starts
-}
-
-fn report(measured: &[Measured], walked: &[Walked], starts: &[u128]) -> String {
+fn report(measured: &[Measured], walked: &[Walked], starts: &Starts) -> String {
     let mut text = String::from(
         "# The journal, measured\n\nWritten by `tests/run bench`; never edited by hand. One run, one machine: \
          compare within a table only.\nCPU is microseconds a command, of this process and of PostgreSQL together.\n\
@@ -384,17 +356,22 @@ fn report(measured: &[Measured], walked: &[Walked], starts: &[u128]) -> String {
             table(&mut text, measured, engine, kind);
         }
     }
-    writeln!(text, "\n## The whole log\n\n| engine | events | verified in s | replayed in s |").unwrap();
-    writeln!(text, "|---|---:|---:|---:|").unwrap();
-    for Walked { engine, events, verified, replayed } in walked {
-        writeln!(text, "| {engine} | {events} | {verified:.1} | {replayed:.1} |").unwrap();
-    }
-    let (median, slowest) = (starts[starts.len() / 2], starts[starts.len() - 1]);
     writeln!(
         text,
-        "\n## Start\n\nFrom an empty directory to the first answer, on the embedded database: {median} ms \
-         (median of {}; the slowest {slowest} ms).",
-        starts.len()
+        "\n## The whole log\n\n| engine | events | verified in s | replayed in s | ready in ms | at most |"
+    )
+    .unwrap();
+    writeln!(text, "|---|---:|---:|---:|---:|---:|").unwrap();
+    for Walked { engine, events, verified, replayed, starts: Starts { median, slowest, .. } } in walked {
+        writeln!(text, "| {engine} | {events} | {verified:.1} | {replayed:.1} | {median} | {slowest} |")
+            .unwrap();
+    }
+    let Starts { median, slowest, times } = starts;
+    writeln!(
+        text,
+        "\n*ready*: a server that was killed with -9 is started, and says that it is ready; median of {times}.\n\n\
+         ## Start\n\nFrom an empty directory until the server is ready, on the embedded database: {median} ms \
+         (median of {times}; the slowest {slowest} ms)."
     )
     .unwrap();
     text

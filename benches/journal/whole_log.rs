@@ -8,6 +8,7 @@ use chancery::journal::replay::Replay;
 use chancery::journal::verify::verify;
 
 use crate::Node;
+use crate::starts::Starts;
 
 /// Events of the log that is walked.
 const EVENTS: i64 = 1_000_000;
@@ -19,10 +20,11 @@ pub struct Walked {
     pub events: i64,
     pub verified: f64,
     pub replayed: f64,
+    pub starts: Starts,
 }
 
-/// Fills an empty log, then walks it.
-pub async fn walk(name: &'static str, engine: Arc<dyn Engine>) -> Walked {
+/// Fills an empty log, walks it, then starts servers on it.
+pub async fn walk(name: &'static str, engine: Arc<dyn Engine>, start: impl Fn() -> Starts) -> Walked {
     engine.migrate().await.unwrap();
     let node = Node::on(Arc::clone(&engine)).await;
     let mut filling = tokio::task::JoinSet::new();
@@ -40,7 +42,9 @@ pub async fn walk(name: &'static str, engine: Arc<dyn Engine>) -> Walked {
     let report = verify(engine.as_ref(), &|_, _| {}).await.unwrap();
     let verified = began.elapsed().as_secs_f64();
     let began = Instant::now();
-    let replayed = Replay::new(Vec::new()).run(engine.as_ref(), &|_, _| {}).await.unwrap();
-    assert_eq!(replayed.events, report.events);
-    Walked { engine: name, events: report.events, verified, replayed: began.elapsed().as_secs_f64() }
+    let rebuilt = Replay::new(Vec::new()).run(engine.as_ref(), &|_, _| {}).await.unwrap();
+    assert_eq!(rebuilt.events, report.events);
+    let replayed = began.elapsed().as_secs_f64();
+    drop(engine);
+    Walked { engine: name, events: report.events, verified, replayed, starts: start() }
 }
