@@ -16,6 +16,7 @@ mod architecture;
 mod attacks;
 mod browser;
 mod cli;
+mod deploy;
 mod disconnect;
 mod endpoints;
 mod faults;

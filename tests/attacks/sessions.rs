@@ -120,7 +120,7 @@ async fn adv_70_page_tokens() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn adv_71_h2_floods() {
-    // HTTP/2 is not spoken, so it cannot be abused: its preface ends the connection.
+    // Without TLS it is not spoken: its preface ends the connection. With it: `faults::floods`.
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let server = Server::sqlite().await;
     let address = server.base.trim_start_matches("http://").to_owned();

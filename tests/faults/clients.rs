@@ -1,22 +1,12 @@
 //! F17, F18: five thousand clients that are in no hurry, some more than there may be, and some who send what
 //! is no request. Whoever behaves notices nothing, and memory stays what it was.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
 use chancery::templates::paths;
-use hyper::body::Frame;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::machine::may_open;
 use super::report::{is_long, record};
@@ -44,13 +34,13 @@ const CAP: usize = 8;
 const HEAD_CLOSED: Duration = Duration::from_millis(6_500);
 const BODY_CLOSED: Duration = Duration::from_millis(11_500);
 /// In KiB.
-const GROWTH: u64 = 50 * 1024;
+pub const GROWTH: u64 = 50 * 1024;
 
 const HALF_HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ";
 const HALF_BODY: &[u8] = b"POST /o/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\
     Content-Type: application/x-www-form-urlencoded\r\n\r\ngrant_type";
 
-fn address(server: &Process) -> String {
+pub fn address(server: &Process) -> String {
     server.base.trim_start_matches("http://").to_owned()
 }
 
@@ -308,88 +298,4 @@ async fn f18_what_is_no_request_is_refused_and_never_two() {
         ),
     );
     assert!(grown < GROWTH, "{grown} KiB");
-}
-
-/// Twenty connections, each with as many bodies as HTTP/2 lets it send at once, of which none is ended.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f18_bodies_without_end_on_many_streams_take_no_memory() {
-    let home = Directory::copy_of(prepared::sqlite());
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
-    let (cert, key) = (path("cert.pem"), path("key.pem"));
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    std::fs::write(&cert, made.cert.pem()).unwrap();
-    let arguments = ["--issuer", "https://localhost", "--tls-cert", &cert, "--tls-key", &key];
-    let server = Process::start_with(&Cli::at(home.path(), None), &home, free_port(), &arguments).await;
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let mut tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec()];
-    let tls = TlsConnector::from(Arc::new(tls));
-    let connect = async || {
-        let stream = TcpStream::connect(address(&server)).await.unwrap();
-        let stream = tls.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
-        let http = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
-        let (sender, connection) = http.handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        sender
-    };
-    let request = |body| {
-        let request = axum::http::Request::post("https://localhost/o/token/");
-        request.header("content-type", "application/x-www-form-urlencoded").body(body).unwrap()
-    };
-    let ended = || Unended { piece: Some("grant_type=x".into()), is_ended: true };
-    assert_eq!(connect().await.send_request(request(ended())).await.unwrap().status(), 401);
-    let before = server.memory();
-    let mut sending = JoinSet::new();
-    let refused = Arc::new(AtomicUsize::new(0));
-    for _ in 0..20 {
-        let sender: hyper::client::conn::http2::SendRequest<Unended> = connect().await;
-        for _ in 0..100 {
-            let (mut sender, refused) = (sender.clone(), Arc::clone(&refused));
-            let request = request(Unended { piece: Some(vec![b'a'; 65_000].into()), is_ended: false });
-            sending.spawn(async move {
-                let answer = sender.send_request(request).await;
-                if answer.is_ok_and(|answer| answer.status() == 503) {
-                    refused.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-    }
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    let grown = server.memory().saturating_sub(before);
-    let refused = refused.load(Ordering::Relaxed);
-    sending.shutdown().await;
-    record(
-        "F18",
-        &format!(
-            "2,000 bodies without end on 20 connections: {refused} refused, {} MiB more memory",
-            grown / 1024
-        ),
-    );
-    assert!(refused > 1_500, "{refused}");
-    assert!(grown < GROWTH, "{grown} KiB");
-    assert_eq!(connect().await.send_request(request(ended())).await.unwrap().status(), 401);
-}
-
-/// A body of one piece, after which nothing comes.
-struct Unended {
-    piece: Option<Bytes>,
-    is_ended: bool,
-}
-
-impl hyper::body::Body for Unended {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match self.piece.take() {
-            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
-            None if self.is_ended => Poll::Ready(None),
-            None => Poll::Pending,
-        }
-    }
 }

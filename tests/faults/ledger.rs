@@ -104,7 +104,7 @@ impl Ledger {
     async fn revoke(&self, app: &App, token: String) {
         let answer = self.timed(ask(app, "/o/revoke_token/", &[("token", &token)])).await;
         match answer.as_ref().map(|answer| answer.status) {
-            Some(200) => self.dead.lock().unwrap().push(token),
+            Some(200) => self.has_ended(token),
             Some(503) | None => {
                 self.doubtful.lock().unwrap().push(token);
                 match answer {
@@ -119,6 +119,17 @@ impl Ledger {
     /// A living token that somebody was given.
     pub fn promised(&self, token: String) {
         self.alive.lock().unwrap().push(token);
+    }
+
+    /// A token whose end was acknowledged.
+    pub fn has_ended(&self, token: String) {
+        self.dead.lock().unwrap().push(token);
+    }
+
+    /// A token whose end had no clear answer.
+    pub fn in_doubt(&self, token: String) {
+        self.unknown.fetch_add(1, Ordering::Relaxed);
+        self.doubtful.lock().unwrap().push(token);
     }
 
     pub(super) fn is_wrong(&self, what: String) {

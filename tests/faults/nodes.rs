@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::RwLock;
+use tokio::task::JoinSet;
 
 use super::clock::Clock;
 use super::cluster::Cluster;
@@ -37,7 +38,7 @@ pub struct Node {
     cli: Cli,
     host: String,
     port: u16,
-    process: RwLock<Option<Process>>,
+    pub process: RwLock<Option<Process>>,
     // Gone after the process in it.
     pub apart: Option<Apart>,
 }
@@ -70,11 +71,17 @@ impl Node {
 
 impl Nodes {
     pub async fn start() -> Self {
-        let (home, database) = (Directory::new(), Database::empty());
-        let cli = Cli::at(home.path(), Some(database.url()));
+        let database = Database::empty();
+        Self::on(database.url(), Box::new(database)).await
+    }
+
+    /// On this database, which is gone after them.
+    pub async fn on(url: String, database: Box<dyn Any + Send + Sync>) -> Self {
+        let home = Directory::new();
+        let cli = Cli::at(home.path(), Some(url));
         let app = machine(&cli, "");
         let each = (0..NODES).map(|_| Node::at(&app, cli.clone(), "127.0.0.1", free_port(), None)).collect();
-        Self { each, cli, home, _database: Box::new(database) }.all_up().await
+        Self { each, cli, home, _database: database }.all_up().await
     }
 
     /// Each in a network and with a clock of its own.
@@ -145,13 +152,48 @@ impl Nodes {
 }
 
 /// Whom a load balancer would give requests, as it knows from asking each node again and again.
-struct Balanced {
-    nodes: Nodes,
+pub struct Balanced {
+    pub nodes: Nodes,
     ready: Vec<AtomicBool>,
     stop: AtomicBool,
 }
 
 impl Balanced {
+    pub fn between(nodes: Nodes) -> Arc<Self> {
+        let ready = (0..NODES).map(|_| AtomicBool::new(true)).collect();
+        Arc::new(Self { nodes, ready, stop: AtomicBool::new(false) })
+    }
+
+    /// Asks each of them until the end.
+    pub fn follow_all(self: &Arc<Self>) -> JoinSet<()> {
+        let mut following = JoinSet::new();
+        for node in 0..NODES {
+            following.spawn(Arc::clone(self).follow(node));
+        }
+        following
+    }
+
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The application at the first node from this one on that is ready, as soon as one is; after a second in vain at
+    /// this one, which will refuse.
+    pub async fn next_ready(&self, turn: usize) -> &App {
+        let is_ready = |turn: &usize| self.ready[turn % NODES].load(Ordering::Relaxed);
+        for _ in 0..100 {
+            if let Some(turn) = (turn..turn + NODES).find(is_ready) {
+                return self.nodes.app(turn);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.nodes.app(turn)
+    }
+
     async fn follow(self: Arc<Self>, node: usize) {
         while !self.stop.load(Ordering::Relaxed) {
             self.ready[node].store(is_ready(self.nodes.app(node)).await, Ordering::Relaxed);
@@ -165,11 +207,8 @@ impl Balanced {
         let mut turn = worker;
         while !self.stop.load(Ordering::Relaxed) {
             turn += 1;
-            if !self.ready[turn % NODES].load(Ordering::Relaxed) {
-                continue;
-            }
             let asked = [("grant_type", "client_credentials")];
-            match ask(self.nodes.app(turn), "/o/token/", &asked).await {
+            match ask(self.next_ready(turn).await, "/o/token/", &asked).await {
                 Some(answer) if answer.status == 200 => given.push(answer.token()),
                 other => failed.push(format!("{:?}", other.map(|answer| (answer.status, answer.body)))),
             }
@@ -181,13 +220,9 @@ impl Balanced {
 /// A load balancer asks each node whether it is ready, and clients go where it says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f25_a_rolling_restart_fails_no_request() {
-    let ready = (0..NODES).map(|_| AtomicBool::new(true)).collect();
-    let balanced = Arc::new(Balanced { nodes: Nodes::start().await, ready, stop: AtomicBool::new(false) });
+    let balanced = Balanced::between(Nodes::start().await);
     let nodes = &balanced.nodes;
-    let (mut following, mut asking) = (tokio::task::JoinSet::new(), tokio::task::JoinSet::new());
-    for node in 0..NODES {
-        following.spawn(Arc::clone(&balanced).follow(node));
-    }
+    let (following, mut asking) = (balanced.follow_all(), JoinSet::new());
     for worker in 0..6 {
         asking.spawn(Arc::clone(&balanced).ask(worker));
     }
@@ -198,7 +233,7 @@ async fn f25_a_rolling_restart_fails_no_request() {
         assert_eq!(process.terminate().await, 0);
         nodes.up(node).await;
     }
-    balanced.stop.store(true, Ordering::Relaxed);
+    balanced.stop();
     following.join_all().await;
     let (given, failed): (Vec<_>, Vec<_>) = asking.join_all().await.into_iter().unzip();
     let (given, failed) = (given.concat(), failed.concat());
@@ -214,7 +249,7 @@ async fn f25_a_rolling_restart_fails_no_request() {
 /// What so many clients were told in a while, each asking again at once: how many living tokens they were
 /// told of a second, and when the last of them was sent away.
 async fn ask_for(nodes: &Arc<Nodes>, tokens: &Arc<Vec<String>>, clients: usize, lasting: Duration) -> Herd {
-    let (begun, mut asking) = (Instant::now(), tokio::task::JoinSet::new());
+    let (begun, mut asking) = (Instant::now(), JoinSet::new());
     for client in 0..clients {
         let (nodes, tokens) = (Arc::clone(nodes), Arc::clone(tokens));
         asking.spawn(async move {
@@ -280,7 +315,7 @@ async fn f19_a_herd_that_meets_cold_nodes_is_served() {
         tokio::spawn(async move { ask_for(&nodes, &tokens, WORKERS * 4, Duration::from_secs(9)).await })
     };
     let begun = Instant::now();
-    let mut starting = tokio::task::JoinSet::new();
+    let mut starting = JoinSet::new();
     for node in 0..NODES {
         let nodes = Arc::clone(&nodes);
         starting.spawn(async move { nodes.up(node).await });
@@ -318,7 +353,7 @@ async fn f25_an_embedded_server_that_ends_fails_no_request() {
         let server = Process::start_with(&cli, &home, port, &["--drain-delay", "1s"]).await;
         until_ready(&app).await;
         let ready = Arc::new(AtomicBool::new(true));
-        let mut asking = tokio::task::JoinSet::new();
+        let mut asking = JoinSet::new();
         for _ in 0..6 {
             asking.spawn(while_ready(app.clone(), Arc::clone(&ready)));
         }

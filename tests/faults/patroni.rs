@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection, Row};
 
 use super::crash::machine;
+use super::ending::Ending;
 use super::grants::Person;
 use super::ledger::{Ledger, Load, post};
+use super::nodes::Nodes;
 use super::report::{record, scale};
 use crate::harness::process::free_port;
 use crate::harness::{App, Cli, Directory, Process};
@@ -19,6 +21,8 @@ use cluster::Cluster;
 
 /// How many tokens are promised before something is broken.
 const PROMISED: usize = 1_500;
+/// How many revocations before and after.
+const ENDED: usize = 200;
 /// How long a database call may take before its connection is given up, as it is without any setting.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// What a client sees beside the deadline, with five programs and PostgreSQL three times on two processors.
@@ -72,13 +76,7 @@ impl World {
 
     /// Until another node is the primary.
     async fn promoted(&self, old: usize, begun: Instant) -> (usize, Duration) {
-        while begun.elapsed() < Duration::from_secs(90) {
-            match self.cluster.find_leader().await {
-                Some(new) if new != old => return (new, begun.elapsed()),
-                Some(_) | None => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-        panic!("nobody took over within 90 s");
+        promoted(&self.cluster, old, begun).await
     }
 
     /// Ends the load and holds everything against what was promised.
@@ -89,6 +87,16 @@ impl World {
         record(row, &format!("{what}: {totals}, nothing lost"));
         self.cli.run(&["verify"]).succeeded();
     }
+}
+
+async fn promoted(cluster: &Cluster, old: usize, begun: Instant) -> (usize, Duration) {
+    while begun.elapsed() < Duration::from_secs(90) {
+        match cluster.find_leader().await {
+            Some(new) if new != old => return (new, begun.elapsed()),
+            Some(_) | None => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    panic!("nobody took over within 90 s");
 }
 
 fn seconds(duration: Duration) -> String {
@@ -109,6 +117,23 @@ async fn f5_a_lost_primary_loses_nothing_acknowledged() {
     );
     world.judge("F5", &what).await;
     assert!(served <= Duration::from_secs(25), "{what}");
+}
+
+/// Three nodes that are asked about every token without a pause, from before the primary is lost until well after
+/// another has taken over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t2_f5_after_a_revocation_no_node_says_active_though_another_primary_takes_over() {
+    let cluster = Arc::new(Cluster::start().await);
+    let nodes = Arc::new(Nodes::on(cluster.url(), Box::new(Arc::clone(&cluster))).await);
+    let mut ending = Ending::begin(&nodes);
+    ending.revoked(ENDED).await;
+    let old = cluster.leader().await;
+    cluster.kill(old);
+    let (_, promoted) = promoted(&cluster, old, Instant::now()).await;
+    ending.revoked(ENDED).await;
+    let text = ending.finish(&nodes).await;
+    record("T2, F5", &format!("another primary after {}: {text}", seconds(promoted)));
+    nodes.cli.run(&["verify"]).succeeded();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

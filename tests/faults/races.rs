@@ -1,4 +1,5 @@
-//! F23: one code and one refresh token, presented sixteen times at once to three processes.
+//! F23: one code and one refresh token, presented sixteen times at once to three processes; and a refresh token that
+//! may be presented again.
 
 use serde_json::Value;
 
@@ -7,7 +8,7 @@ use super::report::{is_long, record, scale};
 use crate::harness::browser::plain_client;
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
-use crate::harness::{App, Browser, Cli, Directory, Process, Request, Tokens, prepared};
+use crate::harness::{App, Browser, Cli, Directory, Process, Registration, Request, Tokens, prepared};
 
 /// On each engine: together a thousand races of codes, and a thousand of refresh tokens.
 const ROUNDS: usize = 500;
@@ -87,6 +88,25 @@ impl Nodes {
     }
 }
 
+/// An application whose clients may ask again for an answer they lost: every racer is given the same pair, which the
+/// next race is for.
+async fn race_within_the_window(nodes: &Nodes, rounds: usize) {
+    let patient = Registration::confidential().set("retry_window_seconds", "30");
+    let patient = nodes.ada.register(&patient).await;
+    let mut tokens = nodes.ada.tokens(&patient).await;
+    for round in 0..rounds {
+        let mut racers = tokio::task::JoinSet::new();
+        for racer in 0..RACERS {
+            let app = App { base: nodes.apps[racer % NODES].base.clone(), ..patient.clone() };
+            racers.spawn(app.refresh(&tokens.refresh).send());
+        }
+        let given: Vec<Tokens> = racers.join_all().await.iter().map(Tokens::of).collect();
+        assert!(given.iter().all(|pair| *pair == given[0]), "round {round}: {given:#?}");
+        assert_ne!(given[0].refresh, tokens.refresh);
+        tokens = given.into_iter().next().unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f23_invariant_04_sixteen_racers_on_three_processes_have_one_winner() {
     let sqlite = Directory::copy_of(prepared::sqlite());
@@ -103,10 +123,13 @@ async fn f23_invariant_04_sixteen_racers_on_three_processes_have_one_winner() {
             let winners = nodes.race(|app| app.refresh(&tokens.refresh)).await;
             assert_eq!(winners, 1, "a refresh token, round {round} on {engine}");
         }
+        let again = rounds / 5;
+        race_within_the_window(&nodes, again).await;
         record(
             "F23",
             &format!(
-                "{engine}, {NODES} processes: {rounds} races of a code and {rounds} of a refresh token, one winner each"
+                "{engine}, {NODES} processes: {rounds} races of a code and {rounds} of a refresh token, one winner each; \
+                 {again} of a refresh token within its retry window, the same pair for all"
             ),
         );
         let Nodes { servers, cli, _database, .. } = nodes;

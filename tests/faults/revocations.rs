@@ -36,11 +36,11 @@ const WRONG_CLOCK: Duration = Duration::from_secs(2);
 
 /// What the revocations came to.
 #[derive(Default)]
-struct Tally {
+pub struct Tally {
     issued: AtomicUsize,
     unknown: AtomicUsize,
     answers: AtomicUsize,
-    stale: AtomicUsize,
+    pub stale: AtomicUsize,
     unavailable: AtomicUsize,
     ended: Mutex<Vec<String>>,
     doubtful: Mutex<Vec<String>>,
@@ -100,7 +100,7 @@ impl Tally {
         }
     }
 
-    fn revoked(&self) -> usize {
+    pub fn revoked(&self) -> usize {
         self.ended.lock().unwrap().len()
     }
 
@@ -114,7 +114,7 @@ impl Tally {
         took.get((took.len() * percent / 100).min(took.len().saturating_sub(1))).copied().unwrap_or_default()
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let answers = self.answers.load(Ordering::Relaxed);
         let unavailable = self.unavailable.load(Ordering::Relaxed);
         format!(
@@ -132,7 +132,7 @@ impl Tally {
 
 /// Whatever was acknowledged is so on a node that remembers nothing (L1), and counts. It is the last that is
 /// asked: a node that ends without a word delays revocations.
-async fn are_kept(nodes: &Nodes, tallies: &[&Tally]) {
+pub async fn are_kept(nodes: &Nodes, tallies: &[&Tally]) {
     let (app, process) = nodes.another().await;
     for tally in tallies {
         let ended = tally.ended.lock().unwrap().clone();
@@ -168,8 +168,10 @@ async fn revoke_and_ask(nodes: Arc<Nodes>, tally: Arc<Tally>, turn: usize) {
 }
 
 /// The same while every node is asked about the token without a pause, from before its end until after.
-async fn revoke_while_asked(nodes: Arc<Nodes>, tally: Arc<Tally>, turn: usize) {
-    let Some(token) = tally.issue(&nodes, turn).await else { return };
+pub async fn revoke_while_asked(nodes: Arc<Nodes>, tally: Arc<Tally>, turn: usize) {
+    let Some(token) = tally.issue(&nodes, turn).await else {
+        return tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     remember(&nodes, &token).await;
     let (is_over, mut asking) = (watch::Sender::new(None), JoinSet::new());
     for node in 0..NODES {
