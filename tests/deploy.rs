@@ -172,9 +172,7 @@ impl Front {
     /// A node, and whatever is at that address.
     async fn of(proxy: fn(&str, u16, [&str; 2]) -> Command, one: Server, second: &str) -> Self {
         let files = Directory::new();
-        let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned()]).unwrap();
-        fs::write(files.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-        fs::write(files.path().join("cert.pem"), made.cert.pem()).unwrap();
+        let made = files.certify(HOST);
         let port = free_port();
         let mut command = proxy(files.text(), port, [address(&one), second]);
         let log = File::create(files.path().join("log")).unwrap();

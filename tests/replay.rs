@@ -21,6 +21,17 @@ async fn execute(engine: &dyn Engine, sql: &str) {
     engine.execute(sql, &[]).await.unwrap();
 }
 
+async fn set_version_of_tokens(engine: &dyn Engine, version: i64) {
+    let sql = "UPDATE read_models SET version = $1 WHERE projection = 'tokens'";
+    engine.execute(sql, &[version.into()]).await.unwrap();
+}
+
+/// What a replay does in its last transaction.
+async fn exchange_tokens(engine: &dyn Engine, version: i64) {
+    set_version_of_tokens(engine, version).await;
+    execute(engine, "UPDATE lanes SET projection_epoch = projection_epoch + 1").await;
+}
+
 async fn replay(engine: &dyn Engine, names: &[&str]) -> chancery::journal::replay::Replayed {
     let chosen = names.iter().map(|name| find_projection(name).unwrap()).collect();
     Replay::new(chosen).run(engine, &|_, _| {}).await.unwrap()
@@ -267,9 +278,8 @@ async fn an_older_program_does_not_write_into_newer_tables() {
         let (_, app, tokens) = some_history(&server).await;
         let engine = server.state().journal.engine();
         let before = engine.head().await.unwrap().position;
-        // What a newer program's replay does in its last transaction.
-        execute(engine, "UPDATE read_models SET version = 2 WHERE projection = 'tokens'").await;
-        execute(engine, "UPDATE lanes SET projection_epoch = projection_epoch + 1").await;
+        // By a newer program.
+        exchange_tokens(engine, 2).await;
         app.refresh(&tokens.refresh).send().await.is(503);
         tokio::time::sleep(Duration::from_millis(200)).await;
         let ready = server.get("/readyz").await.is(503);
@@ -304,12 +314,8 @@ async fn a_newer_server_waits_for_its_read_models() {
         let (_, app, tokens) = some_history(&old).await;
         let engine = old.state().journal.engine();
         let before = engine.head().await.unwrap().position;
-        let set_version = async |version: i64| {
-            let sql = "UPDATE read_models SET version = $1 WHERE projection = 'tokens'";
-            engine.execute(sql, &[version.into()]).await.unwrap();
-        };
         // To the new server the old one's tables are of another version.
-        set_version(0).await;
+        set_version_of_tokens(engine, 0).await;
         let new = old.sibling_with(|setup| setup.set("code-lifetime", "9m")).await;
         let there = App { base: new.base.clone(), ..app.clone() };
         new.get("/healthz").await.is(200);
@@ -327,9 +333,7 @@ async fn a_newer_server_waits_for_its_read_models() {
         assert_eq!(registered.len(), 1, "nobody need wait for who answers nothing: {registered:?}");
         assert!(app.sees_active(&tokens.access).await, "the old one serves");
 
-        // What a replay does in its last transaction.
-        set_version(1).await;
-        execute(engine, "UPDATE lanes SET projection_epoch = projection_epoch + 1").await;
+        exchange_tokens(engine, 1).await;
         let stranger = App { secret: "wrong".to_owned(), ..there.clone() };
         stranger.introspect(&tokens.access).send().await.is(401);
         there.refresh(&tokens.refresh).send().await.is(200);
@@ -355,7 +359,7 @@ async fn a_newer_server_waits_for_its_read_models() {
 async fn a_waiting_server_notices_that_a_roll_back_was_accepted() {
     on_both_engines(async |old| {
         let engine = old.state().journal.engine();
-        execute(engine, "UPDATE read_models SET version = 0 WHERE projection = 'tokens'").await;
+        set_version_of_tokens(engine, 0).await;
         let new = old.sibling().await;
         new.get("/readyz").await.is(503);
         let state = old.state();
@@ -364,8 +368,7 @@ async fn a_waiting_server_notices_that_a_roll_back_was_accepted() {
         let stream = Stream::Existing("installation".to_owned());
         let origin = Origin::internal(Actor::Operator, &state.clock);
         state.commands.execute::<Installation>(stream, command, &origin).await.unwrap();
-        execute(engine, "UPDATE read_models SET version = 1 WHERE projection = 'tokens'").await;
-        execute(engine, "UPDATE lanes SET projection_epoch = projection_epoch + 1").await;
+        exchange_tokens(engine, 1).await;
         for _ in 0..5 {
             let ready = new.get("/readyz").await.is(503);
             assert!(ready.text("reason").contains("holds keys of before"), "{ready:#?}");

@@ -21,17 +21,10 @@ struct Https {
     certificate: rcgen::CertifiedKey<rcgen::KeyPair>,
 }
 
-fn write(files: &Directory) -> rcgen::CertifiedKey<rcgen::KeyPair> {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    fs::write(files.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-    fs::write(files.path().join("cert.pem"), made.cert.pem()).unwrap();
-    made
-}
-
 impl Https {
     async fn start() -> Self {
         let files = Directory::new();
-        let certificate = write(&files);
+        let certificate = files.certify("localhost");
         let path = |name| files.path().join(name).to_str().unwrap().to_owned();
         let setup = Setup::new(Engine::Sqlite).set("issuer", "https://localhost");
         let setup = setup.set("tls-cert", &path("cert.pem")).set("tls-key", &path("key.pem"));
@@ -67,7 +60,7 @@ async fn a_renewed_certificate_is_served_without_a_restart() {
     fs::write(https.files.path().join("cert.pem"), "cheese").unwrap();
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     https.connect(Some(&https.certificate.cert), &[]).await.unwrap();
-    let renewed = write(&https.files);
+    let renewed = https.files.certify("localhost");
     let mut tries = 0;
     while https.connect(Some(&renewed.cert), &[]).await.is_err() {
         tries += 1;

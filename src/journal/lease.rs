@@ -19,6 +19,7 @@
 #[cfg(test)]
 mod model;
 mod others;
+mod register;
 #[cfg(test)]
 mod tests;
 
@@ -30,22 +31,13 @@ use aggregates::stored::MOST_SKEW;
 use tokio::sync::Mutex as AsyncMutex;
 
 pub(super) use self::others::{Others, wait_for_others, wait_for_others_at_head};
-pub use self::others::{Registered, list_registered};
-use super::engine::{Engine, EngineError, LANE, Pulse};
+pub use self::register::{Registered, list_registered};
+use super::engine::{EngineError, Pulse};
 use super::{Inner, feed};
 use crate::clock::{SharedClock, Uptime};
 
 /// No lease is longer, whatever a process was configured with.
 pub const LONGEST: Duration = Duration::from_secs(1);
-/// How often a process that applies nothing says that it is there.
-const BEAT: Duration = Duration::from_secs(3);
-/// A process whose beats have not changed for so long is told that it will be counted out.
-const GONE: Duration = Duration::from_secs(10);
-/// So long after it was told it is: no lease is left that was renewed before.
-const TOLD: Duration = Duration::from_secs(2);
-/// How often the others are looked at.
-const LOOK: Duration = Duration::from_secs(2);
-
 /// Why a process may not answer from memory, in words for whoever operates it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stale {
@@ -198,43 +190,6 @@ impl Lease {
         Some(self.uptime.now().saturating_sub(begun))
     }
 
-    /// Ends it for good.
-    pub(super) async fn give_up(&self, engine: &dyn Engine) -> Result<(), EngineError> {
-        let _one = self.renewing.lock().await;
-        {
-            let mut state = self.state();
-            state.has_ended = true;
-            state.fresh_until = None;
-            state.stale = Some(Stale::Stopping);
-        }
-        engine.execute("DELETE FROM nodes WHERE node = $1", &[self.node.as_str().into()]).await.map(|_| ())
-    }
-
-    /// Others need not wait for a process that can answer nothing until the read models are its own again: not from
-    /// when nothing may be told any more that was decided before.
-    async fn withdraw(&self, engine: &dyn Engine) -> Result<(), EngineError> {
-        let now = self.uptime.now();
-        {
-            let mut state = self.state();
-            if state.renewed_from.is_some_and(|begun| now < begun + self.vouched()) {
-                return Ok(());
-            }
-            // Before it is asked for: whoever does not hear of the answer must register again all the same.
-            state.leaves |= state.beat.take().is_some();
-            if !state.leaves {
-                return Ok(());
-            }
-        }
-        let node = || self.node.as_str().into();
-        let rows = engine.query("SELECT beats FROM nodes WHERE node = $1", &[node()]).await?;
-        if let Some(beats) = rows.into_iter().next().and_then(|row| row.into_iter().next()) {
-            // One that comes late does not meet a later registration.
-            engine.execute("DELETE FROM nodes WHERE node = $1 AND beats = $2", &[node(), beats]).await?;
-        }
-        self.state().leaves = false;
-        Ok(())
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -290,98 +245,6 @@ impl Lease {
             tracing::warn!(reason = %why, "the server may not answer from memory for the moment");
             state.stale = Some(why);
         }
-    }
-
-    fn beat_is_due(&self, applied: i64, revision: i64) -> bool {
-        let now = self.uptime.now();
-        self.state().beat.is_none_or(|beat| {
-            now.saturating_sub(beat.at) >= BEAT || (beat.applied < revision && applied >= revision)
-        })
-    }
-
-    async fn register(&self, engine: &dyn Engine, applied: i64) -> Result<(), EngineError> {
-        let at = self.uptime.now();
-        let sql = "INSERT INTO nodes (node, lane, applied, lease, beats) VALUES ($1, $2, $3, $4, 1) \
-                   ON CONFLICT (node) DO UPDATE SET applied = excluded.applied, beats = abs(nodes.beats) + 1";
-        let lease = millis(self.vouched());
-        let parameters = [self.node.as_str().into(), LANE.into(), applied.into(), lease.into()];
-        engine.execute(sql, &parameters).await?;
-        self.state().beat = Some(Beat { at, applied });
-        Ok(())
-    }
-
-    /// Says how far this process is, as far as anything can be written. Whether it is registered, as of
-    /// now; one that is not, or was told that it will be counted out, must register again.
-    async fn beat(&self, engine: &dyn Engine, applied: i64) -> Result<bool, EngineError> {
-        let at = self.uptime.now();
-        let node = || self.node.as_str().into();
-        let sql = "UPDATE nodes SET applied = $2, beats = beats + 1 WHERE node = $1 AND beats > 0";
-        let known = match engine.execute(sql, &[node(), applied.into()]).await {
-            Ok(0) => false,
-            Ok(_) => {
-                self.state().beat = Some(Beat { at, applied });
-                true
-            }
-            Err(error) if engine.may_be_replaced() => return Err(error),
-            Err(error) => {
-                tracing::debug!(%error, "no sign of life could be written");
-                let sql = "SELECT beats FROM nodes WHERE node = $1 AND beats > 0";
-                !engine.query(sql, &[node()]).await?.is_empty()
-            }
-        };
-        if !known {
-            let mut state = self.state();
-            state.beat = None;
-            state.fresh_until = None;
-        }
-        Ok(known)
-    }
-
-    /// Whether it is time to look at the others, from whoever asks first.
-    fn looks_around(&self) -> bool {
-        let now = self.uptime.now();
-        let mut state = self.state();
-        let is_time = now.saturating_sub(state.looked) >= LOOK;
-        if is_time {
-            state.looked = now;
-        }
-        is_time
-    }
-
-    /// Tells whoever has been silent for too long, and counts out whoever is silent still.
-    async fn look_around(&self, engine: &dyn Engine) -> Result<(), EngineError> {
-        let registered = list_registered(engine).await?;
-        // Not from before it was asked: what is seen may have been written only just now.
-        let (silent, gone) = self.silent(registered, self.uptime.now());
-        for one in silent {
-            tracing::warn!(node = one.node, "a process has been silent for too long and will be counted out");
-            let sql = "UPDATE nodes SET beats = -beats WHERE node = $1 AND beats = $2";
-            engine.execute(sql, &[one.node.into(), one.beats.into()]).await?;
-        }
-        for one in gone {
-            let sql = "DELETE FROM nodes WHERE node = $1 AND beats = $2";
-            engine.execute(sql, &[one.node.into(), one.beats.into()]).await?;
-        }
-        Ok(())
-    }
-
-    /// Who of the registered is to be told, and who was told long enough ago.
-    fn silent(&self, registered: Vec<Registered>, now: Duration) -> (Vec<Registered>, Vec<Registered>) {
-        let mut state = self.state();
-        state.others.retain(|node, _| registered.iter().any(|one| one.node == *node));
-        let (mut silent, mut gone) = (Vec::new(), Vec::new());
-        for one in registered.into_iter().filter(|one| one.node != self.node) {
-            let (beats, since) = *state.others.entry(one.node.clone()).or_insert((one.beats, now));
-            let unchanged_for = now.saturating_sub(since);
-            if beats != one.beats {
-                state.others.insert(one.node, (one.beats, now));
-            } else if one.was_told() && unchanged_for > TOLD {
-                gone.push(one);
-            } else if !one.was_told() && unchanged_for > GONE {
-                silent.push(one);
-            }
-        }
-        (silent, gone)
     }
 }
 

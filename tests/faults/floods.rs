@@ -41,11 +41,9 @@ struct Https {
 impl Https {
     async fn start() -> Self {
         let home = Directory::copy_of(prepared::sqlite());
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let made = home.certify("localhost");
         let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
         let (cert, key) = (path("cert.pem"), path("key.pem"));
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        std::fs::write(&cert, made.cert.pem()).unwrap();
         let arguments = ["--issuer", "https://localhost", "--tls-cert", &cert, "--tls-key", &key];
         let server = Process::start_with(&Cli::at(home.path(), None), &home, free_port(), &arguments).await;
         let mut roots = RootCertStore::empty();

@@ -25,4 +25,5 @@ mod revocations;
 mod slow;
 mod soak;
 mod standby;
+mod troubles;
 mod versions;

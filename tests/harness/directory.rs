@@ -31,6 +31,14 @@ impl Directory {
         directory
     }
 
+    /// Writes a certificate of this host and its key into `cert.pem` and `key.pem`.
+    pub fn certify(&self, host: &str) -> rcgen::CertifiedKey<rcgen::KeyPair> {
+        let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
+        fs::write(self.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        fs::write(self.path().join("cert.pem"), made.cert.pem()).unwrap();
+        made
+    }
+
     pub fn path(&self) -> &Path {
         &self.0
     }

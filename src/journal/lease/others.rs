@@ -4,52 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use projections::row::Value;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout_at;
 
 use super::LONGEST;
-use crate::journal::engine::{Engine, EngineError, LANE};
+use super::register::{Registered, list_registered};
+use crate::journal::engine::{EngineError, LANE};
 use crate::journal::{Inner, feed};
 
 /// How often whoever waits for the others asks again.
 pub(super) const ASK: Duration = Duration::from_millis(10);
-
-/// A registered process, as others see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registered {
-    /// Which.
-    pub node: String,
-    /// The position it has applied.
-    pub applied: i64,
-    /// How long its leases last.
-    pub lease: Duration,
-    /// Counts its signs of life; negative once it was told that it will be counted out.
-    pub beats: i64,
-}
-
-impl Registered {
-    pub(super) fn was_told(&self) -> bool {
-        self.beats < 0
-    }
-}
-
-/// Every process that is registered on this log.
-pub async fn list_registered(engine: &dyn Engine) -> Result<Vec<Registered>, EngineError> {
-    let sql = "SELECT node, applied, lease, beats FROM nodes WHERE lane = $1 ORDER BY node";
-    let rows = engine.query(sql, &[LANE.into()]).await?;
-    rows.into_iter().map(registered).collect()
-}
-
-fn registered(row: Vec<Value>) -> Result<Registered, EngineError> {
-    match <[Value; 4]>::try_from(row) {
-        Ok([Value::Text(node), Value::Int(applied), Value::Int(lease), Value::Int(beats)]) => {
-            let lease = Duration::from_millis(u64::try_from(lease).unwrap_or(0));
-            Ok(Registered { node, applied, lease, beats })
-        }
-        _ => Err(EngineError::Damaged("a row of the table nodes has another shape".to_owned())),
-    }
-}
 
 /// What is asked once for all who wait, and when that was.
 #[derive(Default)]

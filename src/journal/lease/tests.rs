@@ -2,11 +2,12 @@
 
 use chrono::TimeDelta;
 
+use super::register::{GONE, TOLD};
 use super::*;
-use crate::clock::{Clock, SystemClock, TestClock, TestUptime};
+use crate::clock::{Clock, TestClock, TestUptime};
 use crate::journal::chain::GENESIS;
+use crate::journal::engine::Engine;
 use crate::journal::sqlite::SqliteEngine;
-use crate::secret::new_id;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -178,14 +179,20 @@ fn with_no_lease_at_all_the_database_is_asked_each_time() {
     assert!(!machine.lease.holds());
 }
 
-/// Each try may take as long as the database is given, and they would queue.
-#[test]
-fn whoever_waited_for_a_renewal_that_failed_need_not_try_again() {
+/// When a renewal began that has not ended yet, and when somebody asked meanwhile.
+fn asked_during_a_renewal() -> (Machine, Duration, Duration) {
     let machine = Machine::fresh();
     let begun = machine.uptime.now();
     machine.lives(Duration::from_millis(10));
     let asked = machine.uptime.now();
     machine.lives(Duration::from_millis(10));
+    (machine, begun, asked)
+}
+
+/// Each try may take as long as the database is given, and they would queue.
+#[test]
+fn whoever_waited_for_a_renewal_that_failed_need_not_try_again() {
+    let (machine, begun, asked) = asked_during_a_renewal();
     let gone = Stale::Database("gone".to_owned());
     machine.lease.failed(begun, gone.clone());
     assert_eq!(machine.lease.renewed_since(asked), Some(Err(gone)));
@@ -196,11 +203,7 @@ fn whoever_waited_for_a_renewal_that_failed_need_not_try_again() {
 /// A replay may have ended between the question and the answer: then the other server has refused already.
 #[test]
 fn read_models_of_another_version_are_looked_at_again_for_whoever_asked_later() {
-    let machine = Machine::fresh();
-    let begun = machine.uptime.now();
-    machine.lives(Duration::from_millis(10));
-    let asked = machine.uptime.now();
-    machine.lives(Duration::from_millis(10));
+    let (machine, begun, asked) = asked_during_a_renewal();
     let other = Stale::Epoch("of version 1".to_owned());
     machine.lease.failed(begun, other.clone());
     assert_eq!(machine.lease.renewed_since(asked), None);
@@ -216,8 +219,7 @@ fn no_lease_is_longer_than_those_who_wait_believe() {
 /// As long as something may be told that was decided before, others wait for it.
 #[tokio::test]
 async fn a_process_leaves_the_register_when_its_last_lease_is_over_and_not_before() {
-    let file = std::env::temp_dir().join(format!("chancery-lease-{}.db", new_id(SystemClock.now())));
-    let engine = SqliteEngine::open(&file, SECOND * 5).unwrap();
+    let engine = SqliteEngine::in_memory().unwrap();
     engine.migrate().await.unwrap();
     let machine = Machine::with(SECOND);
     machine.lease.register(&engine, 0).await.unwrap();
@@ -239,15 +241,13 @@ async fn a_process_leaves_the_register_when_its_last_lease_is_over_and_not_befor
         .unwrap();
     machine.lease.withdraw(&engine).await.unwrap();
     assert_eq!(list_registered(&engine).await.unwrap().len(), 1);
-    let _ = std::fs::remove_file(&file);
 }
 
 /// Whoever ends something waits for what a process has registered: a request of one that asks each time may
 /// have been frozen between its question and its answer.
 #[tokio::test]
 async fn others_wait_for_as_long_as_a_process_vouches_for_whatever_its_length() {
-    let file = std::env::temp_dir().join(format!("chancery-lease-{}.db", new_id(SystemClock.now())));
-    let engine = SqliteEngine::open(&file, SECOND * 5).unwrap();
+    let engine = SqliteEngine::in_memory().unwrap();
     engine.migrate().await.unwrap();
     for length in [Duration::ZERO, Duration::from_millis(300), Duration::from_mins(1)] {
         let machine = Machine::with(length);
@@ -263,5 +263,4 @@ async fn others_wait_for_as_long_as_a_process_vouches_for_whatever_its_length() 
         assert_eq!(machine.lease.vouch(held), Err(Stale::Lapsed), "{length:?}");
         engine.execute("DELETE FROM nodes WHERE node = $1", &["node".into()]).await.unwrap();
     }
-    let _ = std::fs::remove_file(&file);
 }
