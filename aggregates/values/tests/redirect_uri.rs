@@ -174,9 +174,11 @@ fn a_host_that_browsers_read_as_another_one_is_refused() {
 }
 
 #[test]
-fn a_uri_of_eight_kilobytes_is_too_long() {
-    let uri = format!("https://app.example/{}", "a".repeat(8192));
-    assert_eq!(refused(&uri, false), Some(Refused::TooLong));
+fn a_uri_has_two_kilobytes_at_most() {
+    let of = |bytes: usize| format!("{:a<bytes$}", "https://app.example/");
+    assert_eq!(refused(&of(2048), false), None);
+    assert_eq!(refused(&of(2049), false), Some(Refused::TooLong));
+    assert_eq!(refused(&of(8192), false), Some(Refused::TooLong));
 }
 
 #[test]
