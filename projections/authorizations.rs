@@ -159,10 +159,11 @@ pub async fn list_authorizations_of_client(
 }
 
 /// Standing authorizations: neither taken back nor over, and neither their application nor their user
-/// was shut out since. $1 says whose, $2 when.
+/// is shut out, or was since: the same conditions as in [`crate::validity`]. $1 says whose, $2 when.
 const STANDING: &str = "FROM authorizations a \
      JOIN applications c ON c.client_id = a.client_id JOIN users u ON u.subject = a.subject \
-     WHERE a.status = 'granted' AND a.keep_until > $2 AND c.deleted = 0 \
+     WHERE a.status = 'granted' AND a.keep_until > $2 \
+     AND c.disabled = 0 AND c.deleted = 0 AND u.locked = 0 \
      AND a.granted_at > coalesce(c.grants_valid_from, 0) \
      AND a.granted_at > coalesce(u.grants_valid_from, 0)";
 

@@ -103,7 +103,7 @@ pub async fn find_token(read: &dyn Read, token_id: &str) -> Result<Option<Token>
 }
 
 /// A token counts when it stands and its authorization, its application and its user let it be: the
-/// same conditions as in [`crate::validity`].
+/// same conditions as in [`crate::validity`], but for one that has lost the last of its scopes.
 const COUNT_LIVE: &str = "SELECT count(*) FROM tokens t \
      JOIN applications c ON c.client_id = t.client_id \
      LEFT JOIN authorizations a ON a.authorization_id = t.authorization_id \

@@ -5,13 +5,16 @@
 //! chain was there. A log that is shorter, or another one, is refused until an operator accepts it with
 //! `chancery acceptrollback`, which makes everything that was issued before invalid.
 //!
+//! By default the notes are in the data directory, where a copy of the whole of it brings its own along: who
+//! restores such copies keeps them elsewhere (`checkpoint-dir`).
+//!
 //! A note is about a log, wherever it is: one that was restored under another name is held against it as
 //! well. One acceptance is enough for all nodes: it begins a new key epoch, and a note of an earlier epoch has
 //! nothing to say any more.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -132,10 +135,12 @@ impl RollbackError {
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     path: PathBuf,
+    /// Where it may have been before.
+    data_dir: PathBuf,
 }
 
 impl Checkpoint {
-    /// Where this configuration's note is: in the data directory, one file a database.
+    /// Where this configuration's note is: one file a database.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let name = match &config.database {
@@ -145,7 +150,7 @@ impl Checkpoint {
                 format!("checkpoint-{}.json", hex(place.as_ref().get(..8).unwrap_or_default()))
             }
         };
-        Self { path: config.data_dir.join(name) }
+        Self { path: config.checkpoint_dir.join(name), data_dir: config.data_dir.clone() }
     }
 
     /// The file.
@@ -211,23 +216,20 @@ impl Checkpoint {
 
     /// The notes about other places.
     fn others(&self) -> Result<Vec<PathBuf>, RollbackError> {
-        let Some(directory) = self.path.parent() else { return Ok(Vec::new()) };
-        let entries = match fs::read_dir(directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(directory, error)),
+        let mut notes = match self.path.parent() {
+            Some(directory) if directory != self.data_dir => notes_in(directory)?,
+            Some(_) | None => Vec::new(),
         };
-        let is_note = |path: &PathBuf| {
-            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            stem.starts_with("checkpoint")
-                && path.extension().is_some_and(|end| end == "json")
-                && *path != self.path
-        };
-        Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_note).collect())
+        notes.extend(notes_in(&self.data_dir)?);
+        notes.retain(|path| *path != self.path);
+        Ok(notes)
     }
 
     /// Whole or not at all: a new file takes the place of the old one.
     fn write(&self, noted: &Noted) -> io::Result<()> {
+        if let Some(directory) = self.path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        }
         let beside = self.path.with_extension(format!("{}.new", hex(&random_bytes::<4>())));
         let text = format!("{}\n", serde_json::to_string(noted)?);
         let mut options = OpenOptions::new();
@@ -243,6 +245,19 @@ impl Checkpoint {
         written?;
         self.path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
     }
+}
+
+fn notes_in(directory: &Path) -> Result<Vec<PathBuf>, RollbackError> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(directory, error)),
+    };
+    let is_note = |path: &PathBuf| {
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        stem.starts_with("checkpoint") && path.extension().is_some_and(|end| end == "json")
+    };
+    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_note).collect())
 }
 
 fn read(path: &Path, keys: &Keys) -> Result<Option<Noted>, RollbackError> {

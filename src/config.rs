@@ -56,6 +56,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Where the embedded database and the root secret live; absolute.
     pub data_dir: PathBuf,
+    /// Where it is noted how far the log was seen; absolute.
+    pub checkpoint_dir: PathBuf,
     /// Where the log is kept.
     pub database: Database,
     /// How long a database call may take before its connection is given up.
@@ -222,6 +224,7 @@ impl Config {
             drain_delay: assemble::drain_delay(&sources)?,
             trusted_proxies: assemble::trusted_proxies(&sources)?,
             tls,
+            checkpoint_dir: assemble::checkpoint_dir(&sources, &data_dir)?,
             database: assemble::database(&sources, &data_dir)?,
             database_deadline: assemble::database_deadline(&sources)?,
             lease: assemble::lease(&sources)?,

@@ -22,8 +22,7 @@ pub async fn introduce(state: &AppState) -> Result<(), OpenError> {
         return Ok(());
     }
     // Whoever cannot be answered anyway is told so with all others, and does not wait for a turn.
-    let fresh = state.journal.freshen().await;
-    fresh.map_err(|stale| OpenError::Configuration(stale.to_string()))?;
+    state.journal.freshen().await?;
     let written = state.introduced.get_or_try_init(|| async {
         let engine = state.journal.engine().name();
         state.journal.read().await.map_err(|error| OpenError::Database { engine, error })?;

@@ -19,7 +19,7 @@ use crate::journal::archive::{ROOT_SECRET_BOUND, bound_fingerprint, half_importe
 use crate::journal::lease::list_registered;
 use crate::journal::postgres::PostgresEngine;
 use crate::journal::sqlite::SqliteEngine;
-use crate::journal::{Capacity, Engine, EngineError, Journal};
+use crate::journal::{Capacity, Engine, EngineError, Journal, Stale};
 use crate::keys::{KeyError, Keys, RootSecret, RootSecretError};
 use crate::metrics::Metrics;
 use crate::middleware::limits;
@@ -90,6 +90,12 @@ pub enum OpenError {
     /// The embedded database is served, or exchanged, by another process.
     #[error("another process is using the embedded database")]
     InUse,
+    /// This process may not answer from memory.
+    #[error(transparent)]
+    Stale(#[from] Stale),
+    /// What these keys minted has become invalid while they were derived.
+    #[error("a roll-back of this database was accepted in this moment")]
+    RollbackMeanwhile,
     /// A template is broken: only after editing the program.
     #[error(transparent)]
     Templates(#[from] TemplateError),
@@ -206,15 +212,13 @@ async fn open_for(
     let database = |error| OpenError::Database { engine: name, error };
     engine.reach().await.map_err(database)?;
     migrate(&config, engine.as_ref()).await?;
-    if let Some((there, total)) = half_imported(engine.as_ref()).await.map_err(database)? {
-        return Err(OpenError::HalfImported { there, total });
-    }
+    check_whole(engine.as_ref()).await?;
     let has_history = engine.head().await.map_err(database)?.position > 0;
-    let key_epoch = key_epoch(engine.as_ref()).await.map_err(database)?;
-    let keys = Arc::new(Keys::derive_minting(&root_secret(&config, has_history)?, key_epoch)?);
+    let epoch = key_epoch(engine.as_ref()).await.map_err(database)?;
+    let keys = Arc::new(Keys::derive_minting(&root_secret(&config, has_history)?, epoch)?);
     check_root_secret(engine.as_ref(), &keys).await?;
     if purpose != Purpose::AcceptingRollback {
-        let was_seen = Checkpoint::of(&config).check(engine.as_ref(), &keys, key_epoch).await?;
+        let was_seen = Checkpoint::of(&config).check(engine.as_ref(), &keys, epoch).await?;
         if has_history && !was_seen {
             tracing::info!(
                 "this node sees this database for the first time: of what it was before it knows nothing"
@@ -222,6 +226,10 @@ async fn open_for(
         }
     }
     let journal = open_journal(purpose, engine, &config, Arc::clone(&clock)).await.map_err(database)?;
+    // A roll-back that was accepted meanwhile lies behind what is followed from here on.
+    if key_epoch(journal.engine()).await.map_err(database)? != epoch {
+        return Err(OpenError::RollbackMeanwhile);
+    }
     let personal = PersonalData::new(journal.clone(), Arc::clone(&keys));
     let commands =
         Commands::new(journal.clone(), personal.clone(), Arc::clone(&clock), config.limits.admission_queue);
@@ -271,6 +279,15 @@ async fn open_journal(
     match purpose {
         Purpose::Serving => Journal::open_or_wait(engine, clock, capacity).await,
         Purpose::Command | Purpose::AcceptingRollback => Journal::open(engine, clock, capacity).await,
+    }
+}
+
+/// Half an import is no log: it lacks the revocations at its end.
+pub(crate) async fn check_whole(engine: &dyn Engine) -> Result<(), OpenError> {
+    match half_imported(engine).await {
+        Ok(None) => Ok(()),
+        Ok(Some((there, total))) => Err(OpenError::HalfImported { there, total }),
+        Err(error) => Err(OpenError::Database { engine: engine.name(), error }),
     }
 }
 
@@ -363,7 +380,7 @@ fn lock_file(config: &Config) -> Result<(PathBuf, File), OpenError> {
 
 /// Passwords that may wait for each one being hashed: about half a second of work.
 const ARGON2_WAITING: usize = 32;
-/// One writes, one polls, the others read.
+/// For reads alone; writes, pulses and the register of nodes have their own beside them.
 const POSTGRES_CONNECTIONS: u32 = 16;
 
 async fn migrate(config: &Config, engine: &dyn Engine) -> Result<(), OpenError> {

@@ -53,7 +53,8 @@ pub struct Running {
 
 /// Starts a server.
 pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartError> {
-    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?.map(watch::Sender::new);
+    let tls = config.tls.as_ref().map(tls::read).transpose()?;
+    let tls = tls.map(|(stamp, acceptor)| (stamp, watch::Sender::new(acceptor)));
     let listeners = listen::bind("listen", &config.listen)?;
     let metrics = listen::bind("metrics-listen", &config.metrics_listen)?;
     let metrics_addresses = metrics.iter().filter_map(|one| one.local_addr().ok()).collect();
@@ -79,7 +80,7 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
     let (stopping, stopped) = watch::channel(false);
     let shared = accept::Shared::new(
         router(state.clone()),
-        tls.as_ref().map(watch::Sender::subscribe),
+        tls.as_ref().map(|(_, serving)| serving.subscribe()),
         state.config.limits.connections,
         &state.config.trusted_proxies,
         state.metrics.clone(),
@@ -94,8 +95,8 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
     for listener in metrics {
         tasks.spawn(accept::accept(listener, operators.clone(), stopped.clone()));
     }
-    if let (Some(serving), Some(files)) = (tls, state.config.tls.clone()) {
-        tasks.spawn(tls::follow(files, serving, stopped.clone()));
+    if let (Some((stamp, serving)), Some(files)) = (tls, state.config.tls.clone()) {
+        tasks.spawn(tls::follow(files, stamp, serving, stopped.clone()));
     }
     tasks.spawn(checkpoint::follow(state.clone(), stopped.clone()));
     tasks.spawn(horizon::follow(state.clone(), stopped));

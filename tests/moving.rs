@@ -268,6 +268,8 @@ async fn what_is_half_imported_is_served_by_nobody_and_can_be_completed() {
     refused.failed_about("its import was interrupted");
     to.run(&["lockuser", "ada"]).failed_about("its import was interrupted");
     to.run(&["verify"]).failed_about("its import was interrupted");
+    let (_, again) = file(&new, "again.ndjson");
+    to.run(&["export", &again]).failed_about("its import was interrupted");
     to.run(&["import", &name, "--with-secrets", "--noinput"]).succeeded();
     assert_eq!(chain(&to), chain(&from));
 }

@@ -164,6 +164,39 @@ async fn a_backup_revives_nothing(installation: &Installation) {
     installation.run(&["acceptrollback"]).failed_about("nothing to accept");
 }
 
+/// Its note comes along with an old copy of all of a data directory, unless it is kept elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn f21_an_old_copy_of_the_whole_data_directory_revives_nothing() {
+    let mut installation = Installation::embedded();
+    let told = installation.run(&["doctor"]);
+    assert!(told.stdout.contains("`checkpoint-dir`"), "{told:?}");
+    let notes = Directory::new();
+    let place = notes.path().join("of this node");
+    installation.cli = installation.cli.variable("CHANCERY_CHECKPOINT_DIR", place.to_str().unwrap());
+    assert!(!installation.run(&["doctor"]).stdout.contains("`checkpoint-dir`"));
+    let process = installation.start().await;
+    let (ada, app) = application(&process, &installation).await;
+    let revoked = tokens(&ada, &app).await;
+    process.terminate().await;
+    let copy = Directory::copy_of(installation.home.path());
+
+    let process = installation.start().await;
+    app.revoke(&revoked.refresh).send().await.is(200);
+    process.terminate().await;
+    for entry in fs::read_dir(installation.home.path()).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    for entry in fs::read_dir(copy.path()).unwrap() {
+        let kept = entry.unwrap();
+        fs::copy(kept.path(), installation.home.path().join(kept.file_name())).unwrap();
+    }
+    installation.refuses().await.failed_about("older than what this node has seen");
+    installation.run(&["acceptrollback"]).succeeded();
+    let process = installation.start().await;
+    assert!(!app.sees_active(&revoked.access).await);
+    process.terminate().await;
+}
+
 /// A database that is restored under another name, or whose server is elsewhere now, is the same log.
 #[tokio::test(flavor = "multi_thread")]
 async fn f21_a_backup_under_another_name_revives_nothing() {

@@ -5,3 +5,4 @@ mod redirect_uri;
 mod redirect_uri_edits;
 mod resource;
 mod scope;
+mod uri;

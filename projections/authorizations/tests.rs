@@ -131,6 +131,15 @@ async fn standing_ones_of_an_application_page_by_page() {
 }
 
 #[tokio::test]
+async fn nothing_stands_while_its_application_is_disabled() {
+    let given = several().then("client", ApplicationEvent::ApplicationDisabled { at: at(1) });
+    assert_eq!(count_authorizations_of_client(&given, "client", at(5)).await.unwrap(), 0);
+    assert_eq!(ids(list_authorizations(&given, "alice", at(5), None, 10).await.unwrap()), "c");
+    let ended = list_ended_authorizations(&given, "alice", at(5), 10).await.unwrap();
+    assert!(ids(ended).contains('b'));
+}
+
+#[tokio::test]
 async fn those_from_before_a_lock_or_a_disabling_do_not_stand() {
     let given = several()
         .then("client", ApplicationEvent::ApplicationDisabled { at: at(1) })
@@ -140,9 +149,9 @@ async fn those_from_before_a_lock_or_a_disabling_do_not_stand() {
         async |given: &Given| ids(list_authorizations(given, "alice", at(5), None, 10).await.unwrap());
     assert_eq!(listed(&given).await, "fc");
     assert_eq!(count_authorizations_of_client(&given, "client", at(5)).await.unwrap(), 1);
-    let given = given
-        .then("alice", UserEvent::UserLocked { at: at(4) })
-        .then("alice", UserEvent::UserUnlocked { at: at(4) });
+    let locked = given.then("alice", UserEvent::UserLocked { at: at(4) });
+    assert_eq!(listed(&locked).await, "", "nor while it lasts");
+    let given = locked.then("alice", UserEvent::UserUnlocked { at: at(4) });
     assert_eq!(listed(&given).await, "");
     let ended = list_ended_authorizations(&given, "alice", at(5), 10).await.unwrap();
     assert_eq!(ids(ended), "efbca", "whatever ended, the latest end first");

@@ -13,11 +13,12 @@ use super::run::Context;
 use crate::journal::archive::{ArchiveError, Moved, export};
 use crate::journal::chain::hex;
 use crate::keys::Keys;
-use crate::open::{OpenError, check_root_secret, root_secret};
+use crate::open::{OpenError, check_root_secret, check_whole, root_secret};
 use crate::secret::{Secret, random_bytes};
 
 pub(super) async fn run(context: &Context, arguments: Export) -> Result<(), Failure> {
     let engine = open_to_read(context)?;
+    check_whole(engine.as_ref()).await?;
     let sealing = if arguments.with_secrets {
         let root = root_secret(&context.config, true)?;
         check_root_secret(engine.as_ref(), &Keys::derive(&root).map_err(OpenError::from)?).await?;

@@ -136,6 +136,7 @@ impl From<VerifyError> for Failure {
             | VerifyError::Head { .. }
             | VerifyError::Event { .. }
             | VerifyError::Beside { .. }
+            | VerifyError::Stray { .. }
             | VerifyError::Row { .. }) => Self::Verify(other),
         }
     }

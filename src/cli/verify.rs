@@ -9,10 +9,9 @@ use super::failure::Failure;
 use super::run::Context;
 use crate::checkpoint::Checkpoint;
 use crate::journal::Engine;
-use crate::journal::archive::half_imported;
 use crate::journal::verify::{self, VerifyError, verify};
 use crate::keys::Keys;
-use crate::open::{OpenError, check_root_secret, key_epoch, root_secret};
+use crate::open::{OpenError, check_root_secret, check_whole, key_epoch, root_secret};
 
 pub(super) async fn run(context: &Context, arguments: Report) -> Result<(), Failure> {
     let engine = open_to_read(context)?;
@@ -66,9 +65,7 @@ pub(super) async fn verify_watched(
 /// Whether nothing is missing at the end: of an import, or of what the servers with this data directory have
 /// seen. `false` when they have seen nothing, or their root secret is not here.
 pub(super) async fn is_all_there(context: &Context, engine: &dyn Engine) -> Result<bool, Failure> {
-    if let Some((there, total)) = half_imported(engine).await? {
-        return Err(OpenError::HalfImported { there, total }.into());
-    }
+    check_whole(engine).await?;
     let Ok(root) = root_secret(&context.config, true) else { return Ok(false) };
     let keys = Keys::derive(&root).map_err(OpenError::from)?;
     check_root_secret(engine, &keys).await?;

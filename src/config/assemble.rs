@@ -109,6 +109,10 @@ pub(super) fn data_dir(sources: &Sources, environment: &Environment) -> Result<P
     sources.find_path("data-dir")?.or_else(usual).ok_or(ConfigError::NoDataDirectory)
 }
 
+pub(super) fn checkpoint_dir(sources: &Sources, data_dir: &Path) -> Result<PathBuf, ConfigError> {
+    Ok(sources.find_path("checkpoint-dir")?.unwrap_or_else(|| data_dir.to_owned()))
+}
+
 pub(super) fn database(sources: &Sources, data_dir: &Path) -> Result<Database, ConfigError> {
     let url = sources.find("database-url", |raw| DatabaseUrl::parse(raw.text()?))?;
     Ok(url.map_or_else(|| Database::Embedded(data_dir.join(EMBEDDED_FILE)), Database::Postgres))

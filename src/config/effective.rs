@@ -52,6 +52,7 @@ impl Config {
         };
         vec![
             ("data-dir", self.data_dir.display().to_string()),
+            ("checkpoint-dir", self.checkpoint_dir.display().to_string()),
             ("database-url", database_url),
             ("database-deadline", show_duration(self.database_deadline)),
             ("lease", show_duration(self.lease)),

@@ -224,6 +224,12 @@ pub const SETTINGS: &[Setting] = &[
         "Where the embedded database and the root secret live",
     ),
     setting(
+        everywhere!("checkpoint-dir", "CHANCERY_CHECKPOINT_DIR"),
+        (Group::Storage, Kind::Text("DIRECTORY")),
+        Preset::Computed("data-dir"),
+        "Where this node notes how far it has seen the log; best where no copy of data-dir is ever put back",
+    ),
+    setting(
         ("database-url", Some("database-url"), Some("DATABASE_URL")),
         (Group::Storage, Kind::Text("URL")),
         Preset::Computed("the embedded database in data-dir"),

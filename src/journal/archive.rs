@@ -24,13 +24,15 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{GENESIS, fold, hex, leaf};
 use super::claims::claims;
-use super::engine::{Append, Engine, EngineError, LANE, NewEvent, Outcome, PAGE, StoredRow};
+use super::engine::{Append, Engine, EngineError, Head, LANE, NewEvent, Outcome, PAGE, StoredRow};
 use super::feed::{check_density, transactional_ops};
 use crate::keys::{KeyError, Keys, RootSecret};
 use crate::secret::random_bytes;
 
 const FORMAT: &str = "chancery-log";
 const VERSION: u32 = 1;
+/// A log that grows while its secrets are read is asked so often.
+const CHASES: usize = 100;
 /// Events of one transaction of an import.
 const CHUNK: usize = 512;
 
@@ -86,6 +88,9 @@ pub enum ArchiveError {
     /// The root secret's keys cannot be derived.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// Verifiers and keys belong to a head of the log, which did not stand still.
+    #[error("the log grows faster than its secrets can be read")]
+    Growing,
     /// The secrets could not be sealed.
     #[error("the secrets could not be sealed")]
     Seal,
@@ -158,7 +163,10 @@ pub async fn export(
     sealed_with: Option<(&str, SecretString)>,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Moved, ArchiveError> {
-    let head = engine.head().await?;
+    let (head, secrets) = match &sealed_with {
+        Some(_) => secrets_at_head(engine).await.map(|(head, secrets)| (head, Some(secrets)))?,
+        None => (engine.head().await?, None),
+    };
     let chain_of_head = hex(&head.chain);
     let header =
         Header { format: FORMAT.to_owned(), version: VERSION, events: head.position, chain: chain_of_head };
@@ -181,13 +189,13 @@ pub async fn export(
         return Err(ArchiveError::Chain { what: "log", position });
     }
     let with_secrets = sealed_with.is_some();
-    if let Some((root_secret, passphrase)) = sealed_with {
+    if let (Some((root_secret, passphrase)), Some((verifiers, subject_keys))) = (sealed_with, secrets) {
         let secrets = Secrets {
             root_secret: root_secret.to_owned(),
             events: position,
             chain: hex(&chain),
-            verifiers: pairs(engine, "SELECT id, verifier FROM secrets ORDER BY id").await?,
-            subject_keys: pairs(engine, "SELECT subject, wrapped FROM subject_keys ORDER BY subject").await?,
+            verifiers,
+            subject_keys,
         };
         put(to, &Line::Sealed { secrets: seal(&secrets, passphrase)? })?;
     }
@@ -195,6 +203,22 @@ pub async fn export(
     put(to, &Line::End { end: true, events: position, chain: chain.clone() })?;
     to.flush()?;
     Ok(Moved { events: position, chain, with_secrets })
+}
+
+/// Verifiers and keys as of a head of the log: read when it did not move meanwhile, so that none is missing that an
+/// event names.
+async fn secrets_at_head(engine: &dyn Engine) -> Result<(Head, (Pairs, Pairs)), ArchiveError> {
+    let mut head = engine.head().await?;
+    for _ in 0..CHASES {
+        let verifiers = pairs(engine, "SELECT id, verifier FROM secrets ORDER BY id").await?;
+        let keys = pairs(engine, "SELECT subject, wrapped FROM subject_keys ORDER BY subject").await?;
+        let now = engine.head().await?;
+        if now == head {
+            return Ok((head, (verifiers, keys)));
+        }
+        head = now;
+    }
+    Err(ArchiveError::Growing)
 }
 
 /// Reads a whole export without writing anything: its chain, its end, and its secrets if there are any and
@@ -437,7 +461,10 @@ fn put(to: &mut (dyn Write + Send), line: &impl Serialize) -> Result<(), Archive
 
 // ── Secrets ──
 
-async fn pairs(engine: &dyn Engine, sql: &str) -> Result<Vec<(String, String)>, EngineError> {
+/// Ids with what is kept under them.
+type Pairs = Vec<(String, String)>;
+
+async fn pairs(engine: &dyn Engine, sql: &str) -> Result<Pairs, EngineError> {
     let pair = |row: Vec<Value>| match <[Value; 2]>::try_from(row) {
         Ok([Value::Text(one), Value::Text(other)]) => Ok((one, other)),
         _ => Err(EngineError::Damaged("a row of verifiers or keys has another shape".to_owned())),

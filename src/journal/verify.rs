@@ -13,7 +13,7 @@ use projections::row::{Row, RowOp, Table, Value};
 
 use super::chain::{GENESIS, fold, hex, leaf};
 use super::claims::claims;
-use super::engine::{Claim, Engine, EngineError, Head, PAGE, StoredBatch, StoredRow};
+use super::engine::{Claim, Engine, EngineError, Head, LANE, PAGE, StoredBatch, StoredRow};
 use super::feed::transactional_ops;
 use super::store::is_fold;
 
@@ -63,6 +63,22 @@ pub enum VerifyError {
         /// What was walked.
         found: i64,
     },
+    /// An event stands in the tables, and in a stream, that no reader of the log comes to.
+    #[error(
+        "the tables hold {events} events in {batches} batches, {walked} of them in the log: something was added beside \
+         it{}",
+        .one.as_ref().map(|one| format!(", such as the event {one}")).unwrap_or_default()
+    )]
+    Stray {
+        /// How many there are.
+        events: i64,
+        /// In how many batches.
+        batches: i64,
+        /// How many of the events were walked.
+        walked: i64,
+        /// Kind, id and sequence of one of them, if it is in no batch of the log.
+        one: Option<String>,
+    },
     /// An event cannot be read.
     #[error("the event at position {position} cannot be read: {reason}")]
     Event {
@@ -103,6 +119,7 @@ pub async fn verify(
         walk.follow_to_end(engine, progress).await?;
         if let Some(rows) = walk.compare_rows(engine).await?
             && walk.compare_claims(engine).await?
+            && walk.compare_counts(engine).await?
         {
             compare_states(engine).await?;
             return Ok(Report { events: walk.position, rows, chain: hex(&walk.chain) });
@@ -113,6 +130,7 @@ pub async fn verify(
 
 struct Walk {
     position: i64,
+    batches: i64,
     chain: [u8; 32],
     tables: BTreeMap<&'static str, BTreeMap<Vec<Value>, Row>>,
     /// Who holds which name, by its kind.
@@ -121,7 +139,7 @@ struct Walk {
 
 impl Default for Walk {
     fn default() -> Self {
-        Self { position: 0, chain: GENESIS, tables: BTreeMap::new(), claims: BTreeMap::new() }
+        Self { position: 0, batches: 0, chain: GENESIS, tables: BTreeMap::new(), claims: BTreeMap::new() }
     }
 }
 
@@ -188,6 +206,7 @@ impl Walk {
             }
         }
         self.position += batch.count;
+        self.batches += 1;
         Ok(())
     }
 
@@ -243,6 +262,30 @@ impl Walk {
             }
         }
         if held == self.claims.len() { Ok(true) } else { Err(differs("?".to_owned(), "a name is not held")) }
+    }
+
+    /// Whether there is nothing but what was walked: streams are read without their batches, so an event that is in
+    /// none would take part in decisions. `false` when the log moved on meanwhile.
+    async fn compare_counts(&self, engine: &dyn Engine) -> Result<bool, VerifyError> {
+        let sql = "SELECT head, (SELECT count(*) FROM events), (SELECT count(*) FROM batches) FROM lanes WHERE lane = $1";
+        let rows = engine.query(sql, &[LANE.into()]).await?;
+        let Some([Value::Int(head), Value::Int(events), Value::Int(batches)]) =
+            rows.first().map(Vec::as_slice)
+        else {
+            return Err(EngineError::Damaged("the log has no head".to_owned()).into());
+        };
+        if (*events, *batches) == (self.position, self.batches) {
+            return Ok(true);
+        }
+        if *head != self.position {
+            return Ok(false);
+        }
+        let sql = "SELECT e.aggregate_type, e.aggregate_id, e.sequence FROM events e \
+                   LEFT JOIN batches b ON b.lane = e.lane AND b.batch = e.batch \
+                   WHERE b.batch IS NULL OR b.lane <> $1 OR b.first_position < 1 \
+                   ORDER BY e.aggregate_type, e.aggregate_id, e.sequence LIMIT 1";
+        let one = engine.query(sql, &[LANE.into()]).await?.first().map(|row| show(row));
+        Err(VerifyError::Stray { events: *events, batches: *batches, walked: self.position, one })
     }
 
     fn compare(&self, table: &'static Table, stored: Vec<Row>) -> Result<(), VerifyError> {

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::clock::{SystemClock, TestClock};
+use crate::clock::{SystemClock, TestClock, TestUptime};
 use crate::commands::{Actor, Beside, Origin, Stream};
 use crate::config::{Environment, Flags};
 use crate::journal::SecretOp;
@@ -54,6 +54,29 @@ async fn server() -> Server {
     let running = start(config(&directory, "127.0.0.1:0"), clock.shared()).await.unwrap();
     let http = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     Server { running, clock, http, directory }
+}
+
+/// What leaves is gone for good, on every node: a clock that runs ahead by days would take living tokens away.
+#[tokio::test]
+async fn a_machine_whose_clock_is_wrong_takes_no_rows_away() {
+    let directory =
+        std::env::temp_dir().join(format!("chancery-serve-{}", new_id(SystemClock::shared().now())));
+    let (clock, uptime) = (TestClock::default(), TestUptime::default());
+    let config = Arc::new(config(&directory, "127.0.0.1:0"));
+    let state = open::open_to_serve(config, clock.shared()).await.unwrap();
+    let lease =
+        Lease::new("node".to_owned(), Duration::from_secs(1), Arc::new(uptime.clone()), clock.shared());
+    state.journal.start_answering(lease).await.unwrap();
+    introduce(&state).await.unwrap();
+    let before = state.journal.applied();
+    // Beside SQLite the one that was put back is noticed.
+    clock.advance(TimeDelta::days(-2));
+    horizon::advance(&state).await;
+    assert_eq!(state.journal.applied(), before);
+    clock.advance(TimeDelta::days(2));
+    horizon::advance(&state).await;
+    assert_eq!(state.journal.applied(), before + 1);
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 fn settings(client_type: ClientType) -> ApplicationSettings {

@@ -18,6 +18,16 @@ use crate::config::TlsFiles;
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// What changes when a file is written or exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp([Option<(SystemTime, u64)>; 2]);
+
+/// Reads the files, and says which they were: what is exchanged meanwhile is read again.
+pub(super) fn read(files: &TlsFiles) -> Result<(Stamp, TlsAcceptor), StartError> {
+    let stamp = stamp(files);
+    Ok((stamp, acceptor(files)?))
+}
+
 /// Reads the files.
 pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
     let refused = |error: tokio_rustls::rustls::Error| StartError::Tls(error.to_string());
@@ -35,10 +45,10 @@ pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
 /// that cannot be used change nothing but the log.
 pub(super) async fn follow(
     files: TlsFiles,
+    mut known: Stamp,
     serving: watch::Sender<TlsAcceptor>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let mut known = stamp(&files);
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
@@ -61,12 +71,11 @@ pub(super) async fn follow(
     }
 }
 
-/// What changes when a file is written or exchanged.
-fn stamp(files: &TlsFiles) -> [Option<(SystemTime, u64)>; 2] {
-    [&files.cert, &files.key].map(|path| {
+fn stamp(files: &TlsFiles) -> Stamp {
+    Stamp([&files.cert, &files.key].map(|path| {
         let metadata = fs::metadata(path).ok()?;
         Some((metadata.modified().ok()?, metadata.len()))
-    })
+    }))
 }
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
@@ -92,6 +101,32 @@ fn unusable(path: &Path, error: &pem::Error) -> StartError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn certify(files: &TlsFiles, host: &str) {
+        let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
+        fs::write(&files.cert, made.cert.pem()).unwrap();
+        fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    }
+
+    /// Between the first reading and the first look lies all that a start has to do.
+    #[tokio::test(start_paused = true)]
+    async fn files_that_are_exchanged_while_the_server_starts_are_read_again() {
+        let place = std::env::temp_dir().join(format!("chancery-tls-{}", std::process::id()));
+        fs::create_dir_all(&place).unwrap();
+        let files = TlsFiles { cert: place.join("cert.pem"), key: place.join("key.pem") };
+        certify(&files, "before.example");
+        let (stamp, acceptor) = read(&files).unwrap();
+        certify(&files, "what-it-is-called-now.example");
+        let serving = watch::Sender::new(acceptor);
+        let mut served = serving.subscribe();
+        let (_stop, stopping) = watch::channel(false);
+        tokio::select! {
+            () = follow(files, stamp, serving.clone(), stopping) => unreachable!(),
+            changed = served.changed() => changed.unwrap(),
+            () = tokio::time::sleep(LOOK * 2) => panic!("the former certificate is served on"),
+        }
+        fs::remove_dir_all(place).unwrap();
+    }
 
     #[test]
     fn a_file_that_is_missing_or_something_else_is_named() {

@@ -7,7 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{
-    Engine, Registration, Server, Setup, expect_redirect, expect_token_error, expect_too_large,
+    App, Engine, Registration, Server, Setup, expect_error_page, expect_redirect, expect_token_error,
+    expect_too_large, on_both_engines,
 };
 
 /// Sends bytes and reads until the server closes or falls silent.
@@ -99,6 +100,29 @@ async fn adv_72_empty_values() {
     let answer = server.request("GET", "/resource").header("authorization", "").send().await;
     assert!(matches!(answer.status, 400 | 401), "{answer:#?}");
     server.resource(&tokens.access).await.is(200);
+}
+
+/// PostgreSQL has no text with a NUL in it: who asks for one is nobody, and is told so at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_with_a_nul_is_nobodys() {
+    on_both_engines(async |server| {
+        let (ada, app) = server.ada_and_app().await;
+        let query = app.query().set("client_id", "\0");
+        expect_error_page(&ada.authorize(&query).await, "invalid_request");
+        for client_id in ["\0", "a\0b"] {
+            let nobody = App { client_id: client_id.to_owned(), ..app.clone() };
+            for request in [nobody.refresh("cheese"), nobody.introspect("cheese"), nobody.revoke("cheese")] {
+                let answer = request.send().await;
+                assert!(answer.error() == "invalid_client" && answer.status != 503, "{answer:#?}");
+            }
+        }
+        for path in ["/o/applications/%00/", "/o/authorized_tokens/%00/", "/o/applications/?after=%00"] {
+            let answer = ada.get(path).await;
+            assert!(matches!(answer.status, 200 | 400 | 404), "{path}: {answer:#?}");
+        }
+        assert_ne!(server.browser().try_login("\0", "\0").await.status, 503);
+    })
+    .await;
 }
 
 const NUMBERS: [&str; 12] = [

@@ -55,6 +55,16 @@ async fn invariant_14_deletion_insertion_and_truncation_are_found() {
     )
     .await;
     assert!(matches!(doubled, VerifyError::Density { .. }), "{doubled}");
+    for hidden in [
+        "INSERT INTO events SELECT aggregate_type, aggregate_id, sequence + 1000, event_type, event_version, payload, \
+         metadata, lane, batch + 1000000, 0 FROM events WHERE rowid = 9",
+        "INSERT INTO events SELECT aggregate_type, aggregate_id, sequence + 1000, event_type, event_version, payload, \
+         metadata, lane + 1, batch, 0 FROM events WHERE rowid = 9",
+        "INSERT INTO batches SELECT lane, 0, batch + 1000000, 0, chain FROM batches WHERE first_position = 1",
+    ] {
+        let hidden = after(hidden).await;
+        assert!(matches!(hidden, VerifyError::Stray { .. }), "{hidden}");
+    }
     let cut =
         after("DELETE FROM batches WHERE first_position = (SELECT max(first_position) FROM batches)").await;
     assert!(matches!(cut, VerifyError::Head { .. }), "{cut}");

@@ -55,15 +55,25 @@ fn named(found: &VerifyError) -> Option<i64> {
         VerifyError::Event { position, .. } => Some(*position),
         VerifyError::Engine(_)
         | VerifyError::Head { .. }
+        | VerifyError::Stray { .. }
         | VerifyError::Beside { .. }
         | VerifyError::Row { .. } => None,
     }
 }
 
+/// One more event in a stream, and in no batch that is read.
+fn hidden(event: &str, draw: &mut Draw) -> String {
+    let (lane, batch) = *draw.one_of(&[("lane", "batch + 1000000"), ("lane + 1", "batch"), ("lane", "0")]);
+    format!(
+        "INSERT INTO events SELECT aggregate_type, aggregate_id, sequence + 1000, event_type, event_version, payload, \
+         metadata, {lane}, {batch}, batch_index + 1000 FROM events WHERE rowid = {event}"
+    )
+}
+
 /// Changes something of the history, all kinds in turn; returns what it did, and to which batch if it was to
 /// an event.
 fn tamper(connection: &Connection, draw: &mut Draw) -> (String, Option<Bounds>) {
-    let kind = draw.below(8);
+    let kind = draw.below(9);
     let event = format!("(SELECT rowid FROM events ORDER BY rowid LIMIT 1 OFFSET {})", draw.below(40));
     let touched = (kind < 6).then(|| bounds(connection, &event));
     let batch = format!("(SELECT first_position FROM batches LIMIT 1 OFFSET {})", draw.below(30));
@@ -109,6 +119,7 @@ fn tamper(connection: &Connection, draw: &mut Draw) -> (String, Option<Bounds>) 
             ),
             _ => format!("DELETE FROM batches WHERE first_position = {batch}"),
         },
+        7 => hidden(&event, draw),
         // The end cut off, with and without an attempt to hide it.
         _ => match draw.below(3) {
             0 => "DELETE FROM batches WHERE first_position = (SELECT max(first_position) FROM batches)"
@@ -156,9 +167,47 @@ async fn f14_invariant_14_random_tampering_is_always_found() {
     );
 }
 
-/// Each column of each event, by whoever may write into the database.
+/// What whoever may write into the database can do to an event: to each of its columns, take it out, put one in
+/// beside it or in no batch at all, let it change places with the one after it.
+fn changes(victim: &str) -> Vec<(bool, String)> {
+    let columns = [
+        ("aggregate_type", "aggregate_type || 'x'"),
+        ("aggregate_id", "aggregate_id || 'x'"),
+        ("sequence", "sequence + 100"),
+        ("event_type", "event_type || 'x'"),
+        ("event_version", "event_version || '1'"),
+        ("payload", "(payload::text || ' ')::json"),
+        ("metadata", "(metadata::text || ' ')::json"),
+        ("lane", "lane + 1"),
+        ("batch", "batch + 1"),
+        ("batch_index", "batch_index + 100"),
+    ];
+    let one_more = |id: &str, sequence: &str, place: &str| {
+        format!(
+            "INSERT INTO events SELECT aggregate_type, {id}, {sequence}, event_type, event_version, payload, metadata, \
+             {place} FROM events WHERE ctid = {victim}"
+        )
+    };
+    let edits = columns
+        .map(|(column, to)| (true, format!("UPDATE events SET {column} = {to} WHERE ctid = {victim}")));
+    let others = [
+        (true, format!("DELETE FROM events WHERE ctid = {victim}")),
+        (true, one_more("aggregate_id || 'x'", "sequence", "lane, batch, batch_index + 100")),
+        (false, one_more("aggregate_id", "sequence + 100", "lane, batch + 1000000, 0")),
+        (
+            true,
+            format!(
+                "UPDATE events SET payload = other.payload, event_type = other.event_type FROM (SELECT * FROM events \
+                 WHERE (batch, batch_index) > (SELECT batch, batch_index FROM events WHERE ctid = {victim}) \
+                 ORDER BY batch, batch_index LIMIT 1) other WHERE events.ctid = {victim}"
+            ),
+        ),
+    ];
+    edits.into_iter().chain(others).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f14_any_column_of_any_event_is_found_on_postgresql() {
+async fn f14_whatever_is_done_to_any_event_is_found_on_postgresql() {
     let database = Database::empty();
     let mut connection = PgConnection::connect(&database.url()).await.unwrap();
     let place = Place::Postgres(database);
@@ -172,33 +221,30 @@ async fn f14_any_column_of_any_event_is_found_on_postgresql() {
     let engine = place.engine().await;
     verified(engine.as_ref()).await;
     connection.execute("CREATE TABLE kept AS SELECT * FROM events").await.unwrap();
-    let mut changes = 0;
-    for (column, changed) in [
-        ("aggregate_type", "aggregate_type || 'x'"),
-        ("aggregate_id", "aggregate_id || 'x'"),
-        ("sequence", "sequence + 100"),
-        ("event_type", "event_type || 'x'"),
-        ("event_version", "event_version || '1'"),
-        ("payload", "(payload::text || ' ')::json"),
-        ("metadata", "(metadata::text || ' ')::json"),
-        ("batch", "batch + 1"),
-        ("batch_index", "batch_index + 100"),
-    ] {
-        for event in 0..100 {
-            let victim =
-                format!("(SELECT ctid FROM events ORDER BY batch, batch_index LIMIT 1 OFFSET {event})");
-            let sql = format!("UPDATE events SET {column} = {changed} WHERE ctid = {victim}");
+    let mut done = 0;
+    for event in 0..100 {
+        let victim = format!("(SELECT ctid FROM events ORDER BY batch, batch_index LIMIT 1 OFFSET {event})");
+        let sql = format!(
+            "SELECT b.first_position, b.first_position + b.event_count FROM events e JOIN batches b \
+             ON b.batch = e.batch WHERE e.ctid = {victim}"
+        );
+        let (first, next): Bounds = sqlx::query_as(&sql).fetch_one(&mut connection).await.unwrap();
+        for (has_place, sql) in changes(&victim) {
             assert_eq!(connection.execute(sql.as_str()).await.unwrap().rows_affected(), 1, "{sql}");
-            let found = verify(engine.as_ref(), &|_, _| ()).await;
-            assert!(found.is_err(), "{column} of event {event} was not found");
-            changes += 1;
+            let found = verify(engine.as_ref(), &|_, _| ()).await.expect_err(&sql);
+            let is_there = named(&found).map_or(!has_place, |named| (first..=next).contains(&named));
+            assert!(is_there, "{first} to {next}: {sql}: {found}");
+            done += 1;
             connection.execute("TRUNCATE events; INSERT INTO events SELECT * FROM kept").await.unwrap();
         }
     }
     verified(engine.as_ref()).await;
     record(
         "F14",
-        &format!("PostgreSQL: {changes} changes behind its back, every column of 100 events: all found"),
+        &format!(
+            "PostgreSQL: {done} changes behind its back, all columns, deletions, insertions and exchanges of 100 \
+             events: all found, where they were"
+        ),
     );
 }
 

@@ -43,7 +43,9 @@ fn a_resource_has_no_fragment() {
 
 #[test]
 fn a_malformed_resource_is_refused() {
-    let long = format!("https://api.example/{}", "a".repeat(8192));
+    let of = |bytes: usize| format!("{:a<bytes$}", "https://api.example/");
+    assert_eq!(resource(&of(2048)).as_str().len(), 2048);
+    let long = of(2049);
     let malformed = [
         "https://",
         "https:///a",

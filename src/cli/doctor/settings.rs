@@ -20,6 +20,7 @@ const LONG_ACCESS: u64 = 3_600;
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     files(config, &mut findings);
+    note_of_the_log(config, &mut findings);
     configuration_file(config, &mut findings);
     metrics(config, &mut findings);
     certificate(config, &mut findings);
@@ -34,6 +35,22 @@ fn certificate(config: &Config, findings: &mut Vec<Finding>) {
         && let Err(error) = check_tls(files)
     {
         findings.push(Finding::new(Severity::Error, format!("A start is refused: {error}."), error.advice()));
+    }
+}
+
+/// Whether a copy of everything holds what it is to be judged by as well.
+fn note_of_the_log(config: &Config, findings: &mut Vec<Finding>) {
+    if matches!(config.database, Database::Embedded(_)) && config.checkpoint_dir.starts_with(&config.data_dir)
+    {
+        findings.push(Finding::new(
+            Severity::Note,
+            format!(
+                "How far the log was seen is noted in the data directory {}: an old copy of all of it that is put \
+                 back brings its own note along, and what was revoked since lives again unnoticed.",
+                config.data_dir.display()
+            ),
+            "Restore with `chancery restore` only, or name a place outside with `checkpoint-dir`.",
+        ));
     }
 }
 

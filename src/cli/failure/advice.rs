@@ -92,6 +92,7 @@ fn archive_advice(error: &ArchiveError) -> &'static str {
         ArchiveError::Chain { what: "log", .. } => {
             "Somebody or something changed what cannot change; `chancery verify` says where. Keep a copy of the database as evidence, then restore a backup."
         }
+        ArchiveError::Growing => "Stop the servers, then export again; nothing was written.",
         ArchiveError::Passphrase => {
             "Give --with-secrets and the passphrase it was exported with; nothing was written."
         }
@@ -121,7 +122,8 @@ fn open_advice(error: &OpenError, config: &Config) -> String {
         OpenError::RootSecret(_) | OpenError::OtherRootSecret => {
             "The database is only readable with the root secret it was made with: restore the file from the backup, or correct --root-secret-file or CHANCERY_ROOT_SECRET.".to_owned()
         }
-        OpenError::Bind(_) => LATER.to_owned(),
+        OpenError::Bind(_) | OpenError::Stale(_) => LATER.to_owned(),
+        OpenError::RollbackMeanwhile => "Start it again: it has the new keys then.".to_owned(),
         OpenError::Configuration(_) => {
             "See whether the database can be written: its disk may be full. `chancery verify` looks for damage.".to_owned()
         }

@@ -1,5 +1,7 @@
 //! What does a lease depend on? Uptimes, clocks and pulses that a test moves.
 
+mod on_a_log;
+
 use chrono::TimeDelta;
 
 use super::register::{GONE, TOLD};
@@ -58,6 +60,7 @@ impl Machine {
 fn nothing_is_held_before_the_first_pulse() {
     let machine = Machine::with(SECOND);
     assert_eq!(machine.lease.stale(), Some(Stale::Starting));
+    assert_eq!(machine.lease.age(), None);
 }
 
 #[test]
@@ -65,6 +68,7 @@ fn a_lease_ends_its_length_after_the_start_of_the_pulse() {
     let machine = Machine::fresh();
     machine.lives(Duration::from_millis(999));
     assert!(machine.lease.holds());
+    assert_eq!(machine.lease.age(), Some(Duration::from_millis(999)));
     machine.lives(Duration::from_millis(1));
     assert_eq!(machine.lease.stale(), Some(Stale::Lapsed));
 
@@ -145,6 +149,19 @@ fn a_clock_apart_from_the_databases_is_not_trusted() {
     assert!(machine.lease.holds());
 }
 
+/// Half the way there and back is for the answer.
+#[test]
+fn a_far_database_does_not_make_a_clock_wrong() {
+    let machine = Machine::fresh();
+    let begun = machine.uptime.now();
+    machine.lives(Duration::from_secs(4));
+    for (apart, is_wrong) in [(-3_901, false), (-100, false), (-4_001, true), (1, true)] {
+        let pulse = machine.pulse(Some(machine.clock.now().timestamp_millis() + apart));
+        machine.lease.renewed(begun, &pulse);
+        assert_eq!(machine.lease.wrong_clock().is_some(), is_wrong, "{apart} ms");
+    }
+}
+
 /// Between two pulses as well: nobody is told that an expired token lives for the 50 ms until the next.
 #[test]
 fn a_clock_that_jumps_is_noticed_at_once() {
@@ -172,6 +189,7 @@ fn on_one_machine_a_clock_put_back_is_not_trusted_until_it_is_right_again() {
 fn with_no_lease_at_all_the_database_is_asked_each_time() {
     let machine = Machine::with(Duration::ZERO);
     assert!(machine.lease.is_asked_each_time() && !machine.lease.holds());
+    assert!(!Machine::with(Duration::from_millis(1)).lease.is_asked_each_time());
     machine.registers();
     machine.hears(machine.uptime.now());
     assert!(machine.lease.holds());
@@ -196,8 +214,22 @@ fn whoever_waited_for_a_renewal_that_failed_need_not_try_again() {
     let gone = Stale::Database("gone".to_owned());
     machine.lease.failed(begun, gone.clone());
     assert_eq!(machine.lease.renewed_since(asked), Some(Err(gone)));
-    machine.lives(Duration::from_millis(1));
     assert_eq!(machine.lease.renewed_since(machine.uptime.now()), None, "that is a question of its own");
+}
+
+/// One that keeps the lease is enough for whoever may answer from memory; who asks each time wants a later one.
+#[test]
+fn whoever_waited_for_a_renewal_that_was_good_need_not_try_again() {
+    let (machine, begun, asked) = asked_during_a_renewal();
+    machine.hears(begun);
+    assert_eq!(machine.lease.renewed_since(asked), Some(Ok(())));
+
+    let machine = Machine::with(Duration::ZERO);
+    let begun = machine.uptime.now();
+    machine.hears(begun);
+    assert_eq!(machine.lease.renewed_since(begun), Some(Ok(())));
+    machine.lives(Duration::from_millis(1));
+    assert_eq!(machine.lease.renewed_since(machine.uptime.now()), None);
 }
 
 /// A replay may have ended between the question and the answer: then the other server has refused already.
