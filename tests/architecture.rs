@@ -229,15 +229,19 @@ fn the_tests_that_the_architecture_names_exist() {
     }
 }
 
-/// Whatever stands between two quotation marks in what the program is made of, continued lines joined.
+/// A source without its comments, continued lines joined: only what it says stands between quotation marks.
+fn code_of(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n").replace("\\\n", "").replace("\\\"", "'")
+}
+
+/// Whatever stands between two quotation marks in what the program is made of.
 fn spoken() -> Vec<String> {
     let mut pieces = Vec::new();
     for directory in ["src", "aggregates", "projections"] {
         for file in rust_files(directory).iter().filter(|file| !file.ends_with("tests.rs")) {
-            let text = fs::read_to_string(file).unwrap();
-            let lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
-            let code = lines.collect::<Vec<_>>().join("\n").replace("\\\n", "").replace("\\\"", "'");
-            pieces.extend(code.split('"').map(str::to_owned));
+            pieces.extend(code_of(file).split('"').map(str::to_owned));
         }
     }
     pieces
@@ -254,23 +258,88 @@ fn says(text: &str, quoted: &str) -> bool {
     true
 }
 
-/// Whoever looks for a message finds it as it was printed.
-#[test]
-fn every_message_of_the_operators_guide_is_one_that_the_program_says() {
+/// What the operator's guide quotes of the program.
+fn quoted() -> Vec<String> {
     let guide = read("OPERATING.md");
     let section = guide.split("## What you may read, and what to do").nth(1).unwrap();
     let section = section.split("\n## ").next().unwrap();
+    let cells =
+        section.lines().filter(|line| line.starts_with("| `")).map(|row| row.split('|').nth(1).unwrap());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+/// Whoever looks for a message finds it as it was printed.
+#[test]
+fn every_message_of_the_operators_guide_is_one_that_the_program_says() {
     let pieces = spoken();
-    let mut messages = 0;
-    for row in section.lines().filter(|line| line.starts_with("| `")) {
-        for message in row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2) {
-            assert!(pieces.iter().any(|piece| says(piece, message)), "nothing says “{message}”");
-            messages += 1;
-        }
+    let quoted = quoted();
+    for message in &quoted {
+        assert!(pieces.iter().any(|piece| says(piece, message)), "nothing says “{message}”");
     }
-    assert!(messages > 30, "{messages}");
+    assert!(quoted.len() > 80, "{}", quoted.len());
     assert!(says("the log has a hole: {found}", "the log has … hole: …"));
     assert!(!says("the log has a hole: {found}", "log has a hole") && !says("a {hole}", "a … log"));
+}
+
+/// Errors that an operator meets: of a start, of the database, of a lease, of `verify`. All others are said to
+/// whoever has just given a command, with what to do about them.
+const OPERATORS_ERRORS: &[&str] = &[
+    "src/checkpoint.rs",
+    "src/journal/engine.rs",
+    "src/journal/lease.rs",
+    "src/journal/verify.rs",
+    "src/keys/root_secret.rs",
+    "src/open.rs",
+    "src/serve/error.rs",
+];
+
+/// The first text of each call or attribute that opens like this, unless it closes before.
+fn first_texts<'a>(code: &'a str, opens: &'a str, closes: char) -> impl Iterator<Item = &'a str> {
+    code.split(opens).skip(1).filter_map(move |rest| {
+        let (before, text) = rest.split_once('"')?;
+        (!before.contains(closes)).then(|| text.split('"').next().unwrap())
+    })
+}
+
+/// What each line of the log of this level says, behind its fields.
+fn log_lines<'a>(code: &'a str, opens: &'a str) -> impl Iterator<Item = &'a str> {
+    let calls = code.split(opens).skip(1).map(|rest| rest.split(");").next().unwrap());
+    calls.map(|call| call.split('"').nth_back(1).unwrap())
+}
+
+/// Whoever is told something finds it in the guide, with what to do: a new message cannot be forgotten.
+#[test]
+fn every_message_for_operators_stands_in_their_guide() {
+    let quoted = quoted();
+    let in_the_guide = |message: &str| quoted.iter().any(|quoted| says(message, quoted));
+    // What only passes on another message has no words of its own.
+    let has_words = |message: &str| {
+        let own = message.split('{').filter_map(|piece| piece.rsplit('}').next());
+        own.collect::<String>().contains(char::is_alphabetic)
+    };
+    let mut messages = BTreeSet::new();
+    for file in rust_files("src").iter().filter(|file| !file.ends_with("tests.rs")) {
+        let code = code_of(file);
+        let path = file.strip_prefix(root()).unwrap().to_str().unwrap();
+        let mut told: Vec<&str> = Vec::new();
+        told.extend(log_lines(&code, "tracing::warn!("));
+        told.extend(log_lines(&code, "tracing::error!("));
+        if path.starts_with("src/cli/doctor") {
+            told.extend(first_texts(&code, "Finding::new(", ';'));
+        }
+        if path == "src/health.rs" {
+            told.extend(first_texts(&code, "Err(", ')'));
+        }
+        if OPERATORS_ERRORS.contains(&path) {
+            told.extend(first_texts(&code, "#[error(", ']'));
+        }
+        for message in told.into_iter().filter(|message| has_words(message)) {
+            assert!(in_the_guide(message), "{path}: OPERATING.md says nothing of “{message}”");
+            messages.insert(message.to_owned());
+        }
+    }
+    assert!(messages.len() > 90, "{}: {messages:?}", messages.len());
+    assert!(!in_the_guide("a message that nobody has written a row for"));
 }
 
 /// The rows of the table of attacks; those of features to come assert that the feature is not there.
