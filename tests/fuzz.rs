@@ -11,6 +11,10 @@ mod archive_line;
 mod authorize_query;
 #[path = "../fuzz/targets/basic_header.rs"]
 mod basic_header;
+#[path = "../fuzz/targets/bearer_header.rs"]
+mod bearer_header;
+#[path = "../fuzz/targets/checkpoint_note.rs"]
+mod checkpoint_note;
 #[path = "../fuzz/targets/config_file.rs"]
 mod config_file;
 #[path = "../fuzz/targets/event_decode.rs"]
@@ -43,6 +47,8 @@ mod scope;
 mod sealed_box;
 #[path = "../fuzz/targets/session_cookie.rs"]
 mod session_cookie;
+#[path = "../fuzz/targets/stream_state.rs"]
+mod stream_state;
 #[path = "../fuzz/targets/template_escape.rs"]
 mod template_escape;
 #[path = "../fuzz/targets/token_text.rs"]
@@ -55,6 +61,8 @@ const TARGETS: &[(&str, Target)] = &[
     ("archive_line", archive_line::run),
     ("authorize_query", authorize_query::run),
     ("basic_header", basic_header::run),
+    ("bearer_header", bearer_header::run),
+    ("checkpoint_note", checkpoint_note::run),
     ("config_file", config_file::run),
     ("event_decode", event_decode::run),
     ("form_pairs", form_pairs::run),
@@ -71,6 +79,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("scope", scope::run),
     ("sealed_box", sealed_box::run),
     ("session_cookie", session_cookie::run),
+    ("stream_state", stream_state::run),
     ("template_escape", template_escape::run),
     ("token_text", token_text::run),
 ];
