@@ -1,9 +1,13 @@
-//! Do all parsers still bear every seed of their fuzz targets? (`fuzz/targets`, one file each)
+//! Do all parsers still bear every input of their fuzz targets? (`fuzz/targets`, one file each)
 //!
-//! `tests/run fuzz` looks for new inputs; what it ever found is kept in `fuzz/seeds` and run here.
+//! `tests/run fuzz` looks for new ones. Run here are the seeds that somebody wrote or that were once not borne
+//! (`fuzz/seeds`), and what `tests/run corpus` has kept of all that was found (`fuzz/corpus`, an input a line).
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 #[path = "../fuzz/targets/archive_line.rs"]
 mod archive_line;
@@ -84,6 +88,8 @@ const TARGETS: &[(&str, Target)] = &[
     ("token_text", token_text::run),
 ];
 
+/// A clone brings them along, and every run of the tests runs them.
+const MOST_KEPT: usize = 200 << 10;
 /// The golden files are the seeds of what reads events: a new event is fuzzed without anybody's doing.
 const GOLDEN: &str = "tests/events";
 
@@ -102,7 +108,8 @@ fn files(directory: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_kept_seed_is_borne() {
+fn every_seed_and_every_kept_input_is_borne() {
+    let mut kept_bytes = 0_usize;
     for (name, target) in TARGETS {
         let mut seeds = files(&format!("fuzz/seeds/{name}"));
         if *name == "event_decode" {
@@ -114,7 +121,16 @@ fn every_kept_seed_is_borne() {
             eprintln!("{}", seed.display());
             target(&fs::read(&seed).unwrap());
         }
+        let corpus = format!("fuzz/corpus/{name}");
+        let kept = fs::read_to_string(root().join(&corpus));
+        let kept = kept.unwrap_or_else(|error| panic!("{corpus}: {error}; `tests/run corpus` makes it"));
+        for (number, input) in (1..).zip(kept.lines()) {
+            eprintln!("{corpus}, line {number}");
+            target(&STANDARD.decode(input).unwrap());
+        }
+        kept_bytes += kept.len();
     }
+    assert!((1..=MOST_KEPT).contains(&kept_bytes), "{kept_bytes} bytes are kept");
 }
 
 #[test]
