@@ -40,6 +40,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use hashlink::LruCache;
 use projections::memory::Memory;
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, mpsc, watch};
+use tokio::time::Instant;
 
 pub use engine::{Engine, EngineError, Head, SecretOp, SubjectKeyRow};
 pub use lease::{Held, Lease, Stale};
@@ -105,7 +106,8 @@ struct Inner {
     lease: OnceLock<Lease>,
     others: lease::Others,
     turns: Vec<Arc<AsyncMutex<()>>>,
-    loads: Vec<AsyncMutex<()>>,
+    /// Who holds one reads rows of its keys; when and why the last of them got no answer.
+    loads: Vec<AsyncMutex<Option<(Instant, String)>>>,
     epoch: AtomicI64,
     /// Why this process no longer knows the history of its database.
     lost: OnceLock<String>,

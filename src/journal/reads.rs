@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use projections::memory::{Lookup, Memory};
 use projections::read::{Read, ReadError};
 use projections::row::{Row, Table, Value};
+use tokio::time::Instant;
 
 use super::{EngineError, Journal, feed, stripe};
 
@@ -39,7 +40,9 @@ impl Read for Journal {
             return Ok(None);
         }
         // One load a key: whoever comes meanwhile finds the row when its turn comes.
-        let _turn = match self.inner.loads.get(stripe(&(table.name, key))) {
+        let asked = Instant::now();
+        let turn = self.inner.loads.get(stripe(&(table.name, key)));
+        let mut unanswered = match turn {
             Some(turn) => Some(turn.lock().await),
             None => None,
         };
@@ -47,7 +50,20 @@ impl Read for Journal {
             return Ok(row);
         }
         let mut loading = Loading { memory: &self.inner.memory, table, key, done: false };
-        let (row, as_of) = self.read_row(table, key).await?;
+        // Each of those who wait would wait as long for the same.
+        if let Some((at, reason)) = unanswered.as_deref().and_then(Option::as_ref)
+            && *at > asked
+        {
+            return Err(EngineError::Unavailable(reason.clone()).into());
+        }
+        let read = self.read_row(table, key).await;
+        if let Some(unanswered) = unanswered.as_deref_mut() {
+            *unanswered = match &read {
+                Err(EngineError::Unavailable(reason)) => Some((Instant::now(), reason.clone())),
+                _ => None,
+            };
+        }
+        let (row, as_of) = read?;
         loading.done = true;
         self.inner.metrics.looked(table.name, "database");
         Ok(self.inner.memory.loaded(table, key, row, as_of))

@@ -4,6 +4,7 @@ mod differential;
 mod durability;
 mod outcomes;
 mod races;
+mod reads;
 mod tampering;
 mod trials;
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chancery::journal::engine::{
@@ -18,7 +19,7 @@ use super::{Node, Place, Refused, verified};
 
 /// What goes wrong at the `n`th commit.
 #[derive(Clone, Copy, PartialEq)]
-enum Fault {
+pub enum Fault {
     /// The commit happened, its answer was lost.
     AnswerLost,
     /// The connection was lost before the commit; nobody can tell.
@@ -27,15 +28,26 @@ enum Fault {
     Gone,
     /// What other nodes wrote cannot be read.
     Deaf,
+    /// Rows are asked for, and no answer comes.
+    Hung,
 }
 
-/// An engine that fails every third append.
-struct Faulty {
-    inner: Arc<dyn Engine>,
+/// How long an engine that hangs is asked.
+pub const HUNG: Duration = Duration::from_millis(300);
+
+/// An engine that fails every third append, or as its fault says.
+pub struct Faulty {
+    pub inner: Arc<dyn Engine>,
     fault: Fault,
     appends: AtomicUsize,
     /// Whether the fault is over.
-    healed: Arc<AtomicBool>,
+    pub healed: Arc<AtomicBool>,
+}
+
+impl Faulty {
+    pub fn new(inner: Arc<dyn Engine>, fault: Fault) -> Self {
+        Self { inner, fault, appends: AtomicUsize::new(0), healed: Arc::default() }
+    }
 }
 
 #[async_trait]
@@ -60,7 +72,7 @@ impl Engine for Faulty {
             }
             Fault::NeverArrived => Err(EngineError::Unknown("the connection was lost".to_owned())),
             Fault::Gone => Err(EngineError::Unavailable("gone".to_owned())),
-            Fault::Deaf => self.inner.append(batch, epoch, appends).await,
+            Fault::Deaf | Fault::Hung => self.inner.append(batch, epoch, appends).await,
         }
     }
     async fn find_batch(&self, batch: i64) -> Result<Option<Committed>, EngineError> {
@@ -93,6 +105,10 @@ impl Engine for Faulty {
         self.inner.execute(sql, parameters).await
     }
     async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, AsOf), EngineError> {
+        if self.fault == Fault::Hung && !self.healed.load(Ordering::SeqCst) {
+            tokio::time::sleep(HUNG).await;
+            return Err(EngineError::Unavailable("no answer in time".to_owned()));
+        }
         self.inner.find_row(table, key).await
     }
     async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, AsOf), EngineError> {
@@ -135,8 +151,7 @@ impl Engine for Faulty {
 
 /// Issues tokens under a fault and returns those acknowledged and how many were not.
 async fn issue_under(place: &Place, fault: Fault) -> (Node, Vec<String>, usize) {
-    let healed = Arc::default();
-    let faulty = Faulty { inner: place.engine().await, fault, appends: AtomicUsize::new(0), healed };
+    let faulty = Faulty::new(place.engine().await, fault);
     let node = Node::on(Arc::new(faulty)).await;
     let (mut acknowledged, mut refused) = (Vec::new(), 0);
     for _ in 0..60 {
@@ -182,13 +197,8 @@ async fn invariant_01_an_outcome_that_cannot_be_settled_is_not_acknowledged() {
 async fn what_memory_cannot_follow_is_not_acknowledged_and_comes_later() {
     for place in Place::both() {
         let other = place.node().await;
-        let healed: Arc<AtomicBool> = Arc::default();
-        let faulty = Faulty {
-            inner: place.engine().await,
-            fault: Fault::Deaf,
-            appends: AtomicUsize::new(0),
-            healed: Arc::clone(&healed),
-        };
+        let faulty = Faulty::new(place.engine().await, Fault::Deaf);
+        let healed = Arc::clone(&faulty.healed);
         let node = Node::on(Arc::new(faulty)).await;
         let theirs = other.issue().await.unwrap();
         let started = std::time::Instant::now();
