@@ -1,6 +1,8 @@
 //! What must a database do for the journal? One trait, two engines ([`super::postgres`],
 //! [`super::sqlite`]), and the plain data that goes between.
 
+pub(super) mod sql;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -313,6 +315,8 @@ pub struct Flip {
     pub eventual: Vec<&'static Projection>,
     /// Under which name the replay keeps its checkpoint.
     pub replay: &'static Projection,
+    /// Under which name the checkpoint stays when it has become the flip's mark.
+    pub mark: &'static Projection,
     /// The last event the rebuilt tables contain.
     pub position: i64,
     /// What later events do to the rebuilt tables.
@@ -323,6 +327,11 @@ pub struct Flip {
 #[must_use]
 pub fn shadow_name(table: &Table) -> String {
     format!("{}_next", table.name)
+}
+
+/// A replay cannot go on where another has begun.
+pub(super) fn overtaken() -> EngineError {
+    EngineError::Refused("another replay of the same read models is running, or has ended".to_owned())
 }
 
 /// The leaves of the chain that these events will be.
@@ -389,14 +398,20 @@ pub trait Engine: Send + Sync {
         aggregate_type: &'static str,
         aggregate_id: &str,
         after: i64,
-    ) -> Result<Vec<StoredRow>, EngineError>;
+    ) -> Result<Vec<StoredRow>, EngineError> {
+        let rows =
+            self.query(sql::STREAM, &[aggregate_type.into(), aggregate_id.into(), after.into()]).await?;
+        rows.into_iter().map(sql::event).collect()
+    }
 
     /// The latest state row of a stream.
     async fn find_state(
         &self,
         aggregate_type: &'static str,
         aggregate_id: &str,
-    ) -> Result<Option<StateRow>, EngineError>;
+    ) -> Result<Option<StateRow>, EngineError> {
+        sql::state(self.query(sql::STATE, &[aggregate_type.into(), aggregate_id.into()]).await?)
+    }
 
     /// Whole batches after a position, in order: those that begin within `limit` events, and in any case the
     /// next one.
@@ -409,10 +424,15 @@ pub trait Engine: Send + Sync {
     async fn pulse(&self) -> Result<Pulse, EngineError>;
 
     /// A row by its key together with what it is as of, in one snapshot.
-    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, AsOf), EngineError>;
+    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, AsOf), EngineError> {
+        let (mut rows, as_of) = sql::found_as_of(self.query(&sql::row_of(table), &[key.into()]).await?)?;
+        Ok((rows.pop(), as_of))
+    }
 
     /// All rows of a table in key order together with what they are as of, in one snapshot.
-    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, AsOf), EngineError>;
+    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, AsOf), EngineError> {
+        sql::found_as_of(self.query(&sql::rows_of(table), &[]).await?)
+    }
 
     /// A portable query.
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError>;
@@ -422,16 +442,23 @@ pub trait Engine: Send + Sync {
     async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64, EngineError>;
 
     /// A verifier by its id.
-    async fn find_secret(&self, id: &str) -> Result<Option<String>, EngineError>;
+    async fn find_secret(&self, id: &str) -> Result<Option<String>, EngineError> {
+        sql::text(self.query(sql::SECRET, &[id.into()]).await?, "secrets")
+    }
 
     /// A subject's wrapped key.
-    async fn find_subject_key(&self, subject: &str) -> Result<Option<String>, EngineError>;
+    async fn find_subject_key(&self, subject: &str) -> Result<Option<String>, EngineError> {
+        sql::text(self.query(sql::SUBJECT_KEY, &[subject.into()]).await?, "subject_keys")
+    }
 
     /// Keeps a key unless there is one, and returns the one that is kept.
     async fn keep_subject_key(&self, key: &SubjectKeyRow) -> Result<String, EngineError>;
 
     /// The position an eventual projection has reached.
-    async fn checkpoint(&self, projection: &Projection) -> Result<i64, EngineError>;
+    async fn checkpoint(&self, projection: &Projection) -> Result<i64, EngineError> {
+        let rows = self.query(sql::CHECKPOINT, &[projection.name.into()]).await?;
+        Ok(sql::number(rows, "checkpoints")?.unwrap_or(0))
+    }
 
     /// Writes rows of an eventual projection and moves its checkpoint from `from` to `to`, unless
     /// another node did so first (`false`: nothing was written) or its tables are of another version.
@@ -446,10 +473,12 @@ pub trait Engine: Send + Sync {
     /// Writes a copy of the whole database into a new file while others go on, if the engine can.
     async fn copy_to(&self, file: &Path) -> Result<(), EngineError>;
 
-    /// Makes empty tables beside these, in the place of what an abandoned replay left.
+    /// Makes empty tables beside these, in the place of what an abandoned replay left. Every replay that is not
+    /// over has lost its checkpoint with it, in the same transaction: its shadows may have been these.
     async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError>;
 
     /// Brings the shadows up to the head, puts them in the place of the live tables and moves the epoch, all
-    /// in one transaction that nobody writes beside. Returns the position they contain then.
+    /// in one transaction that nobody writes beside. Returns the position they contain then. The checkpoint of the
+    /// replay becomes its mark; it is refused if the checkpoint is not where the shadows are said to be.
     async fn flip(&self, flip: &Flip) -> Result<i64, EngineError>;
 }

@@ -4,7 +4,7 @@
 use projections::row::Value;
 
 use super::chain::{GENESIS, fold, leaf};
-use super::engine::{Engine, EngineError, LANE, NewEvent, StoredBatch, StoredRow};
+use super::engine::{Engine, EngineError, LANE, StoredBatch, StoredRow, sql};
 
 /// Where an event stands in the log and in its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,10 +62,7 @@ pub async fn list_events(engine: &dyn Engine, places: &[Place]) -> Result<Vec<St
     }
     let (sql, parameters) = question(places);
     let rows = engine.query(&sql, &parameters).await?;
-    let mut found: Vec<StoredRow> = Vec::with_capacity(rows.len());
-    for row in rows {
-        found.push(stored(row)?);
-    }
+    let found = rows.into_iter().map(sql::event).collect::<Result<Vec<_>, _>>()?;
     places.iter().map(|place| at(place, &found)).collect()
 }
 
@@ -87,26 +84,11 @@ fn question(places: &[Place]) -> (String, Vec<Value>) {
         ]);
     }
     let sql = format!(
-        "SELECT e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, \
-         CAST(e.payload AS text), CAST(e.metadata AS text) FROM events e WHERE {}",
+        "SELECT e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload, e.metadata \
+         FROM events e WHERE {}",
         terms.join(" OR ")
     );
     (sql, parameters)
-}
-
-fn stored(row: Vec<Value>) -> Result<StoredRow, EngineError> {
-    let mut cells = row.into_iter();
-    let mut text = || match cells.next() {
-        Some(Value::Text(text)) => Ok(text),
-        Some(Value::Int(number)) => Ok(number.to_string()),
-        Some(Value::Null) | None => Err(EngineError::Damaged("a column of an event is empty".to_owned())),
-    };
-    let (aggregate_type, aggregate_id, sequence) = (text()?, text()?, text()?);
-    let sequence =
-        sequence.parse().map_err(|_| EngineError::Damaged("a sequence is no number".to_owned()))?;
-    let event =
-        NewEvent { event_type: text()?, event_version: text()?, payload: text()?, metadata: text()?.into() };
-    Ok(StoredRow { position: 0, aggregate_type, aggregate_id, sequence, event })
 }
 
 fn at(place: &Place, found: &[StoredRow]) -> Result<StoredRow, EngineError> {

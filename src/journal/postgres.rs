@@ -9,33 +9,34 @@ mod flip;
 mod hazards;
 mod log;
 mod rows;
-mod streams;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use postgres_es::PostgresEventRepository;
 use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{Column, Executor, PgConnection, Postgres, Row as _, TypeInfo, ValueRef};
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
-use self::connections::{Connections, Server, late, within};
+use self::connections::{Connections, Server, within};
 use self::log::{batch_rows, batches_of};
 use super::engine::{
-    Advanced, Append, AsOf, Committed, Engine, EngineError, Flip, Hazards, Head, LANE, Outcome, Pulse,
-    StateRow, StoredBatch, StoredRow, SubjectKeyRow,
+    Advanced, Append, Committed, Engine, EngineError, Flip, Hazards, Head, LANE, Outcome, Pulse, StoredBatch,
+    SubjectKeyRow, sql,
 };
 use super::migrations::{POSTGRES, TABLE};
 
 /// How long work may take that no request waits for: a migration, a comparison of whole tables.
 const MAINTENANCE: Duration = Duration::from_mins(10);
+/// A projection that has taken nothing yet may have none, and there must be one to lock.
+const NEW_CHECKPOINT: &str =
+    "INSERT INTO checkpoints (projection, lane, position) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING";
 /// A pulse that takes longer is none: whoever waits for it is told so.
 const PULSE_DEADLINE: Duration = Duration::from_millis(500);
 
@@ -51,9 +52,8 @@ pub struct PostgresEngine {
     pulse: Connections,
     /// For what depends on the pulse: signs of life, and a revision that is moved.
     register: Connections,
-    /// Whether a connection for the pulse is being made.
-    connecting: Arc<AtomicBool>,
-    streams: PostgresEventRepository,
+    /// Held by whoever makes a connection for the pulse.
+    connecting: Arc<AsyncMutex<()>>,
     server: Arc<Server>,
     /// From a call to its answer, waiting for a connection included; half as long again if that took all of it.
     deadline: Duration,
@@ -69,20 +69,9 @@ impl PostgresEngine {
             .application_name("chancery");
         let server = Server::of(options);
         let pool = |most| Connections::to(&server, most, deadline);
-        let reads = pool(connections);
-        let streams = PostgresEventRepository::new(reads.pool.clone());
-        let (writing, pulse, register) = (pool(2), pool(2), pool(2));
-        Ok(Self {
-            reads,
-            writing,
-            pulse,
-            register,
-            connecting: Arc::default(),
-            streams,
-            server,
-            deadline,
-            is_patient: false,
-        })
+        let (reads, writing, pulse, register) = (pool(connections), pool(2), pool(2), pool(2));
+        let connecting = Arc::default();
+        Ok(Self { reads, writing, pulse, register, connecting, server, deadline, is_patient: false })
     }
 
     /// For commands that look at whole tables, and keep no request waiting.
@@ -106,26 +95,19 @@ impl PostgresEngine {
     /// Far from the database connecting and preparing take longer than a pulse may: they go on for the next
     /// one.
     fn connect_for_next_pulse(&self) {
-        if self.connecting.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let (pool, connecting) = (self.pulse.pool.clone(), Arc::clone(&self.connecting));
+        let Ok(connecting) = Arc::clone(&self.connecting).try_lock_owned() else { return };
+        let (connections, until, work) = (self.pulse.clone(), self.until(), self.deadline / 2);
         tokio::spawn(async move {
+            let _connecting = connecting;
             // Asked once, its statement is prepared.
-            if let Ok(mut connection) = pool.acquire().await {
-                drop(pulse(&mut connection).await);
-            }
-            connecting.store(false, Ordering::Relaxed);
+            drop(pulse_of(&connections, until, work).await);
         });
     }
+}
 
-    /// Gives a connection back, or closes it when its state is unknown.
-    fn release<T>(held: PoolConnection<Postgres>, result: Result<T, EngineError>) -> Result<T, EngineError> {
-        if result.is_err() {
-            drop(held.detach());
-        }
-        result
-    }
+/// Asks for the pulse; what was won with a new connection may take `work` from there.
+async fn pulse_of(connections: &Connections, until: Instant, work: Duration) -> Result<Pulse, EngineError> {
+    asked_on!(connections, until, until.max(Instant::now() + work), connection, pulse(connection))
 }
 
 /// What an error of the driver means for a command that has not reached its commit.
@@ -134,6 +116,7 @@ fn engine_error(error: &sqlx::Error) -> EngineError {
         Some(database) if is_refusal(database.code().as_deref()) => {
             EngineError::Refused(database.to_string())
         }
+        _ if matches!(error, sqlx::Error::ColumnDecode { .. }) => EngineError::Damaged(error.to_string()),
         _ => EngineError::Unavailable(error.to_string()),
     }
 }
@@ -201,15 +184,6 @@ fn cells(row: &PgRow, count: usize) -> Result<Row, sqlx::Error> {
     (0..count).map(|index| value_of(row, index)).collect()
 }
 
-/// In the columns behind the row's own.
-fn as_of_at(row: &PgRow, column: usize) -> Result<AsOf, sqlx::Error> {
-    Ok(AsOf { position: row.try_get(column)?, epoch: row.try_get(column + 1)? })
-}
-
-fn select_list(table: &Table) -> String {
-    projections::read::columns(table, "t")
-}
-
 #[async_trait]
 impl Engine for PostgresEngine {
     fn name(&self) -> &'static str {
@@ -235,7 +209,7 @@ impl Engine for PostgresEngine {
             let mut ran = 0;
             for migration in POSTGRES.iter().filter(|migration| !done.contains(&migration.version)) {
                 connection.execute(migration.sql).await?;
-                sqlx::query("INSERT INTO schema_migrations (version, name) VALUES ($1, $2)")
+                sqlx::query(sql::PUT_MIGRATION)
                     .bind(migration.version)
                     .bind(migration.name)
                     .execute(&mut *connection)
@@ -246,7 +220,7 @@ impl Engine for PostgresEngine {
             Ok(ran)
         })
         .await;
-        Self::release(held, result)
+        held.release(result)
     }
 
     async fn pending_migrations(&self) -> Result<usize, EngineError> {
@@ -265,35 +239,13 @@ impl Engine for PostgresEngine {
 
     async fn find_batch(&self, batch: i64) -> Result<Option<Committed>, EngineError> {
         on_connection!(self, connection, {
-            sqlx::query("SELECT first_position, chain FROM batches WHERE lane = $1 AND batch = $2")
+            sqlx::query(sql::BATCH)
                 .bind(LANE)
                 .bind(batch)
                 .fetch_optional(connection)
                 .await?
                 .map(|row| committed(&row))
                 .transpose()
-        })
-    }
-
-    async fn load_stream(
-        &self,
-        kind: &'static str,
-        id: &str,
-        after: i64,
-    ) -> Result<Vec<StoredRow>, EngineError> {
-        streams::load(self, kind, id, after).await
-    }
-
-    async fn find_state(&self, kind: &'static str, id: &str) -> Result<Option<StateRow>, EngineError> {
-        on_connection!(self, connection, {
-            let row = sqlx::query(
-                "SELECT sequence, state FROM stream_states WHERE aggregate_type = $1 AND aggregate_id = $2",
-            )
-            .bind(kind)
-            .bind(id)
-            .fetch_optional(connection)
-            .await?;
-            row.map(|row| Ok(StateRow { sequence: row.try_get(0)?, state: row.try_get(1)? })).transpose()
         })
     }
 
@@ -304,59 +256,18 @@ impl Engine for PostgresEngine {
 
     async fn head(&self) -> Result<Head, EngineError> {
         on_connection!(self, connection, {
-            let row = sqlx::query("SELECT head, chain, projection_epoch FROM lanes WHERE lane = $1")
-                .bind(LANE)
-                .fetch_one(connection)
-                .await?;
+            let row = sqlx::query(sql::HEAD).bind(LANE).fetch_one(connection).await?;
             Ok(Head { position: row.try_get(0)?, chain: chain(&row, 1)?, epoch: row.try_get(2)? })
         })
     }
 
     async fn pulse(&self) -> Result<Pulse, EngineError> {
         let until = Instant::now() + PULSE_DEADLINE;
-        let asked = async { asked_on!(self.pulse, until, until, connection, pulse(connection)) }.await;
+        let asked = pulse_of(&self.pulse, until, Duration::ZERO).await;
         if asked.is_err() {
             self.connect_for_next_pulse();
         }
         asked
-    }
-
-    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, AsOf), EngineError> {
-        let sql = format!(
-            "SELECT {}, l.head, l.projection_epoch FROM lanes l LEFT JOIN {} t ON t.{} = $1 WHERE l.lane = {LANE}",
-            select_list(table),
-            table.name,
-            table.columns.first().map_or("", |column| column.name)
-        );
-        on_connection!(self, connection, {
-            let row = sqlx::query(&sql).bind(key).fetch_one(connection).await?;
-            let found = cells(&row, table.columns.len())?;
-            let exists = found.first().is_some_and(|key| *key != Value::Null);
-            Ok((exists.then_some(found), as_of_at(&row, table.columns.len())?))
-        })
-    }
-
-    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, AsOf), EngineError> {
-        let order: Vec<String> = (1..=table.key).map(|column| column.to_string()).collect();
-        let sql = format!(
-            "SELECT {}, l.head, l.projection_epoch FROM lanes l LEFT JOIN {} t ON true WHERE l.lane = {LANE} ORDER BY {}",
-            select_list(table),
-            table.name,
-            order.join(", ")
-        );
-        on_connection!(self, connection, {
-            let rows = sqlx::query(&sql).fetch_all(connection).await?;
-            let mut as_of = AsOf::default();
-            let mut found = Vec::with_capacity(rows.len());
-            for row in &rows {
-                as_of = as_of_at(row, table.columns.len())?;
-                let row = cells(row, table.columns.len())?;
-                if row.first().is_some_and(|key| *key != Value::Null) {
-                    found.push(row);
-                }
-            }
-            Ok((found, as_of))
-        })
     }
 
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {
@@ -373,45 +284,14 @@ impl Engine for PostgresEngine {
         })
     }
 
-    async fn find_secret(&self, id: &str) -> Result<Option<String>, EngineError> {
-        on_connection!(self, connection, {
-            sqlx::query_scalar("SELECT verifier FROM secrets WHERE id = $1")
-                .bind(id)
-                .fetch_optional(connection)
-                .await
-        })
-    }
-
-    async fn find_subject_key(&self, subject: &str) -> Result<Option<String>, EngineError> {
-        on_connection!(self, connection, {
-            sqlx::query_scalar("SELECT wrapped FROM subject_keys WHERE subject = $1")
-                .bind(subject)
-                .fetch_optional(connection)
-                .await
-        })
-    }
-
     async fn keep_subject_key(&self, key: &SubjectKeyRow) -> Result<String, EngineError> {
         on_connection!(self, connection, {
-            sqlx::query("INSERT INTO subject_keys (subject, wrapped) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            sqlx::query(sql::KEEP_SUBJECT_KEY)
                 .bind(&key.subject)
                 .bind(&key.wrapped)
                 .execute(&mut *connection)
                 .await?;
-            sqlx::query_scalar("SELECT wrapped FROM subject_keys WHERE subject = $1")
-                .bind(&key.subject)
-                .fetch_one(connection)
-                .await
-        })
-    }
-
-    async fn checkpoint(&self, projection: &Projection) -> Result<i64, EngineError> {
-        on_connection!(self, connection, {
-            let position = sqlx::query_scalar("SELECT position FROM checkpoints WHERE projection = $1")
-                .bind(projection.name)
-                .fetch_optional(connection)
-                .await?;
-            Ok(position.unwrap_or(0))
+            sqlx::query_scalar(sql::SUBJECT_KEY).bind(&key.subject).fetch_one(connection).await
         })
     }
 
@@ -429,25 +309,28 @@ impl Engine for PostgresEngine {
         let connection: &mut PgConnection = &mut held;
         let result = within(self.work_until(until), async {
             connection.execute("BEGIN").await?;
-            let moved = sqlx::query(
-                "INSERT INTO checkpoints (projection, lane, position) VALUES ($1, $2, $4) \
-                 ON CONFLICT (projection) DO UPDATE SET position = $4 WHERE checkpoints.position = $3",
-            )
-            .bind(projection.name)
-            .bind(LANE)
-            .bind(from)
-            .bind(to)
-            .execute(&mut *connection)
-            .await?;
+            if from == 0 {
+                sqlx::query(NEW_CHECKPOINT)
+                    .bind(projection.name)
+                    .bind(LANE)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            let moved =
+                sqlx::query("UPDATE checkpoints SET position = $3 WHERE projection = $1 AND position = $2")
+                    .bind(projection.name)
+                    .bind(from)
+                    .bind(to)
+                    .execute(&mut *connection)
+                    .await?;
             if moved.rows_affected() == 0 {
                 connection.execute("ROLLBACK").await?;
                 return Ok(Advanced::Overtaken);
             }
             // After the lock on the checkpoint, which a flip holds: only a later statement sees what it did.
-            let other =
-                sqlx::query_scalar("SELECT version FROM read_models WHERE projection = $1 AND version <> $2");
+            let other = sqlx::query_scalar(sql::OTHER_VERSION).bind(projection.name);
             let own = i64::from(projection.version);
-            let other = other.bind(projection.name).bind(own).fetch_optional(&mut *connection).await?;
+            let other = other.bind(own).fetch_optional(&mut *connection).await?;
             if let Some(stored) = other {
                 connection.execute("ROLLBACK").await?;
                 return Ok(Advanced::OfOtherVersion(stored));
@@ -457,7 +340,7 @@ impl Engine for PostgresEngine {
             Ok(Advanced::Written)
         })
         .await;
-        Self::release(held, result)?.into_result(projection)
+        held.release(result)?.into_result(projection)
     }
 
     async fn copy_to(&self, _file: &Path) -> Result<(), EngineError> {

@@ -11,7 +11,7 @@ use projections::projection::Projection;
 use projections::row::{RowOp, Table, Value};
 use projections::{EVENTUAL, TRANSACTIONAL};
 
-use super::engine::{Engine, EngineError, Flip, PAGE, StoredBatch, shadow_name};
+use super::engine::{Engine, EngineError, Flip, PAGE, StoredBatch, overtaken, shadow_name};
 use super::feed::{batch_ops, check_density, stored_versions};
 
 /// Between two comparisons.
@@ -27,7 +27,8 @@ const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What became of a page of batches.
 enum Page {
-    Taken,
+    /// Up to here.
+    Taken(i64),
     /// There was none: everything up to here has been taken.
     Last(i64),
     /// Somebody else took it meanwhile.
@@ -63,6 +64,8 @@ pub struct Replay {
     shadows: Arc<Vec<&'static Table>>,
     /// Stands for the replay in the table of checkpoints.
     checkpoint: &'static Projection,
+    /// Stands there when it has ended: the checkpoint becomes it in the transaction in which the tables change places.
+    mark: &'static Projection,
 }
 
 impl Replay {
@@ -80,10 +83,9 @@ impl Replay {
         // Another version of a read model does not go on where this one was interrupted.
         let named: Vec<String> =
             projections.iter().map(|one| format!("{}.{}", one.name, one.version)).collect();
-        let name = format!("replay {}", named.join(" "));
-        let checkpoint =
-            Projection { name: Box::leak(name.into_boxed_str()), version: 1, tables: &[], apply: |_, _| {} };
-        Self { projections, tables, shadows: Arc::new(shadows), checkpoint: Box::leak(Box::new(checkpoint)) }
+        let named = named.join(" ");
+        let (checkpoint, mark) = (stand_in(format!("replay {named}")), stand_in(format!("replayed {named}")));
+        Self { projections, tables, shadows: Arc::new(shadows), checkpoint, mark }
     }
 
     /// Rebuilds, compares and flips. `progress` hears of events done and in all.
@@ -92,12 +94,14 @@ impl Replay {
         engine: &dyn Engine,
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<Replayed, EngineError> {
+        // What an earlier one has left is no sign of this one's end.
+        let unmark = "DELETE FROM checkpoints WHERE projection = $1";
+        engine.execute(unmark, &[self.mark.name.into()]).await?;
         let resumed_at = engine.checkpoint(self.checkpoint).await?;
         if resumed_at == 0 {
-            self.abandon_others(engine).await?;
             engine.make_shadows(&self.tables).await?;
         }
-        let mut position = self.catch_up(engine, progress).await?;
+        let mut position = self.catch_up(engine, resumed_at, progress).await?;
         let mut repaired = None;
         if self.has_same_versions(engine).await? {
             for _ in 0..CHASES {
@@ -107,7 +111,7 @@ impl Replay {
                 }
                 // What follows with a checkpoint gathers for a moment first.
                 tokio::time::sleep(CHASE).await;
-                position = self.catch_up(engine, progress).await?;
+                position = self.catch_up(engine, position, progress).await?;
             }
         }
         let eventual = self.projections.iter().copied().filter(|one| is_eventual(one)).collect();
@@ -116,6 +120,7 @@ impl Replay {
             projections: self.projections.clone(),
             eventual,
             replay: self.checkpoint,
+            mark: self.mark,
             position,
             ops_of: self.ops_of(),
         };
@@ -123,8 +128,8 @@ impl Replay {
         Ok(Replayed { events, resumed_at, repaired })
     }
 
-    /// Tries until the locks are got in time. When an answer was lost, the checkpoint tells: it leaves with
-    /// the flip.
+    /// Tries until the locks are got in time. When an answer was lost, the mark tells that the tables have changed
+    /// places. That the checkpoint is gone does not: another replay may have taken it away.
     async fn flip(
         &self,
         engine: &dyn Engine,
@@ -132,16 +137,17 @@ impl Replay {
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<i64, EngineError> {
         for _ in 0..FLIPS {
-            match engine.flip(&flip).await {
-                Err(EngineError::Unavailable(reason) | EngineError::Unknown(reason)) => {
-                    tracing::info!(reason, "the tables could not change places in time; once more");
-                    if flip.position > 0 && engine.checkpoint(self.checkpoint).await? == 0 {
-                        return Ok(engine.pulse().await?.position);
-                    }
-                    flip.position = self.catch_up(engine, progress).await?;
-                }
+            let reason = match engine.flip(&flip).await {
+                Err(EngineError::Unavailable(reason) | EngineError::Unknown(reason)) => reason,
                 flipped => return flipped,
+            };
+            tracing::info!(reason, "the tables could not change places in time; once more");
+            let caught_up = self.catch_up(engine, flip.position, progress).await;
+            let marked = engine.checkpoint(self.mark).await?;
+            if marked > 0 {
+                return Ok(marked);
             }
+            flip.position = caught_up?;
         }
         Err(EngineError::Unavailable("the tables could not be locked in time".to_owned()))
     }
@@ -158,24 +164,22 @@ impl Replay {
         })
     }
 
-    /// Takes everything up to the head as it stands at the end; returns the last event taken. A database
-    /// that is away for a moment costs no more than the moment.
+    /// Takes everything up to the head as it stands at the end; returns the last event taken, at `taken` or after
+    /// it. A database that is away for a moment costs no more than the moment.
     async fn catch_up(
         &self,
         engine: &dyn Engine,
+        mut taken: i64,
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<i64, EngineError> {
         let (mut failures, mut is_moved) = (0, false);
         loop {
-            match self.take_page(engine, progress).await {
-                Ok(Page::Taken) => failures = 0,
+            match self.take_page(engine, taken, progress).await {
+                Ok(Page::Taken(position)) => (taken, failures) = (position, 0),
                 Ok(Page::Last(position)) => return Ok(position),
                 // A call of the one that was interrupted was still under way; a second one is somebody else's.
                 Ok(Page::Moved) if !is_moved => is_moved = true,
-                Ok(Page::Moved) => {
-                    let reason = "another replay of the same read models is running";
-                    return Err(EngineError::Refused(reason.to_owned()));
-                }
+                Ok(Page::Moved) => return Err(overtaken()),
                 Err(EngineError::Unavailable(reason) | EngineError::Unknown(reason))
                     if failures < FAILURES =>
                 {
@@ -191,9 +195,14 @@ impl Replay {
     async fn take_page(
         &self,
         engine: &dyn Engine,
+        taken: i64,
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<Page, EngineError> {
         let position = engine.checkpoint(self.checkpoint).await?;
+        // It is gone: from the beginning, what is in the shadows would be taken again.
+        if position < taken {
+            return Err(overtaken());
+        }
         let head = engine.pulse().await?.position;
         progress(u64::try_from(position).unwrap_or(0), u64::try_from(head.max(position)).unwrap_or(0));
         if position >= head {
@@ -205,12 +214,7 @@ impl Replay {
         };
         let ops = self.ops_of()(&batches)?;
         let is_taken = engine.advance(self.checkpoint, position, last, &ops).await?;
-        Ok(if is_taken { Page::Taken } else { Page::Moved })
-    }
-
-    /// A replay of something else that was interrupted has shadows that this one may need.
-    async fn abandon_others(&self, engine: &dyn Engine) -> Result<(), EngineError> {
-        engine.execute("DELETE FROM checkpoints WHERE projection LIKE 'replay %'", &[]).await.map(|_| ())
+        Ok(if is_taken { Page::Taken(last) } else { Page::Moved })
     }
 
     async fn has_same_versions(&self, engine: &dyn Engine) -> Result<bool, EngineError> {
@@ -247,6 +251,12 @@ impl Replay {
         }
         Ok(Some(differences))
     }
+}
+
+/// What keeps a position under this name. One a replay: it lives as long as the program.
+fn stand_in(name: String) -> &'static Projection {
+    let name = Box::leak(name.into_boxed_str());
+    Box::leak(Box::new(Projection { name, version: 1, tables: &[], apply: |_, _| {} }))
 }
 
 /// The table beside a table. One a table and process: it lives as long as the program.

@@ -21,10 +21,9 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params, params_from_iter};
 
 use self::connections::{Readers, Writer, connect};
-use self::log::{batches_after, event_at};
+use self::log::batches_after;
 use super::engine::{
-    Append, AsOf, Committed, Engine, EngineError, Flip, Head, LANE, Outcome, Pulse, StateRow, StoredBatch,
-    StoredRow, SubjectKeyRow,
+    Append, Committed, Engine, EngineError, Flip, Head, LANE, Outcome, Pulse, StoredBatch, SubjectKeyRow, sql,
 };
 use super::migrations::{SQLITE, TABLE};
 
@@ -139,6 +138,9 @@ fn keep_private(_path: &Path) -> Result<(), EngineError> {
 /// What an error of the driver means for work that has not reached its commit.
 fn sqlite_error(error: &rusqlite::Error) -> EngineError {
     let text = error.to_string();
+    if let rusqlite::Error::Utf8Error(..) | rusqlite::Error::InvalidColumnType(..) = error {
+        return EngineError::Damaged(text);
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig) => {
             EngineError::Refused(text)
@@ -166,7 +168,10 @@ fn value_of(row: &rusqlite::Row<'_>, index: usize) -> Result<Value, rusqlite::Er
     match row.get_ref(index)? {
         ValueRef::Null => Ok(Value::Null),
         ValueRef::Integer(number) => Ok(Value::Int(number)),
-        ValueRef::Text(text) => Ok(Value::Text(String::from_utf8_lossy(text).into_owned())),
+        ValueRef::Text(text) => {
+            let text = std::str::from_utf8(text).map_err(|error| rusqlite::Error::Utf8Error(index, error))?;
+            Ok(Value::Text(text.to_owned()))
+        }
         ValueRef::Real(_) => Err(wrong(rusqlite::types::Type::Real)),
         ValueRef::Blob(_) => Err(wrong(rusqlite::types::Type::Blob)),
     }
@@ -174,11 +179,6 @@ fn value_of(row: &rusqlite::Row<'_>, index: usize) -> Result<Value, rusqlite::Er
 
 fn cells(row: &rusqlite::Row<'_>, count: usize) -> Result<Row, rusqlite::Error> {
     (0..count).map(|index| value_of(row, index)).collect()
-}
-
-/// In the columns behind the row's own.
-fn as_of_at(row: &rusqlite::Row<'_>, column: usize) -> Result<AsOf, rusqlite::Error> {
-    Ok(AsOf { position: row.get(column)?, epoch: row.get(column + 1)? })
 }
 
 #[async_trait]
@@ -214,42 +214,8 @@ impl Engine for SqliteEngine {
     async fn find_batch(&self, batch: i64) -> Result<Option<Committed>, EngineError> {
         self.read(move |connection| {
             connection
-                .query_row(
-                    "SELECT first_position, chain FROM batches WHERE lane = ?1 AND batch = ?2",
-                    [LANE, batch],
-                    |row| Ok(Committed { first: row.get(0)?, chain: row.get(1)? }),
-                )
-                .optional()
-        })
-        .await
-    }
-
-    async fn load_stream(
-        &self,
-        kind: &'static str,
-        id: &str,
-        after: i64,
-    ) -> Result<Vec<StoredRow>, EngineError> {
-        let id = id.to_owned();
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata \
-                 FROM events WHERE aggregate_type = ?1 AND aggregate_id = ?2 AND sequence > ?3 ORDER BY sequence",
-            )?;
-            let rows = statement.query_map(params![kind, id, after], |row| event_at(row, 0, 0))?;
-            rows.collect()
-        })
-        .await
-    }
-
-    async fn find_state(&self, kind: &'static str, id: &str) -> Result<Option<StateRow>, EngineError> {
-        let id = id.to_owned();
-        self.read(move |connection| {
-            connection
-                .prepare_cached(
-                    "SELECT sequence, state FROM stream_states WHERE aggregate_type = ?1 AND aggregate_id = ?2",
-                )?
-                .query_row(params![kind, id], |row| Ok(StateRow { sequence: row.get(0)?, state: row.get(1)? }))
+                .prepare_cached(sql::BATCH)?
+                .query_row([LANE, batch], |row| Ok(Committed { first: row.get(0)?, chain: row.get(1)? }))
                 .optional()
         })
         .await
@@ -261,11 +227,9 @@ impl Engine for SqliteEngine {
 
     async fn head(&self) -> Result<Head, EngineError> {
         self.read(|connection| {
-            connection
-                .prepare_cached("SELECT head, chain, projection_epoch FROM lanes WHERE lane = ?1")?
-                .query_row([LANE], |row| {
-                    Ok(Head { position: row.get(0)?, chain: row.get(1)?, epoch: row.get(2)? })
-                })
+            connection.prepare_cached(sql::HEAD)?.query_row([LANE], |row| {
+                Ok(Head { position: row.get(0)?, chain: row.get(1)?, epoch: row.get(2)? })
+            })
         })
         .await
     }
@@ -276,48 +240,6 @@ impl Engine for SqliteEngine {
             Ok(result) => result,
             Err(_) => Err(EngineError::Unavailable(format!("no answer within {PULSE_DEADLINE:?}"))),
         }
-    }
-
-    async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, AsOf), EngineError> {
-        let key = key.to_owned();
-        self.read(move |connection| {
-            let sql = format!(
-                "SELECT {}, l.head, l.projection_epoch FROM lanes l LEFT JOIN {} t ON t.{} = ?1 WHERE l.lane = {LANE}",
-                projections::read::columns(table, "t"),
-                table.name,
-                table.columns.first().map_or("", |column| column.name)
-            );
-            connection.prepare_cached(&sql)?.query_row([key], |row| {
-                let found = cells(row, table.columns.len())?;
-                let exists = found.first().is_some_and(|key| *key != Value::Null);
-                Ok((exists.then_some(found), as_of_at(row, table.columns.len())?))
-            })
-        })
-        .await
-    }
-
-    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, AsOf), EngineError> {
-        self.read(move |connection| {
-            let order: Vec<String> = (1..=table.key).map(|column| column.to_string()).collect();
-            let sql = format!(
-                "SELECT {}, l.head, l.projection_epoch FROM lanes l LEFT JOIN {} t ON true WHERE l.lane = {LANE} ORDER BY {}",
-                projections::read::columns(table, "t"),
-                table.name,
-                order.join(", ")
-            );
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query([])?;
-            let (mut found, mut as_of) = (Vec::new(), AsOf::default());
-            while let Some(row) = rows.next()? {
-                as_of = as_of_at(row, table.columns.len())?;
-                let row = cells(row, table.columns.len())?;
-                if row.first().is_some_and(|key| *key != Value::Null) {
-                    found.push(row);
-                }
-            }
-            Ok((found, as_of))
-        })
-        .await
     }
 
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {
@@ -344,41 +266,14 @@ impl Engine for SqliteEngine {
         .await
     }
 
-    async fn find_secret(&self, id: &str) -> Result<Option<String>, EngineError> {
-        self.find_text("SELECT verifier FROM secrets WHERE id = ?1", id).await
-    }
-
-    async fn find_subject_key(&self, subject: &str) -> Result<Option<String>, EngineError> {
-        self.find_text("SELECT wrapped FROM subject_keys WHERE subject = ?1", subject).await
-    }
-
     async fn keep_subject_key(&self, key: &SubjectKeyRow) -> Result<String, EngineError> {
         let key = key.clone();
         self.write(move |connection| {
             let keep = |connection: &Connection| {
-                connection.execute(
-                    "INSERT INTO subject_keys (subject, wrapped) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                    params![key.subject, key.wrapped],
-                )?;
-                connection.query_row(
-                    "SELECT wrapped FROM subject_keys WHERE subject = ?1",
-                    [&key.subject],
-                    |row| row.get(0),
-                )
+                connection.execute(sql::KEEP_SUBJECT_KEY, params![key.subject, key.wrapped])?;
+                connection.query_row(sql::SUBJECT_KEY, [&key.subject], |row| row.get(0))
             };
             keep(connection).map_err(|error| sqlite_error(&error))
-        })
-        .await
-    }
-
-    async fn checkpoint(&self, projection: &Projection) -> Result<i64, EngineError> {
-        let name = projection.name;
-        self.read(move |connection| {
-            let position = connection
-                .prepare_cached("SELECT position FROM checkpoints WHERE projection = ?1")?
-                .query_row([name], |row| row.get(0))
-                .optional()?;
-            Ok(position.unwrap_or(0))
         })
         .await
     }
@@ -417,16 +312,6 @@ impl Engine for SqliteEngine {
     }
 }
 
-impl SqliteEngine {
-    async fn find_text(&self, sql: &'static str, key: &str) -> Result<Option<String>, EngineError> {
-        let key = key.to_owned();
-        self.read(move |connection| {
-            connection.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()
-        })
-        .await
-    }
-}
-
 fn read_pulse(connection: &Connection) -> Result<Pulse, rusqlite::Error> {
     connection
         .prepare_cached("SELECT head, revision, projection_epoch, chain FROM lanes WHERE lane = ?1")?
@@ -453,10 +338,7 @@ fn migrate(connection: &mut Connection) -> Result<usize, rusqlite::Error> {
     let mut ran = 0;
     for migration in SQLITE.iter().filter(|migration| !done.contains(&migration.version)) {
         transaction.execute_batch(migration.sql)?;
-        transaction.execute(
-            "INSERT INTO schema_migrations (version, name) VALUES (?1, ?2)",
-            params![migration.version, migration.name],
-        )?;
+        transaction.execute(sql::PUT_MIGRATION, params![migration.version, migration.name])?;
         ran += 1;
     }
     transaction.commit()?;

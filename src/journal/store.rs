@@ -15,7 +15,6 @@ use aggregates::refusal::Refusal;
 use aggregates::session::Session;
 use aggregates::user::User;
 use aggregates::{AnyEvent, StoredEvent};
-use cqrs_es::persist::SerializedEvent;
 use cqrs_es::{Aggregate, AggregateContext, AggregateError, EventEnvelope, EventStore};
 use projections::TRANSACTIONAL;
 use projections::projection::{Recorded, row_ops};
@@ -355,23 +354,6 @@ fn envelope<A: Remembered>(row: &StoredRow) -> Result<EventEnvelope<A>, Aggregat
         payload: decode::<A>(row)?,
         metadata: serde_json::from_str(&row.event.metadata).map_err(damaged)?,
     })
-}
-
-/// A row as postgres-es reads it.
-#[must_use]
-pub fn from_serialized(event: SerializedEvent) -> StoredRow {
-    StoredRow {
-        position: 0,
-        aggregate_type: event.aggregate_type,
-        aggregate_id: event.aggregate_id,
-        sequence: i64::try_from(event.sequence).unwrap_or(i64::MAX),
-        event: NewEvent {
-            event_type: event.event_type,
-            event_version: event.event_version,
-            payload: event.payload.to_string(),
-            metadata: event.metadata.to_string().into(),
-        },
-    }
 }
 
 fn unavailable<E: std::error::Error>(error: EngineError) -> AggregateError<E> {

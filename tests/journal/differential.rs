@@ -1,19 +1,26 @@
-//! Invariant 8: the same commands on PostgreSQL and SQLite give the same events, rows and chain head.
+//! Invariant 8: the same commands on PostgreSQL and SQLite give the same events, rows and chain head. And what
+//! postgres-es reads of them is what the journal reads.
 
 use std::collections::BTreeMap;
 
+use aggregates::authorization::Authorization;
 use aggregates::client_token::{ClientToken, ClientTokenCommand};
 use aggregates::stored::Decide;
 use aggregates::values::{NewToken, Scope};
 use aggregates::{AnyEvent, StoredEvent};
-use chancery::journal::engine::{Append, Claim, NewEvent, Outcome, SecretOp};
+use chancery::journal::engine::{Append, Claim, NewEvent, Outcome, SecretOp, StoredRow};
 use chrono::{DateTime, TimeDelta, Utc};
+use cqrs_es::Aggregate as _;
+use cqrs_es::persist::{PersistedEventRepository, SerializedEvent};
+use postgres_es::PostgresEventRepository;
 use projections::TRANSACTIONAL;
 use projections::projection::{Recorded, row_ops};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use sqlx::PgPool;
 
 use super::Place;
+use crate::harness::postgres::Database;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -37,7 +44,6 @@ fn at(seconds: i64) -> DateTime<Utc> {
 
 /// A command as the store would submit it, from a state that the model keeps.
 fn append_of(step: &Step, streams: &mut BTreeMap<u8, (ClientToken, i64)>, number: i64) -> Option<Append> {
-    use cqrs_es::Aggregate;
     let (key, command) = match step {
         Step::Issue { token } => (
             *token,
@@ -97,7 +103,7 @@ fn written(id: &str, expected: i64, events: &[aggregates::client_token::ClientTo
     append
 }
 
-fn empty(id: &str, expected: i64) -> Append {
+pub fn empty(id: &str, expected: i64) -> Append {
     Append {
         aggregate_type: "client_token",
         aggregate_id: id.to_owned(),
@@ -179,4 +185,35 @@ fn invariant_08_postgresql_and_sqlite_are_the_same() {
             Ok(())
         })
         .unwrap();
+}
+
+/// The log keeps the table of postgres-es: its own repository reads every stream that the journal wrote.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_es_reads_what_the_journal_wrote() {
+    let place = Place::Postgres(Database::empty());
+    let node = place.node().await;
+    let id = node.grant().await;
+    node.authorize(&id, node.redeem_command()).await.unwrap();
+    node.authorize(&id, node.refresh_command(1)).await.unwrap();
+    let Place::Postgres(database) = &place else { panic!("it is") };
+    let repository = PostgresEventRepository::new(PgPool::connect(&database.url()).await.unwrap());
+    for after in 0..4 {
+        let theirs = match usize::try_from(after).unwrap() {
+            0 => repository.get_events::<Authorization>(&id).await.unwrap(),
+            after => repository.get_last_events::<Authorization>(&id, after).await.unwrap(),
+        };
+        let ours = node.journal.engine().load_stream(Authorization::TYPE, &id, after).await.unwrap();
+        assert!(ours.iter().map(|row| row.sequence).eq(after + 1..=4), "{ours:?}");
+        let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        let as_theirs = |row: StoredRow| SerializedEvent {
+            aggregate_id: row.aggregate_id,
+            sequence: usize::try_from(row.sequence).unwrap(),
+            aggregate_type: row.aggregate_type,
+            event_type: row.event.event_type,
+            event_version: row.event.event_version,
+            payload: json(&row.event.payload),
+            metadata: json(&row.event.metadata),
+        };
+        assert_eq!(theirs, ours.into_iter().map(as_theirs).collect::<Vec<_>>());
+    }
 }

@@ -1,10 +1,13 @@
 //! Does the log keep its promises on both engines? (ARCHITECTURE.md, "Invariants")
 
+mod connections;
 mod differential;
 mod durability;
 mod outcomes;
 mod races;
 mod reads;
+mod refusals;
+mod replays;
 mod tampering;
 mod trials;
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chancery::journal::engine::{
-    Append, AsOf, Committed, Engine, EngineError, Flip, Head, Outcome, Pulse, StateRow, StoredBatch,
-    StoredRow, SubjectKeyRow,
+    Append, AsOf, Committed, Engine, EngineError, Flip, Head, Outcome, Pulse, StoredBatch,
+    SubjectKeyRow,
 };
+use chancery::journal::replay::{Replay, find_projection};
 use projections::EVENTUAL;
 use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
@@ -30,6 +31,10 @@ pub enum Fault {
     Deaf,
     /// Rows are asked for, and no answer comes.
     Hung,
+    /// The tables changed places, and the answer was lost.
+    FlipUnanswered,
+    /// They did not, and another replay was faster.
+    FlipOvertaken,
 }
 
 /// How long an engine that hangs is asked.
@@ -72,22 +77,13 @@ impl Engine for Faulty {
             }
             Fault::NeverArrived => Err(EngineError::Unknown("the connection was lost".to_owned())),
             Fault::Gone => Err(EngineError::Unavailable("gone".to_owned())),
-            Fault::Deaf | Fault::Hung => self.inner.append(batch, epoch, appends).await,
+            Fault::Deaf | Fault::Hung | Fault::FlipUnanswered | Fault::FlipOvertaken => {
+                self.inner.append(batch, epoch, appends).await
+            }
         }
     }
     async fn find_batch(&self, batch: i64) -> Result<Option<Committed>, EngineError> {
         self.inner.find_batch(batch).await
-    }
-    async fn load_stream(
-        &self,
-        kind: &'static str,
-        id: &str,
-        after: i64,
-    ) -> Result<Vec<StoredRow>, EngineError> {
-        self.inner.load_stream(kind, id, after).await
-    }
-    async fn find_state(&self, kind: &'static str, id: &str) -> Result<Option<StateRow>, EngineError> {
-        self.inner.find_state(kind, id).await
     }
     async fn batches_after(&self, position: i64, limit: i64) -> Result<Vec<StoredBatch>, EngineError> {
         if self.fault == Fault::Deaf && !self.healed.load(Ordering::SeqCst) {
@@ -111,23 +107,11 @@ impl Engine for Faulty {
         }
         self.inner.find_row(table, key).await
     }
-    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, AsOf), EngineError> {
-        self.inner.all_rows(table).await
-    }
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {
         self.inner.query(sql, parameters).await
     }
-    async fn find_secret(&self, id: &str) -> Result<Option<String>, EngineError> {
-        self.inner.find_secret(id).await
-    }
-    async fn find_subject_key(&self, subject: &str) -> Result<Option<String>, EngineError> {
-        self.inner.find_subject_key(subject).await
-    }
     async fn keep_subject_key(&self, key: &SubjectKeyRow) -> Result<String, EngineError> {
         self.inner.keep_subject_key(key).await
-    }
-    async fn checkpoint(&self, projection: &Projection) -> Result<i64, EngineError> {
-        self.inner.checkpoint(projection).await
     }
     async fn advance(
         &self,
@@ -145,6 +129,16 @@ impl Engine for Faulty {
         self.inner.make_shadows(tables).await
     }
     async fn flip(&self, flip: &Flip) -> Result<i64, EngineError> {
+        let is_first = || !self.healed.swap(true, Ordering::SeqCst);
+        if self.fault == Fault::FlipUnanswered && is_first() {
+            self.inner.flip(flip).await?;
+            return Err(EngineError::Unavailable("no answer in time".to_owned()));
+        }
+        if self.fault == Fault::FlipOvertaken && is_first() {
+            let other = Replay::new(vec![find_projection("tokens").unwrap()]);
+            other.run(self.inner.as_ref(), &|_, _| {}).await.unwrap();
+            return Err(EngineError::Unavailable("no answer in time".to_owned()));
+        }
         self.inner.flip(flip).await
     }
 }

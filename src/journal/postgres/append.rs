@@ -5,17 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use projections::row::RowOp;
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{Executor, PgConnection, Row as _};
 use tokio::time::Instant;
 
-use super::connections::{TRIES, late, within};
-use super::rows::{self, Folded};
-use super::{PostgresEngine, engine_error, is_refusal};
+use super::connections::{Held, TRIES, late, was_refused, within};
+use super::{PostgresEngine, engine_error, rows};
 use crate::journal::engine::{
-    Append, Committed, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating, leaves,
+    Append, Committed, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating, leaves, sql,
 };
 
 /// How a batch is written.
@@ -25,19 +23,26 @@ enum Mode {
     AtOnce,
     /// With what else there is beside, hoping that there are no losers.
     Hopeful,
-    /// Looking for the losers first.
+    /// Looking for the losers first, event by event.
     Careful,
 }
 
 impl Mode {
-    /// The first try.
+    /// The first try. Rows expire in statements of their own, and those come after the keys of the events: only a
+    /// careful batch has these in a statement of their own.
     fn of(appends: &[Append]) -> Self {
         let is_alone = |append: &Append| {
-            let expires = append.rows.iter().flatten().any(|op| matches!(op, RowOp::Expire { .. }));
             let beside = append.secrets.len() + append.subject_keys.len() + append.claims.len();
-            beside == 0 && append.state.is_none() && !expires
+            beside == 0 && append.state.is_none()
         };
-        if appends.iter().all(is_alone) { Self::AtOnce } else { Self::Hopeful }
+        let mut ops = appends.iter().flat_map(|append| append.rows.iter().flatten());
+        if ops.any(|op| matches!(op, RowOp::Expire { .. })) {
+            Self::Careful
+        } else if appends.iter().all(is_alone) {
+            Self::AtOnce
+        } else {
+            Self::Hopeful
+        }
     }
 }
 
@@ -45,6 +50,16 @@ impl Mode {
 enum Stop {
     Sql(sqlx::Error),
     Lost(Vec<(usize, Lost)>),
+}
+
+impl Stop {
+    /// Whether the server goes on with the next statement.
+    fn was_answered(&self) -> bool {
+        match self {
+            Self::Sql(error) => was_refused(error),
+            Self::Lost(_) => true,
+        }
+    }
 }
 
 impl From<sqlx::Error> for Stop {
@@ -59,15 +74,16 @@ pub(super) async fn append(
     epoch: i64,
     appends: &[Append],
 ) -> Result<Outcome, EngineError> {
-    let until = engine.until();
-    if let Some(outcome) = attempt(engine, until, batch, epoch, appends, Mode::of(appends)).await? {
-        return Ok(outcome);
+    let (until, mode) = (engine.until(), Mode::of(appends));
+    match attempt(engine, until, batch, epoch, appends, mode).await {
+        // Most likely a key that is taken: to be found out whose.
+        Err(EngineError::Refused(_)) if mode != Mode::Careful => {
+            attempt(engine, until, batch, epoch, appends, Mode::Careful).await
+        }
+        written => written,
     }
-    let careful = attempt(engine, until, batch, epoch, appends, Mode::Careful).await?;
-    careful.ok_or_else(|| EngineError::Refused("a unique key is taken".to_owned()))
 }
 
-/// Tries to write the batch; nothing when a way without a look at losers met a key that is taken.
 async fn attempt(
     engine: &PostgresEngine,
     until: Instant,
@@ -75,56 +91,51 @@ async fn attempt(
     epoch: i64,
     appends: &[Append],
     mode: Mode,
-) -> Result<Option<Outcome>, EngineError> {
+) -> Result<Outcome, EngineError> {
     let mut connection = match mode {
         Mode::AtOnce => engine.writing.acquire(until).await?,
         Mode::Hopeful | Mode::Careful => begin(engine, until).await?,
     };
-    let committing = AtomicBool::new(mode == Mode::AtOnce);
+    let committing = AtomicBool::new(false);
     let work = transaction(&mut connection, batch, epoch, appends, mode, &committing);
     let result = tokio::time::timeout_at(engine.work_until(until), work).await;
-    if let Ok(Ok(committed)) = result {
-        engine.writing.have_answered();
-        return Ok(Some(Outcome::Committed(committed)));
-    }
     let committing = committing.load(Ordering::Relaxed);
-    let met_a_key = matches!(&result, Ok(Err(Stop::Sql(error))) if is_unique_violation(error));
-    // Closing ends the transaction for certain, unless its COMMIT was on the way.
-    let is_usable = met_a_key || matches!(result, Ok(Err(Stop::Lost(_))));
-    let rolled_back = is_usable && within(until, connection.execute("ROLLBACK")).await.is_ok();
-    if !rolled_back {
-        drop(connection.detach());
+    let stop = match result {
+        Ok(Ok(committed)) => {
+            connection.was_answered();
+            engine.writing.have_answered();
+            return Ok(Outcome::Committed(committed));
+        }
+        Ok(Err(stop)) => stop,
+        // Closing ends the transaction for certain, unless its COMMIT was on the way.
+        Err(_) if committing => return Err(EngineError::Unknown("no answer to COMMIT in time".to_owned())),
+        Err(_) => return Err(late()),
+    };
+    // What was refused at its end has ended.
+    if stop.was_answered() && (committing || within(until, connection.execute("ROLLBACK")).await.is_ok()) {
+        connection.was_answered();
     }
-    match result {
-        Ok(Ok(committed)) => Ok(Some(Outcome::Committed(committed))),
-        Ok(Err(_)) if met_a_key && mode != Mode::Careful => Ok(None),
-        Ok(Err(stop)) => stopped(stop, committing).map(Some),
-        Err(_) if committing => Err(EngineError::Unknown("no answer to COMMIT in time".to_owned())),
-        Err(_) => Err(late()),
+    match stop {
+        Stop::Lost(lost) => Ok(Outcome::Lost(lost)),
+        Stop::Sql(error) if is_without_head(&error) => Err(EngineError::EpochMoved),
+        Stop::Sql(error) if committing && !was_refused(&error) => {
+            Err(EngineError::Unknown(error.to_string()))
+        }
+        Stop::Sql(error) => Err(engine_error(&error)),
     }
 }
 
 /// A connection in a transaction. One that is already broken shows here, before anything depends on it.
-async fn begin(
-    engine: &PostgresEngine,
-    until: Instant,
-) -> Result<PoolConnection<sqlx::Postgres>, EngineError> {
+async fn begin(engine: &PostgresEngine, until: Instant) -> Result<Held, EngineError> {
     let mut last = EngineError::Unavailable("no connection".to_owned());
     for _ in 0..TRIES {
         let mut connection = engine.writing.acquire(until).await?;
         match within(until, connection.execute("BEGIN")).await {
             Ok(_) => return Ok(connection),
-            Err(error) => {
-                drop(connection.detach());
-                last = error;
-            }
+            Err(error) => last = error,
         }
     }
     Err(last)
-}
-
-fn is_unique_violation(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 /// The batch row has no position when the lane row could not be moved: see [`log_sql`].
@@ -134,21 +145,7 @@ fn is_without_head(error: &sqlx::Error) -> bool {
     })
 }
 
-fn stopped(stop: Stop, committing: bool) -> Result<Outcome, EngineError> {
-    match stop {
-        Stop::Lost(lost) => Ok(Outcome::Lost(lost)),
-        Stop::Sql(error) if is_without_head(&error) => Err(EngineError::EpochMoved),
-        Stop::Sql(error) if committing && !spoke_of_statement(&error) => {
-            Err(EngineError::Unknown(error.to_string()))
-        }
-        Stop::Sql(error) => Err(engine_error(&error)),
-    }
-}
-
-fn spoke_of_statement(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| is_refusal(error.code().as_deref()))
-}
-
+/// Keys in the order in which every batch takes them: what stands beside, events, rows, and the head last.
 async fn transaction(
     connection: &mut PgConnection,
     batch: i64,
@@ -158,22 +155,23 @@ async fn transaction(
     committing: &AtomicBool,
 ) -> Result<Committed, Stop> {
     if mode == Mode::AtOnce {
+        committing.store(true, Ordering::Relaxed);
         return Ok(extend_log(connection, batch, epoch, appends, mode).await?);
     }
-    let mut lost = match mode {
-        Mode::AtOnce | Mode::Hopeful => Vec::new(),
-        Mode::Careful => insert_events_unless_there(connection, batch, appends).await?,
-    };
-    lost.extend(insert_claims(connection, appends).await?);
-    if !lost.is_empty() {
-        return Err(Stop::Lost(lost));
-    }
+    none_of(insert_claims(connection, appends).await?)?;
     write_security_rows(connection, appends).await?;
     write_states(connection, appends).await?;
+    if mode == Mode::Careful {
+        none_of(insert_events_unless_there(connection, batch, appends).await?)?;
+    }
     let committed = extend_log(connection, batch, epoch, appends, mode).await?;
     committing.store(true, Ordering::Relaxed);
     connection.execute("COMMIT").await?;
     Ok(committed)
+}
+
+fn none_of(lost: Vec<(usize, Lost)>) -> Result<(), Stop> {
+    if lost.is_empty() { Ok(()) } else { Err(Stop::Lost(lost)) }
 }
 
 #[derive(Default)]
@@ -308,23 +306,17 @@ async fn write_security_rows(connection: &mut PgConnection, appends: &[Append]) 
     for op in appends.iter().flat_map(|append| &append.secrets) {
         match op {
             SecretOp::Put { id, verifier } => {
-                sqlx::query("INSERT INTO secrets (id, verifier) VALUES ($1, $2)")
-                    .bind(id)
-                    .bind(verifier)
-                    .execute(&mut *connection)
-                    .await?;
+                let put = sqlx::query(sql::PUT_SECRET).bind(id).bind(verifier);
+                put.execute(&mut *connection).await?;
             }
             SecretOp::Delete { id } => {
-                sqlx::query("DELETE FROM secrets WHERE id = $1").bind(id).execute(&mut *connection).await?;
+                sqlx::query(sql::DELETE_SECRET).bind(id).execute(&mut *connection).await?;
             }
         }
     }
     for key in appends.iter().flat_map(|append| &append.subject_keys) {
-        sqlx::query("INSERT INTO subject_keys (subject, wrapped) VALUES ($1, $2)")
-            .bind(&key.subject)
-            .bind(&key.wrapped)
-            .execute(&mut *connection)
-            .await?;
+        let put = sqlx::query(sql::PUT_SUBJECT_KEY).bind(&key.subject).bind(&key.wrapped);
+        put.execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -332,17 +324,13 @@ async fn write_security_rows(connection: &mut PgConnection, appends: &[Append]) 
 async fn write_states(connection: &mut PgConnection, appends: &[Append]) -> Result<(), sqlx::Error> {
     for append in appends {
         if let Some(state) = &append.state {
-            sqlx::query(
-                "INSERT INTO stream_states (aggregate_type, aggregate_id, sequence, state) VALUES ($1, $2, $3, $4) \
-                 ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE \
-                 SET sequence = excluded.sequence, state = excluded.state",
-            )
-            .bind(append.aggregate_type)
-            .bind(&append.aggregate_id)
-            .bind(state.sequence)
-            .bind(&state.state)
-            .execute(&mut *connection)
-            .await?;
+            sqlx::query(sql::PUT_STATE)
+                .bind(append.aggregate_type)
+                .bind(&append.aggregate_id)
+                .bind(state.sequence)
+                .bind(&state.state)
+                .execute(&mut *connection)
+                .await?;
         }
     }
     Ok(())
@@ -362,11 +350,7 @@ async fn extend_log(
     mode: Mode,
 ) -> Result<Committed, sqlx::Error> {
     let ops: Vec<&RowOp> = appends.iter().flat_map(|append| append.rows.iter().flatten()).collect();
-    let expires = ops.iter().any(|op| matches!(op, RowOp::Expire { .. }));
-    if expires {
-        rows::execute(connection, &ops).await?;
-    }
-    let folded = if expires { Folded::default() } else { Folded::new(ops) };
+    let folded = rows::after_expiry(connection, &ops).await?;
     let statements = folded.statements();
     let leaves: Vec<Vec<u8>> = leaves(appends).iter().map(|leaf| leaf.to_vec()).collect();
 

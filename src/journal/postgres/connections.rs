@@ -2,18 +2,22 @@
 //!
 //! - Connections are not tested before they are used, which would take as long as using them: one that is broken
 //!   shows by being asked, and another is.
+//! - A connection whose call was not answered is closed, whoever gave the call up.
 //! - A pool that the server refuses goes on connecting until it is late, and does not say why. So whoever has
 //!   waited for a while asks the server beside the pool, one for all: a refusal is then the answer.
 
 use std::future::Future;
+use std::ops::{ControlFlow, Deref, DerefMut};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions, PgSeverity};
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
+use tokio::runtime::Handle;
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::engine_error;
@@ -21,12 +25,14 @@ use crate::journal::engine::EngineError;
 
 /// How often a call is made that meets broken connections.
 pub(super) const TRIES: usize = 3;
+/// How long a connection may take to be given back.
+const GIVEN_BACK: Duration = Duration::from_secs(1);
 /// How long a connection is waited for before the server is asked whether it gives any.
 const PATIENCE: Duration = Duration::from_millis(150);
 
 /// Asks on one of these connections until `$limit`, and again where one is broken: so what is asked may be
-/// asked twice. A macro, because a closure that borrows both its surroundings and the connection has no `Send`
-/// future.
+/// asked twice. It begins no transaction: after a refusal the connection goes on with the next question. A macro,
+/// because a closure that borrows both its surroundings and the connection has no `Send` future.
 macro_rules! asked_on {
     ($connections:expr, $until:expr, $limit:expr, $connection:ident, $work:expr) => {{
         let mut tries = 0;
@@ -35,22 +41,14 @@ macro_rules! asked_on {
             let mut held = $connections.acquire($until).await?;
             let $connection: &mut PgConnection = &mut held;
             let asked = tokio::time::timeout_at($limit, $work).await;
-            if let Ok(Ok(answer)) = asked {
-                $connections.have_answered();
-                break Ok(answer);
-            }
-            // Given back unanswered, it would keep its place in the pool until TCP gives up.
-            drop(held.detach());
-            match asked {
-                Ok(Err(error))
-                    if tries < $crate::journal::postgres::connections::TRIES
-                        && $crate::journal::postgres::connections::is_broken(&error)
-                        && Instant::now() < $until =>
+            match $connections.heard(held, asked) {
+                ControlFlow::Break(result) => break result,
+                ControlFlow::Continue(error)
+                    if tries == $crate::journal::postgres::connections::TRIES || Instant::now() >= $until =>
                 {
-                    $connections.forget_idle();
+                    break Err(error);
                 }
-                Ok(Err(error)) => break Err(engine_error(&error)),
-                Ok(Ok(_)) | Err(_) => break Err(late()),
+                ControlFlow::Continue(_) => {}
             }
         }
     }};
@@ -65,10 +63,58 @@ macro_rules! on_connection {
 }
 
 /// A pool, and when it was last of use.
+#[derive(Clone)]
 pub(super) struct Connections {
-    pub(super) pool: PgPool,
+    pool: PgPool,
     server: Arc<Server>,
-    answered: Mutex<Option<Instant>>,
+    answered: Arc<Mutex<Option<Instant>>>,
+}
+
+/// A connection of a pool, and whether its last call was answered. One that was not is closed with this value, however
+/// its caller ended: given back, it would keep its place in the pool until TCP gives up, or the transaction it is in.
+pub(super) struct Held {
+    connection: PoolConnection<Postgres>,
+    is_answered: bool,
+}
+
+impl Held {
+    /// Nothing is under way on it.
+    pub(super) fn was_answered(&mut self) {
+        self.is_answered = true;
+    }
+
+    /// Gives it back, or closes it when its state is unknown.
+    pub(super) fn release<T>(mut self, result: Result<T, EngineError>) -> Result<T, EngineError> {
+        self.is_answered = result.is_ok();
+        result
+    }
+}
+
+impl Deref for Held {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // It takes the connection with it: whatever ends this before its end closes that, and frees the place.
+        let giving_back = self.connection.return_to_pool();
+        if self.is_answered
+            && let Ok(runtime) = Handle::try_current()
+        {
+            // The driver asks a connection that is given back once more.
+            runtime.spawn(timeout(GIVEN_BACK, giving_back));
+        }
+    }
 }
 
 /// The server, as whoever has no connection sees it.
@@ -86,21 +132,50 @@ impl Connections {
             .acquire_timeout(deadline)
             .test_before_acquire(false)
             .connect_lazy_with(server.options.clone());
-        Self { pool, server: Arc::clone(server), answered: Mutex::default() }
+        Self { pool, server: Arc::clone(server), answered: Arc::default() }
     }
 
-    pub(super) async fn acquire(&self, until: Instant) -> Result<PoolConnection<Postgres>, EngineError> {
-        match self.unless_refused(within(until, self.pool.acquire())).await {
-            Ok(held) => Ok(held),
+    pub(super) async fn acquire(&self, until: Instant) -> Result<Held, EngineError> {
+        let connection = match self.unless_refused(within(until, self.pool.acquire())).await {
+            Ok(connection) => connection,
             // Who is connecting does not look at what is given back meanwhile. Who is late leaves it alone: it would
             // be late for whatever is asked, too, and closed.
-            Err(error) if Instant::now() < until => self.pool.try_acquire().ok_or(error),
-            Err(error) => Err(error),
+            Err(error) if Instant::now() < until => self.pool.try_acquire().ok_or(error)?,
+            Err(error) => return Err(error),
+        };
+        Ok(Held { connection, is_answered: false })
+    }
+
+    /// What a call came to, and what becomes of its connection; to be gone on with on another one where this one
+    /// was broken.
+    pub(super) fn heard<T>(
+        &self,
+        mut held: Held,
+        asked: Result<Result<T, sqlx::Error>, Elapsed>,
+    ) -> ControlFlow<Result<T, EngineError>, EngineError> {
+        let error = match asked {
+            Ok(Ok(answer)) => {
+                held.was_answered();
+                self.have_answered();
+                return ControlFlow::Break(Ok(answer));
+            }
+            Ok(Err(error)) => error,
+            Err(_) => return ControlFlow::Break(Err(late())),
+        };
+        if was_refused(&error) {
+            // Or whoever asks for what cannot be would cost everybody a connection.
+            held.was_answered();
+            self.have_answered();
         }
+        if is_broken(&error) {
+            self.forget_idle();
+            return ControlFlow::Continue(engine_error(&error));
+        }
+        ControlFlow::Break(Err(engine_error(&error)))
     }
 
     /// Waits for what needs a connection, as long as the server gives any, or those that there are are of use.
-    pub(super) async fn unless_refused<T>(
+    async fn unless_refused<T>(
         &self,
         waiting: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
@@ -132,7 +207,7 @@ impl Connections {
     }
 
     /// One was broken: those that wait were most likely broken with it.
-    pub(super) fn forget_idle(&self) {
+    fn forget_idle(&self) {
         while let Some(idle) = self.pool.try_acquire() {
             drop(idle.detach());
         }
@@ -164,8 +239,18 @@ impl Server {
     }
 }
 
+/// Whether the server has answered that the statement failed: nothing of it is left, and the connection goes on. What
+/// comes from a server that ends (57P), from its system (58), or from whoever stands between (08), is no answer.
+pub(super) fn was_refused(error: &sqlx::Error) -> bool {
+    let spoken = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    spoken.is_some_and(|error| {
+        error.severity() == PgSeverity::Error
+            && !["08", "57P", "58"].iter().any(|class| error.code().starts_with(class))
+    })
+}
+
 /// Whether a connection has ended, and not only a call: on another one the same may succeed.
-pub(super) fn is_broken(error: &sqlx::Error) -> bool {
+fn is_broken(error: &sqlx::Error) -> bool {
     // The server was shut down, or had to end all its connections.
     let is_ended = |code: &str| matches!(code, "57P01" | "57P02");
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);

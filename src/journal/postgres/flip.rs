@@ -6,24 +6,23 @@ use sqlx::{Executor, PgConnection};
 
 use super::connections::late;
 use super::log::{batch_rows, batches_of};
-use super::{PostgresEngine, engine_error, rows};
-use crate::journal::engine::{EngineError, Flip, LANE, PAGE, shadow_name};
+use super::{NEW_CHECKPOINT, PostgresEngine, engine_error, rows};
+use crate::journal::engine::{EngineError, Flip, LANE, PAGE, overtaken, shadow_name, sql};
 use crate::journal::feed::check_density;
 
+/// One message is one transaction. Whoever takes a replay further locks a checkpoint first and its shadows second, so
+/// nobody writes into those that go, and thinks afterwards that they are there.
 pub(super) async fn make_shadows(
     connection: &mut PgConnection,
     tables: &[&'static Table],
 ) -> Result<(), sqlx::Error> {
-    connection.execute("BEGIN").await?;
-    for table in tables {
-        let shadow = shadow_name(table);
-        let sql = format!(
-            "DROP TABLE IF EXISTS {shadow}; CREATE TABLE {shadow} (LIKE {} INCLUDING ALL)",
-            table.name
-        );
-        connection.execute(sql.as_str()).await?;
-    }
-    connection.execute("COMMIT").await?;
+    let anew = |table: &&'static Table| {
+        let (live, shadow) = (table.name, shadow_name(table));
+        format!("; DROP TABLE IF EXISTS {shadow}; CREATE TABLE {shadow} (LIKE {live} INCLUDING ALL)")
+    };
+    let anew: String = tables.iter().map(anew).collect();
+    let message = format!("LOCK TABLE checkpoints IN EXCLUSIVE MODE; {}{anew}", sql::TAKE_REPLAYS);
+    connection.execute(message.as_str()).await?;
     Ok(())
 }
 
@@ -33,40 +32,38 @@ pub(super) async fn flip(engine: &PostgresEngine, flip: &Flip) -> Result<i64, En
     // Everybody who writes waits behind these locks: also an engine that is patient gives up in time.
     let exchanged = tokio::time::timeout_at(engine.until(), transaction(connection, flip)).await;
     let result = exchanged.unwrap_or_else(|_| Err(late()));
-    PostgresEngine::release(held, result)
+    held.release(result)
 }
 
 async fn transaction(connection: &mut PgConnection, flip: &Flip) -> Result<i64, EngineError> {
-    let sql = |error: sqlx::Error| engine_error(&error);
-    let head = lock(connection, flip).await.map_err(sql)?;
+    let failed = |error: sqlx::Error| engine_error(&error);
+    let head = lock(connection, flip).await.map_err(failed)?.ok_or_else(overtaken)?;
     let mut position = flip.position;
     while position < head {
-        let rows_read = batch_rows(connection, position, PAGE).await.map_err(sql)?;
+        let rows_read = batch_rows(connection, position, PAGE).await.map_err(failed)?;
         let batches = batches_of(&rows_read)?;
         let Some(last) = check_density(position, &batches)? else { break };
         let ops = (flip.ops_of)(&batches)?;
-        rows::execute(connection, &ops.iter().collect::<Vec<&RowOp>>()).await.map_err(sql)?;
+        rows::execute(connection, &ops.iter().collect::<Vec<&RowOp>>()).await.map_err(failed)?;
         position = last;
     }
     if position != head {
         return Err(EngineError::Damaged(format!("the head says {head} events, the log has {position}")));
     }
-    exchange(connection, flip, head).await.map_err(sql)?;
+    exchange(connection, flip, head).await.map_err(failed)?;
     Ok(head)
 }
 
-/// Returns the head, which nobody can move any more.
-async fn lock(connection: &mut PgConnection, flip: &Flip) -> Result<i64, sqlx::Error> {
+/// Returns the head, which nobody can move any more; nothing when the shadows are not as far as they should be.
+async fn lock(connection: &mut PgConnection, flip: &Flip) -> Result<Option<i64>, sqlx::Error> {
     for projection in &flip.eventual {
-        sqlx::query(
-            "INSERT INTO checkpoints (projection, lane, position) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING",
-        )
-        .bind(projection.name)
-        .bind(LANE)
-        .execute(&mut *connection)
-        .await?;
+        sqlx::query(NEW_CHECKPOINT).bind(projection.name).bind(LANE).execute(&mut *connection).await?;
     }
     connection.execute("BEGIN").await?;
+    let taken = sqlx::query(sql::TAKE_CHECKPOINT).bind(flip.replay.name).bind(flip.position);
+    if taken.execute(&mut *connection).await?.rows_affected() == 0 && flip.position > 0 {
+        return Ok(None);
+    }
     let names: Vec<&str> = flip.eventual.iter().map(|projection| projection.name).collect();
     sqlx::query("SELECT position FROM checkpoints WHERE projection = ANY($1) ORDER BY projection FOR UPDATE")
         .bind(names)
@@ -79,6 +76,7 @@ async fn lock(connection: &mut PgConnection, flip: &Flip) -> Result<i64, sqlx::E
         .bind(LANE)
         .fetch_one(connection)
         .await
+        .map(Some)
 }
 
 async fn exchange(connection: &mut PgConnection, flip: &Flip, head: i64) -> Result<(), sqlx::Error> {
@@ -87,32 +85,16 @@ async fn exchange(connection: &mut PgConnection, flip: &Flip, head: i64) -> Resu
         connection.execute(sql.as_str()).await?;
     }
     for projection in &flip.projections {
-        sqlx::query(
-            "INSERT INTO read_models (projection, version) VALUES ($1, $2) \
-             ON CONFLICT (projection) DO UPDATE SET version = excluded.version",
-        )
-        .bind(projection.name)
-        .bind(i64::from(projection.version))
-        .execute(&mut *connection)
-        .await?;
+        let version = i64::from(projection.version);
+        sqlx::query(sql::PUT_VERSION).bind(projection.name).bind(version).execute(&mut *connection).await?;
     }
-    for projection in &flip.eventual {
-        sqlx::query("UPDATE checkpoints SET position = $2 WHERE projection = $1")
-            .bind(projection.name)
-            .bind(head)
-            .execute(&mut *connection)
-            .await?;
+    for reached in flip.eventual.iter().copied().chain([flip.mark]) {
+        let put = sqlx::query(sql::PUT_CHECKPOINT).bind(reached.name).bind(LANE).bind(head);
+        put.execute(&mut *connection).await?;
     }
     if flip.projections.len() > flip.eventual.len() {
-        sqlx::query("UPDATE lanes SET projection_epoch = projection_epoch + 1 WHERE lane = $1")
-            .bind(LANE)
-            .execute(&mut *connection)
-            .await?;
+        sqlx::query(sql::MOVE_EPOCH).bind(LANE).execute(&mut *connection).await?;
     }
-    sqlx::query("DELETE FROM checkpoints WHERE projection = $1")
-        .bind(flip.replay.name)
-        .execute(&mut *connection)
-        .await?;
     connection.execute("COMMIT").await?;
     Ok(())
 }

@@ -3,28 +3,20 @@
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
-use crate::journal::engine::{EngineError, LANE, NewEvent, StoredBatch, StoredRow};
+use crate::journal::engine::{EngineError, LANE, NewEvent, StoredBatch, StoredRow, sql};
 
 pub(super) async fn batch_rows(
     connection: &mut PgConnection,
     position: i64,
     limit: i64,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
-    sqlx::query(
-        "SELECT b.first_position, b.event_count, b.chain, e.batch_index, e.aggregate_type, \
-         e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload, e.metadata \
-         FROM (SELECT * FROM batches WHERE lane = $1 AND first_position > $2 AND first_position <= greatest($4, \
-               (SELECT min(first_position) FROM batches WHERE lane = $1 AND first_position > $2)) \
-               ORDER BY first_position LIMIT $3) b \
-         LEFT JOIN events e ON e.lane = b.lane AND e.batch = b.batch \
-         ORDER BY b.first_position, e.batch_index",
-    )
-    .bind(LANE)
-    .bind(position)
-    .bind(limit)
-    .bind(position.saturating_add(limit))
-    .fetch_all(connection)
-    .await
+    sqlx::query(&sql::batches_after("greatest"))
+        .bind(LANE)
+        .bind(position)
+        .bind(position.saturating_add(limit))
+        .bind(limit)
+        .fetch_all(connection)
+        .await
 }
 
 pub(super) fn batches_of(rows: &[PgRow]) -> Result<Vec<StoredBatch>, EngineError> {

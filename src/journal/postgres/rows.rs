@@ -27,15 +27,7 @@ type Changes<'a> = BTreeMap<(&'static str, &'a [Value]), (&'static Table, Change
 pub(super) struct Folded<'a>(Changes<'a>);
 
 impl<'a> Folded<'a> {
-    /// Folds operations. `Expire` speaks of rows nobody has seen: see [`execute`].
-    pub(super) fn new(ops: impl IntoIterator<Item = &'a RowOp>) -> Self {
-        let mut folded = Self::default();
-        for op in ops {
-            folded.add(op);
-        }
-        folded
-    }
-
+    /// `Expire` speaks of rows nobody has seen: see [`after_expiry`].
     fn add(&mut self, op: &'a RowOp) {
         match op {
             RowOp::Insert { table, row } => {
@@ -156,14 +148,34 @@ impl<'a> Statement<'a> {
 
 /// Executes operations one statement after the other, in effect order also where rows expire.
 pub(super) async fn execute(connection: &mut PgConnection, ops: &[&RowOp]) -> Result<(), sqlx::Error> {
-    for part in ops.split_inclusive(|op| matches!(op, RowOp::Expire { .. })) {
-        for statement in Folded::new(part.iter().copied()).statements() {
-            let sql = statement.sql(1);
-            statement.bind(sqlx::query(&sql)).execute(&mut *connection).await?;
-        }
-        if let Some(RowOp::Expire { table, before }) = part.last() {
+    let rest = after_expiry(connection, ops).await?;
+    execute_folded(connection, rest).await
+}
+
+/// Executes what is to be done up to the last rows that expire, and folds the rest. Table by table, which leaves each
+/// its order, so that also where rows expire tables come in one order on every node.
+pub(super) async fn after_expiry<'a>(
+    connection: &mut PgConnection,
+    ops: &[&'a RowOp],
+) -> Result<Folded<'a>, sqlx::Error> {
+    let mut ops = ops.to_vec();
+    ops.sort_by_key(|op| op.table().name);
+    let mut folded = Folded::default();
+    for op in ops {
+        if let RowOp::Expire { table, before } = op {
+            execute_folded(connection, std::mem::take(&mut folded)).await?;
             expire(connection, table, *before).await?;
+        } else {
+            folded.add(op);
         }
+    }
+    Ok(folded)
+}
+
+async fn execute_folded(connection: &mut PgConnection, folded: Folded<'_>) -> Result<(), sqlx::Error> {
+    for statement in folded.statements() {
+        let sql = statement.sql(1);
+        statement.bind(sqlx::query(&sql)).execute(&mut *connection).await?;
     }
     Ok(())
 }

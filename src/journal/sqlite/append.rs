@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::{Cell, sqlite_error};
 use crate::journal::chain::{fold, leaf};
 use crate::journal::engine::{
-    Advanced, Append, Committed, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating,
+    Advanced, Append, Committed, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating, sql,
 };
 
 /// What a batch came to before its commit.
@@ -46,7 +46,7 @@ fn write(
     appends: &[Append],
 ) -> Result<Written, rusqlite::Error> {
     let (head, mut chain, stored_epoch): (i64, [u8; 32], i64) = transaction
-        .prepare_cached("SELECT head, chain, projection_epoch FROM lanes WHERE lane = ?1")?
+        .prepare_cached(sql::HEAD)?
         .query_row([LANE], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     if stored_epoch != epoch {
         return Ok(Written::EpochMoved);
@@ -133,27 +133,22 @@ fn insert_events(
 fn write_beside(transaction: &Transaction<'_>, append: &Append) -> Result<(), rusqlite::Error> {
     for op in &append.secrets {
         match op {
-            SecretOp::Put { id, verifier } => transaction
-                .prepare_cached("INSERT INTO secrets (id, verifier) VALUES (?1, ?2)")?
-                .execute(params![id, verifier])?,
-            SecretOp::Delete { id } => {
-                transaction.prepare_cached("DELETE FROM secrets WHERE id = ?1")?.execute([id])?
+            SecretOp::Put { id, verifier } => {
+                transaction.prepare_cached(sql::PUT_SECRET)?.execute(params![id, verifier])?
             }
+            SecretOp::Delete { id } => transaction.prepare_cached(sql::DELETE_SECRET)?.execute([id])?,
         };
     }
     for key in &append.subject_keys {
-        transaction
-            .prepare_cached("INSERT INTO subject_keys (subject, wrapped) VALUES (?1, ?2)")?
-            .execute(params![key.subject, key.wrapped])?;
+        transaction.prepare_cached(sql::PUT_SUBJECT_KEY)?.execute(params![key.subject, key.wrapped])?;
     }
     if let Some(state) = &append.state {
-        transaction
-            .prepare_cached(
-                "INSERT INTO stream_states (aggregate_type, aggregate_id, sequence, state) VALUES (?1, ?2, ?3, ?4) \
-                 ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE \
-                 SET sequence = excluded.sequence, state = excluded.state",
-            )?
-            .execute(params![append.aggregate_type, append.aggregate_id, state.sequence, state.state])?;
+        transaction.prepare_cached(sql::PUT_STATE)?.execute(params![
+            append.aggregate_type,
+            append.aggregate_id,
+            state.sequence,
+            state.state
+        ])?;
     }
     Ok(())
 }
@@ -168,18 +163,13 @@ pub(super) fn advance(
     ops: &[RowOp],
 ) -> Result<Advanced, rusqlite::Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let reached: Option<i64> = transaction
-        .query_row("SELECT position FROM checkpoints WHERE projection = ?1", [projection], |row| row.get(0))
-        .optional()?;
+    let reached: Option<i64> =
+        transaction.query_row(sql::CHECKPOINT, [projection], |row| row.get(0)).optional()?;
     if reached.unwrap_or(0) != from {
         return Ok(Advanced::Overtaken);
     }
     let other: Option<i64> = transaction
-        .query_row(
-            "SELECT version FROM read_models WHERE projection = ?1 AND version <> ?2",
-            params![projection, version],
-            |row| row.get(0),
-        )
+        .query_row(sql::OTHER_VERSION, params![projection, version], |row| row.get(0))
         .optional()?;
     if let Some(stored) = other {
         return Ok(Advanced::OfOtherVersion(stored));
@@ -188,11 +178,7 @@ pub(super) fn advance(
     for op in ops {
         execute(&transaction, op, &mut texts)?;
     }
-    transaction.execute(
-        "INSERT INTO checkpoints (projection, lane, position) VALUES (?1, ?2, ?3) \
-         ON CONFLICT (projection) DO UPDATE SET position = excluded.position",
-        params![projection, LANE, to],
-    )?;
+    transaction.execute(sql::PUT_CHECKPOINT, params![projection, LANE, to])?;
     transaction.commit()?;
     Ok(Advanced::Written)
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::append::Texts;
 use super::log::batches_after;
 use super::{append, sqlite_error};
-use crate::journal::engine::{EngineError, Flip, LANE, PAGE, shadow_name};
+use crate::journal::engine::{EngineError, Flip, LANE, PAGE, overtaken, shadow_name, sql};
 use crate::journal::feed::check_density;
 
 pub(super) fn make_shadows(
@@ -18,6 +18,7 @@ pub(super) fn make_shadows(
     let epoch: i64 =
         transaction
             .query_row("SELECT projection_epoch FROM lanes WHERE lane = ?1", [LANE], |row| row.get(0))?;
+    transaction.execute(sql::TAKE_REPLAYS, [])?;
     for table in tables {
         transaction.execute_batch(&format!("DROP TABLE IF EXISTS {}", shadow_name(table)))?;
         for sql in shadow_sql(&transaction, table, epoch + 1)? {
@@ -57,26 +58,32 @@ fn shadow_sql(
 }
 
 pub(super) fn flip(connection: &mut Connection, flip: &Flip) -> Result<i64, EngineError> {
-    let sql = |error: rusqlite::Error| sqlite_error(&error);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
+    let failed = |error: rusqlite::Error| sqlite_error(&error);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let head: i64 = transaction
         .query_row("SELECT head FROM lanes WHERE lane = ?1", [LANE], |row| row.get(0))
-        .map_err(sql)?;
+        .map_err(failed)?;
+    let taken = transaction
+        .execute(sql::TAKE_CHECKPOINT, params![flip.replay.name, flip.position])
+        .map_err(failed)?;
+    if taken == 0 && flip.position > 0 {
+        return Err(overtaken());
+    }
     let mut position = flip.position;
     let mut texts = Texts::default();
     while position < head {
-        let batches = batches_after(&transaction, position, PAGE).map_err(sql)?;
+        let batches = batches_after(&transaction, position, PAGE).map_err(failed)?;
         let Some(last) = check_density(position, &batches)? else { break };
         for op in (flip.ops_of)(&batches)? {
-            append::execute(&transaction, &op, &mut texts).map_err(sql)?;
+            append::execute(&transaction, &op, &mut texts).map_err(failed)?;
         }
         position = last;
     }
     if position != head {
         return Err(EngineError::Damaged(format!("the head says {head} events, the log has {position}")));
     }
-    exchange(&transaction, flip, head).map_err(sql)?;
-    transaction.commit().map_err(sql)?;
+    exchange(&transaction, flip, head).map_err(failed)?;
+    transaction.commit().map_err(failed)?;
     Ok(head)
 }
 
@@ -89,23 +96,13 @@ fn exchange(transaction: &Transaction<'_>, flip: &Flip, head: i64) -> Result<(),
         ))?;
     }
     for projection in &flip.projections {
-        transaction.execute(
-            "INSERT INTO read_models (projection, version) VALUES (?1, ?2) \
-             ON CONFLICT (projection) DO UPDATE SET version = excluded.version",
-            params![projection.name, i64::from(projection.version)],
-        )?;
+        transaction.execute(sql::PUT_VERSION, params![projection.name, i64::from(projection.version)])?;
     }
-    for projection in &flip.eventual {
-        transaction.execute(
-            "INSERT INTO checkpoints (projection, lane, position) VALUES (?1, ?2, ?3) \
-             ON CONFLICT (projection) DO UPDATE SET position = excluded.position",
-            params![projection.name, LANE, head],
-        )?;
+    for reached in flip.eventual.iter().copied().chain([flip.mark]) {
+        transaction.execute(sql::PUT_CHECKPOINT, params![reached.name, LANE, head])?;
     }
     if flip.projections.len() > flip.eventual.len() {
-        transaction
-            .execute("UPDATE lanes SET projection_epoch = projection_epoch + 1 WHERE lane = ?1", [LANE])?;
+        transaction.execute(sql::MOVE_EPOCH, [LANE])?;
     }
-    transaction.execute("DELETE FROM checkpoints WHERE projection = ?1", [flip.replay.name])?;
     Ok(())
 }

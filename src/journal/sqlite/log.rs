@@ -2,47 +2,20 @@
 
 use rusqlite::Connection;
 
-use crate::journal::engine::{LANE, NewEvent, StoredBatch, StoredRow};
+use crate::journal::engine::{LANE, NewEvent, StoredBatch, StoredRow, sql};
 
 pub(super) fn batches_after(
     connection: &Connection,
     position: i64,
     limit: i64,
 ) -> Result<Vec<StoredBatch>, rusqlite::Error> {
-    let mut statement = connection.prepare_cached(
-        "SELECT b.first_position, b.event_count, b.chain, e.batch_index, e.aggregate_type, e.aggregate_id, \
-         e.sequence, e.event_type, e.event_version, e.payload, e.metadata \
-         FROM (SELECT * FROM batches WHERE lane = ?1 AND first_position > ?2 AND first_position <= max(?4, \
-               (SELECT min(first_position) FROM batches WHERE lane = ?1 AND first_position > ?2)) \
-               ORDER BY first_position LIMIT ?3) b \
-         LEFT JOIN events e ON e.lane = b.lane AND e.batch = b.batch \
-         ORDER BY b.first_position, e.batch_index",
-    )?;
-    let mut rows = statement.query([LANE, position, limit, position.saturating_add(limit)])?;
+    let mut statement = connection.prepare_cached(&sql::batches_after("max"))?;
+    let mut rows = statement.query([LANE, position, position.saturating_add(limit), limit])?;
     let mut batches: Vec<StoredBatch> = Vec::new();
     while let Some(row) = rows.next()? {
         push_row(&mut batches, row)?;
     }
     Ok(batches)
-}
-
-pub(super) fn event_at(
-    row: &rusqlite::Row<'_>,
-    position: i64,
-    first: usize,
-) -> Result<StoredRow, rusqlite::Error> {
-    Ok(StoredRow {
-        position,
-        aggregate_type: row.get(first)?,
-        aggregate_id: row.get(first + 1)?,
-        sequence: row.get(first + 2)?,
-        event: NewEvent {
-            event_type: row.get(first + 3)?,
-            event_version: row.get(first + 4)?,
-            payload: row.get(first + 5)?,
-            metadata: row.get(first + 6)?,
-        },
-    })
 }
 
 /// Adds a row of the batch query to its batch. A batch row without events shows as one with none.
@@ -52,7 +25,18 @@ fn push_row(batches: &mut Vec<StoredBatch>, row: &rusqlite::Row<'_>) -> Result<(
         batches.push(StoredBatch { first, count: row.get(1)?, chain: row.get(2)?, events: Vec::new() });
     }
     if let (Some(index), Some(batch)) = (row.get::<_, Option<i64>>(3)?, batches.last_mut()) {
-        batch.events.push(event_at(row, first + index, 4)?);
+        batch.events.push(StoredRow {
+            position: first + index,
+            aggregate_type: row.get(4)?,
+            aggregate_id: row.get(5)?,
+            sequence: row.get(6)?,
+            event: NewEvent {
+                event_type: row.get(7)?,
+                event_version: row.get(8)?,
+                payload: row.get(9)?,
+                metadata: row.get(10)?,
+            },
+        });
     }
     Ok(())
 }
