@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::nodes::{Nodes, WORKERS};
-use super::revocations::{Tally, are_kept, revoke_while_asked};
+use super::revocations::{Tally, revoke_while_asked};
 
 /// So many more have come by then.
 const LONGEST: Duration = Duration::from_mins(5);
@@ -49,11 +49,9 @@ impl Ending {
     }
 
     /// What they came to.
-    pub async fn finish(self, nodes: &Nodes) -> String {
+    pub async fn finish(self) -> Arc<Tally> {
         self.stop.store(true, Ordering::Relaxed);
         self.workers.join_all().await;
-        assert_eq!(self.tally.stale.load(Ordering::Relaxed), 0, "{}", self.tally.text());
-        are_kept(nodes, &[&self.tally]).await;
-        self.tally.text()
+        self.tally
     }
 }

@@ -1,11 +1,10 @@
 //! What was promised to a person's application? A code, what it was redeemed for, what that was refreshed to,
 //! and its end: kept as a family, which is whole or not there.
 
-use serde_json::Value;
-use url::form_urlencoded;
-
-use super::ledger::{Answered, Ledger, ask, patiently};
-use crate::harness::{App, Browser, Cli, PASSWORD, Query};
+use super::front::{Front, is_alive, is_dead, told};
+use super::ledger::{Ledger, is_given};
+use crate::harness::request::Answer;
+use crate::harness::{App, Browser, Cli, PASSWORD, Query, Request, Tokens};
 
 const CALLBACK: &str = "https://app.example/cb";
 
@@ -21,13 +20,12 @@ pub struct Person {
 #[derive(Clone, Debug)]
 pub struct Family {
     code: String,
-    access: String,
-    refresh: String,
+    tokens: Tokens,
 }
 
 impl Person {
     /// Somebody new at a server that runs.
-    pub async fn at(cli: &Cli, base: &str) -> Self {
+    pub async fn new(cli: &Cli, base: &str) -> Self {
         let user = ["createuser", "--noinput", "--username", "ada", "--email", "ada@example.com"];
         cli.clone().password(PASSWORD).run(&user).succeeded();
         let register = ["createapplication", "confidential", "authorization-code", "--skip-authorization"];
@@ -46,117 +44,90 @@ impl Person {
         Self { browser, query: app.query(), app }
     }
 
-    /// A code, or nothing when there was no clear answer.
-    async fn code(&self) -> Option<String> {
-        let request = self.browser.request("GET", "/o/authorize/").pairs(&self.query.0);
-        let answer = request.try_send().await.ok()?;
-        let (status, location) = (answer.status().as_u16(), answer.headers().get("location").cloned());
-        let location = location.map(|location| location.to_str().unwrap().to_owned()).unwrap_or_default();
-        let query = location.split_once('?').map_or("", |(_, query)| query);
-        let find = |wanted: &str| {
-            let pairs = form_urlencoded::parse(query.as_bytes());
-            pairs.into_iter().find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
-        };
-        match (status, find("code"), find("error").as_deref()) {
-            (302, Some(code), None) => Some(code),
-            (503, ..) | (302, None, Some("temporarily_unavailable")) => None,
-            other => panic!("a person is told a fault of ours is theirs: {other:?} {location}"),
-        }
+    /// The same where another application is.
+    pub(super) fn at(&self, other: &App) -> Self {
+        Self { app: App { base: other.base.clone(), ..self.app.clone() }, ..self.clone() }
     }
 
-    async fn ask(&self, fields: &[(&str, &str)]) -> Option<Answered> {
-        ask(&self.app, "/o/token/", fields).await
+    fn authorize(&self) -> Request {
+        self.browser.request("GET", "/o/authorize/").pairs(&self.query.0)
     }
 
-    async fn ask_again(&self, fields: &[(&str, &str)]) -> Answered {
-        patiently(&self.app, "/o/token/", fields).await
-    }
-
-    /// Whether a token lives.
-    async fn sees(&self, token: &str) -> Option<bool> {
-        let answer = patiently(&self.app, "/o/introspect/", &[("token", token)]).await;
-        answer.body["active"].as_bool()
+    async fn told(&self, request: Request) -> Answer {
+        told(request).await.unwrap()
     }
 }
 
-fn redeems(code: &str) -> [(&str, &str); 3] {
-    [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK)]
-}
-
-fn refreshes(token: &str) -> [(&str, &str); 2] {
-    [("grant_type", "refresh_token"), ("refresh_token", token)]
-}
-
-fn text(body: &Value, member: &str) -> String {
-    body[member].as_str().unwrap_or_default().to_owned()
-}
-
-/// The first time was a success of which nobody was told, or it did nothing and this is one.
-fn is_whole(second: &Answered) {
-    let is_whole = second.status == 200 || text(&second.body, "error") == "invalid_grant";
-    assert!(is_whole, "{} {}", second.status, second.body);
+fn has_code(answer: &Answer) -> bool {
+    answer.status == 302 && answer.sent("code").is_some()
 }
 
 impl Ledger {
     /// A code becomes tokens, these become others, and one family in three is ended. Without a clear answer it
     /// is left where it is.
-    pub async fn grant(&self, person: &Person, is_ended: bool) {
-        let Some(code) = person.code().await else { return self.no_answer().await };
-        let Some(first) = self.given(person.ask(&redeems(&code)).await).await else {
+    pub(super) async fn grant(&self, front: &impl Front, person: &Person, is_ended: bool) {
+        let app = &person.app;
+        let Some(allowed) = self.ask(front, person.authorize(), has_code).await else { return };
+        let code = allowed.code();
+        let Some(first) = self.ask(front, app.redeem(&code), is_given).await else {
             return self.codes.lock().unwrap().push(code);
         };
-        let used = text(&first, "refresh_token");
-        let Some(second) = self.given(person.ask(&refreshes(&used)).await).await else {
+        let used = Tokens::of(&first).refresh;
+        let Some(second) = self.ask(front, app.refresh(&used), is_given).await else {
             return self.refreshes.lock().unwrap().push(used);
         };
-        let family =
-            Family { code, access: text(&second, "access_token"), refresh: text(&second, "refresh_token") };
+        let family = Family { code, tokens: Tokens::of(&second) };
+        self.ask(front, app.introspect(&family.tokens.access), is_alive).await;
         if !is_ended {
             return self.families.lock().unwrap().push(family);
         }
-        match ask(&person.app, "/o/revoke_token/", &[("token", &family.refresh)]).await {
-            Some(answer) if answer.status == 200 => self.ended.lock().unwrap().push(family),
-            answer => drop(self.given(answer).await),
+        if self.ask(front, app.revoke(&family.tokens.refresh), is_given).await.is_none() {
+            return self.torn.lock().unwrap().push(family);
         }
-    }
-
-    /// Tokens; nothing when there was no clear answer.
-    async fn given(&self, answer: Option<Answered>) -> Option<Value> {
-        match answer {
-            Some(answer) if answer.status == 200 => return Some(answer.body),
-            Some(answer) if answer.status == 503 => self.refused(&answer).await,
-            Some(answer) => self.is_wrong(format!("a grant: {} {}", answer.status, answer.body)),
-            None => self.no_answer().await,
-        }
-        None
+        self.ask_of_the_dead(front, app, &family.tokens.access).await;
+        self.ask(front, app.refresh(&family.tokens.refresh), is_dead).await;
+        self.ended.lock().unwrap().push(family);
     }
 
     /// Every family is as it was promised: living tokens live and can be refreshed once more (L1), ended ones
-    /// are dead (L2), and no code has a second success (L3). How many there are, and how many of them ended.
-    pub async fn judge_grants(&self, person: &Person) -> (usize, usize) {
-        let families = self.families.lock().unwrap().clone();
-        let ended = self.ended.lock().unwrap().clone();
+    /// are dead (L2), and no code has a second success (L3).
+    pub(super) async fn judge_grants(&self, person: &Person) {
+        let (families, ended) = (self.families.lock().unwrap().clone(), self.ended.lock().unwrap().clone());
         for family in &families {
-            assert_eq!(person.sees(&family.access).await, Some(true), "{family:?}");
-            let refreshed = person.ask_again(&refreshes(&family.refresh)).await;
-            assert_eq!(refreshed.status, 200, "{family:?}: {}", refreshed.body);
+            assert!(family.is_alive_to(person).await, "{family:?}");
         }
         for family in &ended {
-            assert_eq!(person.sees(&family.access).await, Some(false), "{family:?}");
-            let refreshed = person.ask_again(&refreshes(&family.refresh)).await;
-            assert_eq!(text(&refreshed.body, "error"), "invalid_grant", "{family:?}");
+            assert!(!family.is_alive_to(person).await, "{family:?}");
         }
-        for family in families.iter().chain(&ended) {
-            let again = person.ask_again(&redeems(&family.code)).await;
-            assert_eq!(text(&again.body, "error"), "invalid_grant", "a code has two successes: {family:?}");
+        let torn = self.torn.lock().unwrap().clone();
+        for family in &torn {
+            family.is_alive_to(person).await;
         }
+        for family in families.iter().chain(&ended).chain(&torn) {
+            let again = person.told(person.app.redeem(&family.code)).await;
+            assert!(is_dead(&again), "a code has two successes: {family:?}");
+        }
+        // The first time was a success of which nobody was told, or it did nothing and this is one.
         let (codes, tokens) = (self.codes.lock().unwrap().clone(), self.refreshes.lock().unwrap().clone());
-        for code in codes {
-            is_whole(&person.ask_again(&redeems(&code)).await);
+        let codes = codes.iter().map(|code| person.app.redeem(code));
+        for request in codes.chain(tokens.iter().map(|used| person.app.refresh(used))) {
+            let second = person.told(request).await;
+            assert!(second.status == 200 || is_dead(&second), "{second:#?}");
         }
-        for used in tokens {
-            is_whole(&person.ask_again(&refreshes(&used)).await);
-        }
-        (families.len() + ended.len(), ended.len())
+    }
+}
+
+impl Family {
+    /// Whether it lives, which is so of all of it or of nothing. One that does has been refreshed once more
+    /// afterwards.
+    async fn is_alive_to(&self, person: &Person) -> bool {
+        let (app, tokens) = (&person.app, &self.tokens);
+        let access = person.told(app.introspect(&tokens.access)).await;
+        let resource = person.told(app.resource(&tokens.access)).await;
+        let refreshed = person.told(app.refresh(&tokens.refresh)).await;
+        let is_alive = is_alive(&access) && resource.status == 200 && refreshed.status == 200;
+        let is_dead = [&access, &resource, &refreshed].into_iter().all(is_dead);
+        assert!(is_alive || is_dead, "half dead: {access:#?} {resource:#?} {refreshed:#?}");
+        is_alive
     }
 }

@@ -6,29 +6,35 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::front::{Front, is_alive, is_dead, is_refusal};
 use super::grants::{Family, Person};
+use super::oracle::each_is;
 use super::report::count;
-use crate::harness::App;
+use crate::harness::request::Answer;
+use crate::harness::{App, Request};
 
-/// So many questions at once are asked afterwards.
-const AT_ONCE: usize = 8;
+/// Whoever was not answered, or told to come again, does so a little later.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What clients were told, and how often they were told nothing.
 #[derive(Default)]
 pub struct Ledger {
     person: Option<Person>,
+    may_be_silent: bool,
     alive: Mutex<Vec<String>>,
     dead: Mutex<Vec<String>>,
     doubtful: Mutex<Vec<String>>,
     pub(super) families: Mutex<Vec<Family>>,
     pub(super) ended: Mutex<Vec<Family>>,
+    /// Families whose end had no clear answer.
+    pub(super) torn: Mutex<Vec<Family>>,
     /// Codes that were redeemed, and refresh tokens that were used, without a clear answer.
     pub(super) codes: Mutex<Vec<String>>,
     pub(super) refreshes: Mutex<Vec<String>>,
-    unknown: AtomicUsize,
+    refused: AtomicUsize,
+    silent: Mutex<Vec<String>>,
     wrong: Mutex<Vec<String>>,
     slowest: Mutex<Duration>,
 }
@@ -37,19 +43,22 @@ pub struct Ledger {
 pub struct Totals {
     pub issued: usize,
     pub revoked: usize,
-    pub unknown: usize,
-    /// Codes that were redeemed and refreshed.
+    /// Codes that were redeemed and refreshed, and how many of these families were ended.
     pub grants: usize,
+    pub ended: usize,
+    /// 503, and no answer at all.
+    pub refused: usize,
+    pub silent: usize,
 }
 
 impl fmt::Display for Totals {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { issued, revoked, unknown, grants } = self;
+        let Self { issued, revoked, grants, ended, refused, silent } = self;
         write!(formatter, "{issued} tokens issued, {revoked} of them revoked, ")?;
         if *grants > 0 {
-            write!(formatter, "{grants} codes redeemed and refreshed, ")?;
+            write!(formatter, "{grants} codes redeemed and refreshed, {ended} of these families ended, ")?;
         }
-        write!(formatter, "{unknown} requests without an answer")
+        write!(formatter, "{refused} requests refused, {silent} without an answer")
     }
 }
 
@@ -59,26 +68,38 @@ impl Ledger {
         Self { person: Some(person), ..Self::default() }
     }
 
+    /// Of servers that are killed or frozen and then say nothing. Whoever lives answers every request, be it with
+    /// 503: a connection that hangs or is reset is a fault of its own (L6, L7).
+    pub fn of_the_killed(self) -> Self {
+        Self { may_be_silent: true, ..self }
+    }
+
     /// Loads a server with token requests and revocations, and grants of the person, until told to stop.
     pub fn load(self: &Arc<Self>, app: &App, tasks: usize) -> Load {
+        self.load_through(&Arc::new(app.clone()), app, tasks)
+    }
+
+    /// The same by way of whatever stands before the servers.
+    pub fn load_through(self: &Arc<Self>, front: &Arc<impl Front>, app: &App, tasks: usize) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let mut running = JoinSet::new();
         for task in 0..tasks {
-            let (ledger, app, stop) = (Arc::clone(self), app.clone(), Arc::clone(&stop));
+            let (ledger, front, app, stop) =
+                (Arc::clone(self), Arc::clone(front), app.clone(), Arc::clone(&stop));
             running.spawn(async move {
                 let mut turn = task;
                 while !stop.load(Ordering::Relaxed) {
-                    ledger.once(&app, turn.is_multiple_of(3)).await;
+                    ledger.once(&*front, &app, turn.is_multiple_of(3)).await;
                     turn += 1;
                 }
             });
         }
         if let Some(person) = self.person.clone() {
-            let (ledger, stop) = (Arc::clone(self), Arc::clone(&stop));
+            let (ledger, front, stop) = (Arc::clone(self), Arc::clone(front), Arc::clone(&stop));
             running.spawn(async move {
                 let mut turn = 0_usize;
                 while !stop.load(Ordering::Relaxed) {
-                    ledger.grant(&person, turn.is_multiple_of(3)).await;
+                    ledger.grant(&*front, &person, turn.is_multiple_of(3)).await;
                     turn += 1;
                 }
             });
@@ -86,34 +107,49 @@ impl Ledger {
         Load { stop, running }
     }
 
-    async fn once(&self, app: &App, revoke: bool) {
-        let asked = self.timed(ask(app, "/o/token/", &[("grant_type", "client_credentials")])).await;
-        let Some(answer) = asked else {
-            return self.no_answer().await;
-        };
-        match answer.status {
-            200 => {
-                let token = answer.token();
-                if revoke { self.revoke(app, token).await } else { self.promised(token) }
+    async fn once(&self, front: &impl Front, app: &App, is_ended: bool) {
+        let Some(given) = self.ask(front, app.client_credentials(), is_given).await else { return };
+        let token = given.text("access_token");
+        self.ask(front, app.introspect(&token), is_alive).await;
+        if !is_ended {
+            return self.promised(token);
+        }
+        match self.ask(front, app.revoke(&token), is_given).await {
+            Some(_) => {
+                self.ask_of_the_dead(front, app, &token).await;
+                self.has_ended(token);
             }
-            503 => self.refused(&answer).await,
-            other => self.is_wrong(format!("token: {other} {}", answer.body)),
+            None => self.in_doubt(token),
         }
     }
 
-    async fn revoke(&self, app: &App, token: String) {
-        let answer = self.timed(ask(app, "/o/revoke_token/", &[("token", &token)])).await;
-        match answer.as_ref().map(|answer| answer.status) {
-            Some(200) => self.has_ended(token),
-            Some(503) | None => {
-                self.doubtful.lock().unwrap().push(token);
-                match answer {
-                    Some(answer) => self.refused(&answer).await,
-                    None => self.no_answer().await,
-                }
-            }
-            Some(other) => self.is_wrong(format!("revoke: {other} {}", answer.unwrap().body)),
+    /// Whose end was acknowledged is dead to whoever asks from then on (L2).
+    pub(super) async fn ask_of_the_dead(&self, front: &impl Front, app: &App, token: &str) {
+        self.ask(front, app.introspect(token), is_dead).await;
+        self.ask(front, app.resource(token), is_dead).await;
+    }
+
+    /// The right answer; any other that is no refusal is kept to be judged (L6). Nothing if there was none.
+    pub async fn ask(
+        &self,
+        front: &impl Front,
+        request: Request,
+        is_right: fn(&Answer) -> bool,
+    ) -> Option<Answer> {
+        let begun = Instant::now();
+        let told = front.ask(request).await;
+        {
+            let mut slowest = self.slowest.lock().unwrap();
+            *slowest = begun.elapsed().max(*slowest);
         }
+        match told {
+            Ok(answer) if is_right(&answer) => return Some(answer),
+            Ok(answer) if is_refusal(&answer) => drop(self.refused.fetch_add(1, Ordering::Relaxed)),
+            Ok(answer) => self.wrong.lock().unwrap().push(format!("{answer:?}")),
+            Err(silence) => self.silent.lock().unwrap().push(silence),
+        }
+        tokio::time::sleep(PAUSE).await;
+        None
     }
 
     /// A living token that somebody was given.
@@ -128,33 +164,17 @@ impl Ledger {
 
     /// A token whose end had no clear answer.
     pub fn in_doubt(&self, token: String) {
-        self.unknown.fetch_add(1, Ordering::Relaxed);
         self.doubtful.lock().unwrap().push(token);
-    }
-
-    pub(super) fn is_wrong(&self, what: String) {
-        self.wrong.lock().unwrap().push(what);
-    }
-
-    /// A 503 says what it is and when to come again.
-    pub(super) async fn refused(&self, answer: &Answered) {
-        if !answer.is_temporary() {
-            self.is_wrong(format!("a 503 that does not say when to come again: {}", answer.body));
-        }
-        self.no_answer().await;
-    }
-
-    async fn timed<T>(&self, request: impl Future<Output = T>) -> T {
-        let begun = Instant::now();
-        let answer = request.await;
-        let mut slowest = self.slowest.lock().unwrap();
-        *slowest = begun.elapsed().max(*slowest);
-        answer
     }
 
     /// How many tokens were promised so far.
     pub fn issued(&self) -> usize {
-        self.alive.lock().unwrap().len() + self.dead.lock().unwrap().len()
+        self.alive.lock().unwrap().len() + self.revoked()
+    }
+
+    /// How many ends were acknowledged so far.
+    pub fn revoked(&self) -> usize {
+        self.dead.lock().unwrap().len()
     }
 
     /// The longest that a request took so far, with an answer or without.
@@ -162,70 +182,41 @@ impl Ledger {
         *self.slowest.lock().unwrap()
     }
 
-    pub(super) async fn no_answer(&self) {
-        self.unknown.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    pub fn totals(&self) -> Totals {
+        let ended = self.ended.lock().unwrap().len();
+        Totals {
+            issued: self.issued(),
+            revoked: self.revoked(),
+            grants: self.families.lock().unwrap().len() + ended,
+            ended,
+            refused: self.refused.load(Ordering::Relaxed),
+            silent: self.silent.lock().unwrap().len(),
+        }
     }
 
-    /// Asks the server about everything it promised. Nothing acknowledged may be lost (L1), nothing
-    /// dead may live (L2), and no fault of ours may be called the client's (L6).
-    pub async fn judge(&self, app: &App) -> Totals {
+    /// Asks a server that remembers nothing of it about everything that was promised. Nothing acknowledged may
+    /// be lost (L1), nothing dead may live (L2), and no fault of ours may be called the client's (L6).
+    pub(super) async fn judge(&self, row: &str, app: &App) {
         let wrong = self.wrong.lock().unwrap().clone();
-        assert!(wrong.is_empty(), "errors that only true reasons may have: {wrong:?}");
-        let (alive, dead) = (self.alive.lock().unwrap().clone(), self.dead.lock().unwrap().clone());
-        let mut totals = Totals {
-            issued: alive.len() + dead.len(),
-            revoked: dead.len(),
-            unknown: self.unknown.load(Ordering::Relaxed),
-            grants: 0,
-        };
-        each_is(app, alive, Some(true)).await;
-        each_is(app, dead, Some(false)).await;
-        let doubtful = self.doubtful.lock().unwrap().clone();
-        each_is(app, doubtful, None).await;
-        count(totals.issued + totals.revoked + totals.unknown, totals.revoked);
+        assert!(wrong.is_empty(), "errors that only true reasons may have: {wrong:#?}");
+        let silent = self.silent.lock().unwrap().clone();
+        assert!(self.may_be_silent || silent.is_empty(), "no answer of a server that lives: {silent:#?}");
+        for (tokens, active) in [(&self.alive, Some(true)), (&self.dead, Some(false)), (&self.doubtful, None)]
+        {
+            let tokens = tokens.lock().unwrap().clone();
+            each_is(app, tokens, active).await;
+        }
         if let Some(person) = &self.person {
-            let (grants, ended) = self.judge_grants(person).await;
-            // A code, its tokens, what they were refreshed to, and the end of some.
-            count(grants * 3 + ended, ended);
-            totals.grants = grants;
+            self.judge_grants(&person.at(app)).await;
         }
-        totals
+        let Totals { issued, revoked, grants, ended, refused, silent } = self.totals();
+        // Of a grant: a code, its tokens, what they were refreshed to, and its end.
+        count(row, issued + revoked + 3 * grants + ended + refused + silent, revoked + ended);
     }
 }
 
-/// Asks the server about each of these tokens, several at a time: whether it lives is known, or it is whole
-/// either way.
-pub async fn each_is(app: &App, tokens: Vec<String>, active: Option<bool>) {
-    let (left, mut asking) = (Arc::new(Mutex::new(tokens)), JoinSet::new());
-    for _ in 0..AT_ONCE {
-        let (app, left) = (app.clone(), Arc::clone(&left));
-        asking.spawn(async move {
-            while let Some(token) = next(&left) {
-                let answer = patiently(&app, "/o/introspect/", &[("token", &token)]).await;
-                let Answered { status, body, .. } = answer;
-                let said = body["active"].as_bool();
-                let is_kept = said.is_some() && (active.is_none() || said == active);
-                assert!(status == 200 && is_kept, "promised {active:?}, then {status} {body}");
-            }
-        });
-    }
-    asking.join_all().await;
-}
-
-fn next(left: &Mutex<Vec<String>>) -> Option<String> {
-    left.lock().unwrap().pop()
-}
-
-/// The answer to a question. So many of them may be more than the share of one client, who is then told to come
-/// again.
-pub async fn patiently(app: &App, path: &str, fields: &[(&str, &str)]) -> Answered {
-    loop {
-        match ask(app, path, fields).await.expect("the server runs") {
-            answer if answer.status == 429 => tokio::time::sleep(Duration::from_millis(200)).await,
-            answer => return answer,
-        }
-    }
+pub(super) fn is_given(answer: &Answer) -> bool {
+    answer.status == 200
 }
 
 /// A running load.
@@ -239,56 +230,4 @@ impl Load {
         self.stop.store(true, Ordering::Relaxed);
         self.running.join_all().await;
     }
-}
-
-/// An answer that came.
-pub struct Answered {
-    pub status: u16,
-    /// Null if it has none.
-    pub body: Value,
-    says_when_to_retry: bool,
-}
-
-impl Answered {
-    pub fn token(&self) -> String {
-        self.body["access_token"].as_str().unwrap().to_owned()
-    }
-
-    /// Whether it says that the fault is not the client's, and when to come again (L6).
-    pub fn is_temporary(&self) -> bool {
-        self.says_when_to_retry && self.body["error"] == "temporarily_unavailable"
-    }
-}
-
-/// Status and JSON body (null if it has none), or nothing when the answer did not come.
-pub async fn post(app: &App, path: &str, fields: &[(&str, &str)]) -> Option<(u16, Value)> {
-    ask(app, path, fields).await.map(|answer| (answer.status, answer.body))
-}
-
-/// The same for whoever looks at its headers as well.
-pub async fn ask(app: &App, path: &str, fields: &[(&str, &str)]) -> Option<Answered> {
-    let credentials = [("client_id", app.client_id.as_str()), ("client_secret", app.secret.as_str())];
-    let fields: Vec<(&str, &str)> = credentials.iter().chain(fields).copied().collect();
-    let request =
-        app.client.post(format!("{}{path}", app.base)).form(&fields).timeout(Duration::from_secs(8));
-    let answer = request.send().await.ok()?;
-    let (status, says_when_to_retry) =
-        (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
-    let body = answer.bytes().await.ok()?;
-    Some(Answered { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null), says_when_to_retry })
-}
-
-/// How a token request is answered, if it is.
-pub async fn issue(app: &App) -> Option<u16> {
-    post(app, "/o/token/", &[("grant_type", "client_credentials")]).await.map(|(status, _)| status)
-}
-
-/// How long until a token is given.
-pub async fn until_served(app: &App) -> Duration {
-    let begun = Instant::now();
-    while issue(app).await != Some(200) {
-        assert!(begun.elapsed() < Duration::from_secs(30), "not served again");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    begun.elapsed()
 }

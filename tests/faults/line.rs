@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::ledger::until_served;
+use super::front::{is_refusal, told, until_served};
 use super::machine::{Proxy, Way};
 use super::report::record;
 use crate::harness::form::Form;
 use crate::harness::postgres::Database;
-use crate::harness::process::free_port;
+use crate::harness::process::{UNLIMITED, free_port};
 use crate::harness::request::Answer;
 use crate::harness::{App, Browser, Cli, Directory, Process, Registration, Request, Tokens, prepared};
 
@@ -18,7 +18,6 @@ use crate::harness::{App, Browser, Cli, Directory, Process, Registration, Reques
 const WRITING: usize = 2;
 /// A command that sends more has not been understood.
 const MOST_MESSAGES: usize = 200;
-const UNLIMITED: [&str; 4] = ["--requests-per-client", "0", "--requests-per-address", "0"];
 const REGISTER: &str = "/o/applications/register/";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,7 +78,7 @@ impl Stage {
         let living = async |(), said| lives(machine, said).await;
         let issued = self.at_every_message(way, nothing, issue, living).await;
 
-        let authorize = async |()| unless_refused(ada.authorize(&web.query()).await);
+        let authorize = async |()| answer_to(ada.request("GET", "/o/authorize/").pairs(&web.query().0)).await;
         let usable = async |(), said: Option<Answer>| {
             if let Some(said) = said {
                 lives(web, Some(web.redeem(&said.code()).send().await)).await;
@@ -125,7 +124,8 @@ impl Stage {
             let form = ada.get(REGISTER).await.is(200).form(REGISTER);
             Registration::machine().fields.iter().fold(form, |form, (name, value)| form.set(name, value))
         };
-        let register = async |form: Form| unless_refused(ada.submit(&form).await);
+        let register =
+            async |form: Form| answer_to(ada.request("POST", &form.action).pairs(&form.fields)).await;
         let known = async |form: Form, said: Option<Answer>| {
             let app = App {
                 client_id: form.value("client_id"),
@@ -181,16 +181,10 @@ impl Stage {
     }
 }
 
+/// Nothing if it was refused.
 async fn answer_to(request: Request) -> Option<Answer> {
-    unless_refused(request.send().await)
-}
-
-/// A person is told on a page, or by way of the application.
-fn unless_refused(answer: Answer) -> Option<Answer> {
-    let is_temporary = |answer: &Answer| {
-        answer.status == 302 && answer.sent("error").as_deref() == Some("temporarily_unavailable")
-    };
-    if answer.status == 503 || is_temporary(&answer) { None } else { Some(answer) }
+    let answer = told(request).await.unwrap_or_else(|silence| panic!("{silence}"));
+    if is_refusal(&answer) { None } else { Some(answer) }
 }
 
 /// What was given lives; nothing may have been given.

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::RwLock;
@@ -11,12 +11,15 @@ use tokio::task::JoinSet;
 use super::clock::Clock;
 use super::cluster::Cluster;
 use super::crash::{is_ready, machine, until_ready};
-use super::ledger::{ask, each_is, post};
+use super::front::{Front, Told, is_alive, is_refusal, told};
+use super::grants::Person;
+use super::ledger::Ledger;
 use super::machine::Namespace;
-use super::report::{count, record, scale};
+use super::oracle::judge;
+use super::report::{record, scale};
 use crate::harness::postgres::Database;
-use crate::harness::process::free_port;
-use crate::harness::{App, Cli, Directory, Process};
+use crate::harness::process::{UNLIMITED, free_port};
+use crate::harness::{App, Cli, Directory, Process, Request};
 
 pub const NODES: usize = 3;
 pub const WORKERS: usize = 12;
@@ -123,17 +126,8 @@ impl Nodes {
 
     async fn serve(&self, cli: &Cli, host: &str, port: u16) -> Process {
         // Seen from its network this machine is a stranger, whose share would be limited.
-        let unlimited = ["--requests-per-client", "0", "--requests-per-address", "0"];
-        let arguments = [&["--issuer", ISSUER, "--drain-delay", "1s"][..], &unlimited].concat();
+        let arguments = [&["--issuer", ISSUER, "--drain-delay", "1s"][..], &UNLIMITED].concat();
         Process::start_at(cli, &self.home, host, port, &arguments).await
-    }
-
-    /// One more, which remembers nothing; it ends with what this returns.
-    pub async fn another(&self) -> (App, Process) {
-        let node = Node::at(&self.each[0].app, self.cli.clone(), "127.0.0.1", free_port(), None);
-        let process = self.serve(&node.cli, &node.host, node.port).await;
-        until_ready(&node.app).await;
-        (node.app, process)
     }
 
     /// The application at one of them.
@@ -155,13 +149,20 @@ impl Nodes {
 pub struct Balanced {
     pub nodes: Nodes,
     ready: Vec<AtomicBool>,
+    turn: AtomicUsize,
     stop: AtomicBool,
+}
+
+impl Front for Balanced {
+    async fn ask(&self, request: Request) -> Told {
+        self.next_ready().await.ask(request).await
+    }
 }
 
 impl Balanced {
     pub fn between(nodes: Nodes) -> Arc<Self> {
         let ready = (0..NODES).map(|_| AtomicBool::new(true)).collect();
-        Arc::new(Self { nodes, ready, stop: AtomicBool::new(false) })
+        Arc::new(Self { nodes, ready, turn: AtomicUsize::new(0), stop: AtomicBool::new(false) })
     }
 
     /// Asks each of them until the end.
@@ -177,13 +178,10 @@ impl Balanced {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    pub fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
-    /// The application at the first node from this one on that is ready, as soon as one is; after a second in vain at
-    /// this one, which will refuse.
-    pub async fn next_ready(&self, turn: usize) -> &App {
+    /// The application at the first node that is ready from the one on whose turn it is, as soon as one is; after
+    /// a second in vain at that one, which will refuse.
+    pub async fn next_ready(&self) -> &App {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let is_ready = |turn: &usize| self.ready[turn % NODES].load(Ordering::Relaxed);
         for _ in 0..100 {
             if let Some(turn) = (turn..turn + NODES).find(is_ready) {
@@ -200,21 +198,6 @@ impl Balanced {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
-
-    /// Tokens that were given, and what else was answered.
-    async fn ask(self: Arc<Self>, worker: usize) -> (Vec<String>, Vec<String>) {
-        let (mut given, mut failed) = (Vec::new(), Vec::new());
-        let mut turn = worker;
-        while !self.stop.load(Ordering::Relaxed) {
-            turn += 1;
-            let asked = [("grant_type", "client_credentials")];
-            match ask(self.next_ready(turn).await, "/o/token/", &asked).await {
-                Some(answer) if answer.status == 200 => given.push(answer.token()),
-                other => failed.push(format!("{:?}", other.map(|answer| (answer.status, answer.body)))),
-            }
-        }
-        (given, failed)
-    }
 }
 
 /// A load balancer asks each node whether it is ready, and clients go where it says.
@@ -222,28 +205,28 @@ impl Balanced {
 async fn f25_a_rolling_restart_fails_no_request() {
     let balanced = Balanced::between(Nodes::start().await);
     let nodes = &balanced.nodes;
-    let (following, mut asking) = (balanced.follow_all(), JoinSet::new());
-    for worker in 0..6 {
-        asking.spawn(Arc::clone(&balanced).ask(worker));
-    }
-    for node in 0..NODES * scale().min(4) {
+    let following = balanced.follow_all();
+    let ledger = Arc::new(Ledger::with(Person::new(&nodes.cli, &nodes.app(0).base).await));
+    let load = ledger.load_through(&balanced, nodes.app(0), 6);
+    let times = NODES * scale().min(4);
+    for node in 0..times {
         let node = node % NODES;
         tokio::time::sleep(Duration::from_millis(500)).await;
         let process = nodes.each[node].process.write().await.take().unwrap();
         assert_eq!(process.terminate().await, 0);
         nodes.up(node).await;
     }
+    load.stop().await;
     balanced.stop();
     following.join_all().await;
-    let (given, failed): (Vec<_>, Vec<_>) = asking.join_all().await.into_iter().unzip();
-    let (given, failed) = (given.concat(), failed.concat());
-    let answered = given.len();
-    record("F25", &format!("every node restarted under load: {answered} requests, {} failed", failed.len()));
-    assert!(failed.is_empty(), "{failed:?}");
-    assert!(answered > 100, "{answered}");
-    each_is(nodes.app(0), given, Some(true)).await;
-    count(answered, 0);
-    nodes.cli.run(&["verify"]).succeeded();
+    let [totals] = judge("F25", &nodes.cli, nodes.app(0), [&*ledger]).await;
+    record("F25", &format!("{times} times a node restarted under load: {totals}"));
+    assert_eq!(
+        (totals.refused, totals.silent),
+        (0, 0),
+        "whoever goes where a server is ready notices nothing"
+    );
+    assert!(totals.issued > 100 && totals.revoked > 0 && totals.ended > 0, "there was a load: {totals}");
 }
 
 /// What so many clients were told in a while, each asking again at once: how many living tokens they were
@@ -258,16 +241,13 @@ async fn ask_for(nodes: &Arc<Nodes>, tokens: &Arc<Vec<String>>, clients: usize, 
                 // Half of them want the same few.
                 turn += 1;
                 let token = &tokens[if turn % 2 == 0 { turn % 4 } else { turn % tokens.len() }];
-                match post(nodes.app(turn), "/o/introspect/", &[("token", token)]).await {
-                    Some((200, body)) => {
-                        assert_eq!(body["active"], true, "a token that nobody ended");
-                        served.push(begun.elapsed());
-                    }
-                    Some((503, _)) | None => {
+                match told(nodes.app(turn).introspect(token)).await {
+                    Ok(answer) if is_alive(&answer) => served.push(begun.elapsed()),
+                    Ok(answer) if !is_refusal(&answer) => panic!("a token that nobody ended: {answer:#?}"),
+                    Ok(_) | Err(_) => {
                         sent_away = Some(begun.elapsed());
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
-                    Some((status, body)) => panic!("a fault of ours is not the client's: {status} {body}"),
                 }
             }
             (served, sent_away)
@@ -301,8 +281,8 @@ async fn f19_a_herd_that_meets_cold_nodes_is_served() {
     let nodes = Arc::new(Nodes::start().await);
     let mut tokens = Vec::new();
     for turn in 0..400 {
-        let issued = post(nodes.app(turn), "/o/token/", &[("grant_type", "client_credentials")]).await;
-        tokens.push(issued.unwrap().1["access_token"].as_str().unwrap().to_owned());
+        let issued = nodes.app(turn).client_credentials().send().await.is(200);
+        tokens.push(issued.text("access_token"));
     }
     let tokens = Arc::new(tokens);
     let before = ask_for(&nodes, &tokens, WORKERS, Duration::from_secs(4)).await;
@@ -348,50 +328,33 @@ async fn f25_an_embedded_server_that_ends_fails_no_request() {
     let (home, port) = (Directory::new(), free_port());
     let cli = Cli::at(home.path(), None);
     let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
-    let (times, mut given, mut slowest) = (3 * scale().min(4), Vec::new(), Duration::ZERO);
+    let server = Process::start_with(&cli, &home, port, &[]).await;
+    let ledger = Arc::new(Ledger::with(Person::new(&cli, &app.base).await));
+    server.terminate().await;
+    let (times, mut slowest) = (3 * scale().min(4), Duration::ZERO);
+    let arguments = [&["--drain-delay", "1s"][..], &UNLIMITED].concat();
     for _ in 0..times {
-        let server = Process::start_with(&cli, &home, port, &["--drain-delay", "1s"]).await;
+        let server = Process::start_with(&cli, &home, port, &arguments).await;
         until_ready(&app).await;
-        let ready = Arc::new(AtomicBool::new(true));
-        let mut asking = JoinSet::new();
-        for _ in 0..6 {
-            asking.spawn(while_ready(app.clone(), Arc::clone(&ready)));
-        }
-        let told = tokio::spawn({
-            let (app, ready) = (app.clone(), Arc::clone(&ready));
-            async move {
-                while is_ready(&app).await {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                ready.store(false, Ordering::Relaxed);
-            }
-        });
+        let load = ledger.load(&app, 6);
         tokio::time::sleep(Duration::from_millis(700)).await;
         let begun = Instant::now();
-        assert_eq!(server.terminate().await, 0);
+        let heeded = async {
+            while is_ready(&app).await {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            load.stop().await;
+        };
+        let (ended, ()) = tokio::join!(server.terminate(), heeded);
+        assert_eq!(ended, 0);
         slowest = slowest.max(begun.elapsed());
-        told.await.unwrap();
-        given.extend(asking.join_all().await.concat());
     }
-    let (answered, slowest) = (given.len(), slowest.as_millis());
+    let [totals] = judge("F25", &cli, &app, [&*ledger]).await;
+    let slowest = slowest.as_millis();
     record(
         "F25",
-        &format!(
-            "SQLite: the server ended {times} times under load: {answered} requests, 0 failed; gone in {slowest} ms at most"
-        ),
+        &format!("SQLite: the server ended {times} times under load: {totals}; gone in {slowest} ms at most"),
     );
-    assert!(answered > 100, "{answered}");
-    let _server = Process::start_with(&cli, &home, port, &[]).await;
-    each_is(&app, given, Some(true)).await;
-    count(answered, 0);
-    cli.run(&["verify"]).succeeded();
-}
-
-/// Asks for tokens; what was given.
-async fn while_ready(app: App, ready: Arc<AtomicBool>) -> Vec<String> {
-    let mut given = Vec::new();
-    while ready.load(Ordering::Relaxed) {
-        given.push(app.client_credentials().send().await.is(200).text("access_token"));
-    }
-    given
+    assert_eq!((totals.refused, totals.silent), (0, 0), "whoever heeds what it says is answered");
+    assert!(totals.issued > 100 && totals.revoked > 0 && totals.ended > 0, "there was a load: {totals}");
 }

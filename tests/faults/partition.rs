@@ -1,12 +1,15 @@
-//! F7: one node of two is cut off from the database, in both directions and in each. It says nothing that
-//! it cannot know, the other goes on, and when the line is whole again so is the node.
+//! F7: one node of three is cut off from the database, in both directions and in each. It says nothing that
+//! it cannot know, the others go on, and when the line is whole again so is the node.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
 use super::crash::machine;
-use super::ledger::post;
+use super::front::says;
+use super::ledger::Ledger;
 use super::machine::Namespace;
+use super::oracle::judge;
 use super::report::{record, scale};
 use crate::harness::process::free_port;
 use crate::harness::{App, Cli, Directory, Process};
@@ -19,19 +22,11 @@ const REFUSED: Duration = Duration::from_millis(600);
 /// What a node says of a token, and how long it took.
 async fn ask(app: &App, token: &str) -> (Option<bool>, Duration) {
     let begun = Instant::now();
-    let answer = post(app, "/o/introspect/", &[("token", token)]).await;
-    let said = match answer {
-        Some((200, body)) => Some(body["active"].as_bool().unwrap()),
-        Some((503, _)) => None,
-        other => panic!("{other:?}"),
-    };
-    (said, begun.elapsed())
+    (says(app, token).await, begun.elapsed())
 }
 
 async fn issue(app: &App) -> String {
-    let (status, body) = post(app, "/o/token/", &[("grant_type", "client_credentials")]).await.unwrap();
-    assert_eq!(status, 200, "{body}");
-    body["access_token"].as_str().unwrap().to_owned()
+    app.client_credentials().send().await.is(200).text("access_token")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,10 +39,15 @@ async fn f7_a_node_that_is_cut_off_says_nothing_it_cannot_know() {
     let cut_off = Cli::at(home.path(), Some(url)).run_by(network.prefix());
     let here = machine(&cli, &format!("http://127.0.0.1:{port}"));
     let issuer = here.base.clone();
-    let _one = Process::start_with(&cli, &home, port, &[]).await;
     let arguments = ["--issuer", &issuer];
+    let _one = Process::start_with(&cli, &home, port, &[]).await;
+    let three = Process::start_with(&cli, &home, free_port(), &arguments).await;
     let two = Process::start_at(&cut_off, &home, &network.inside(), there, &arguments).await;
-    let there = App { base: two.base.clone(), ..here.clone() };
+    let at = |server: &Process| App { base: server.base.clone(), ..here.clone() };
+    let there = at(&two);
+    // Those who do not speak to the one that is cut off.
+    let ledger = Arc::new(Ledger::default());
+    let loads = [ledger.load(&here, 2), ledger.load(&at(&three), 2)];
     for (direction, goes, comes) in [("both ways", true, true), ("there", true, false), ("back", false, true)]
     {
         let (alive, doomed, dead) = (issue(&here).await, issue(&here).await, issue(&here).await);
@@ -59,7 +59,14 @@ async fn f7_a_node_that_is_cut_off_says_nothing_it_cannot_know() {
         cut.hold(&here, &there, &alive, &doomed, &dead).await;
     }
     assert!(connections(&cluster, &network).await <= 20, "connections were leaked");
-    cli.run(&["verify"]).succeeded();
+    for load in loads {
+        load.stop().await;
+    }
+    let [totals] = judge("F7", &cli, &here, [&*ledger]).await;
+    let slowest = ledger.slowest();
+    record("F7", &format!("at the two others meanwhile: {totals}, in {} ms at most", slowest.as_millis()));
+    assert_eq!(totals.refused, 0, "the others are well: {totals}");
+    assert!(totals.revoked > 0, "{totals}");
 }
 
 struct Cut<'a> {

@@ -2,10 +2,11 @@
 //! work it goes on where it was. Nothing else is touched by either.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::crash::machine;
 use super::ledger::Ledger;
+use super::oracle::{judge, until_up_to_date};
 use super::report::{record, scale};
 use crate::harness::process::free_port;
 use crate::harness::{Cli, Directory, Process, on_both_engines};
@@ -43,23 +44,12 @@ async fn f24_a_missing_batch_stops_the_reader_and_nothing_else() {
     .await;
 }
 
-/// How long until every read model has what the log has.
-async fn until_up_to_date(cli: &Cli) -> Duration {
-    let begun = Instant::now();
-    while cli.run(&["readmodels", "--json"]).json().as_array().unwrap().iter().any(|model| model["lag"] != 0)
-    {
-        assert!(begun.elapsed() < Duration::from_secs(30), "it does not catch up");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    begun.elapsed()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f24_a_killed_reader_skips_nothing_and_takes_nothing_twice() {
     let (home, port) = (Directory::new(), free_port());
     let cli = Cli::at(home.path(), None);
     let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
-    let ledger = Arc::new(Ledger::default());
+    let ledger = Arc::new(Ledger::default().of_the_killed());
     let mut server = Process::start_with(&cli, &home, port, &[]).await;
     let load = ledger.load(&app, 4);
     let kills = 5 * scale() as u64;
@@ -71,13 +61,7 @@ async fn f24_a_killed_reader_skips_nothing_and_takes_nothing_twice() {
     }
     load.stop().await;
     let caught_up = until_up_to_date(&cli).await.as_millis();
-    // Row by row against the events.
-    cli.run(&["verify"]).succeeded();
-    let totals = ledger.judge(&app).await;
-    until_up_to_date(&cli).await;
-    // `verify` does not look at what only follows: a replay does, and tells in how many rows it was wrong.
-    let replayed = cli.run(&["replay", "timeline", "--json"]).succeeded().json();
-    assert_eq!(replayed["repaired_rows"], 0, "skipped, or taken twice: {replayed}");
+    let [totals] = judge("F24", &cli, &app, [&*ledger]).await;
     record(
         "F24",
         &format!(

@@ -13,9 +13,10 @@ pub fn record(row: &str, text: &str) {
 }
 
 /// Adds to what the whole campaign promised. An entry is a promise that was acknowledged (a token, the end of
-/// one) or a request without a clear answer; so many of them are ends that were acknowledged.
-pub fn count(entries: usize, revocations: usize) {
-    keep(&format!("+ {entries} {revocations}"));
+/// one) or a request without a clear answer; so many of them are ends that were acknowledged. Those of T1 and T2
+/// were asked about on three nodes.
+pub fn count(row: &str, entries: usize, revocations: usize) {
+    keep(&format!("+ {entries} {revocations} {row}"));
 }
 
 fn keep(line: &str) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::cluster::{Cluster, give_to_postgres};
 use super::crash::machine;
-use super::ledger::{each_is, until_served};
+use super::front::until_served;
+use super::oracle::each_is;
 use super::report::record;
 use crate::harness::process::free_port;
 use crate::harness::{App, Cli, Directory, Process};

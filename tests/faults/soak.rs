@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
-
 use super::cluster::Cluster;
-use super::ledger::{Answered, Ledger, ask, until_served};
+use super::front::{Front, Told, is_refusal, until_served};
+use super::grants::Person;
+use super::ledger::Ledger;
 use super::nodes::{Balanced, NODES, Nodes};
+use super::oracle::judge;
 use super::report::{record, scale};
+use crate::harness::Request;
 
 const CLIENTS: usize = 6;
 /// What is left alone.
@@ -43,54 +45,25 @@ struct Minute {
 /// What clients saw whom a load balancer sends to whoever is ready.
 struct Soak {
     balanced: Arc<Balanced>,
-    ledger: Ledger,
     asked: AtomicUsize,
     failed: Mutex<Vec<Window>>,
 }
 
-impl Soak {
-    async fn client(self: Arc<Self>, client: usize) {
-        let mut turn = client;
-        while !self.balanced.is_over() {
-            turn += 1;
-            self.round(turn).await;
-        }
-    }
-
-    /// A token that is issued on one node, told of on another, and in one of three rounds ended on a third.
-    async fn round(&self, turn: usize) {
-        let Some(issued) = self.ask(turn, "/o/token/", &[("grant_type", "client_credentials")]).await else {
-            return;
-        };
-        let token = issued.token();
-        if let Some(told) = self.ask(turn + 1, "/o/introspect/", &[("token", &token)]).await {
-            assert_eq!(told.body["active"], true, "a token that nobody ended: {}", told.body);
-        }
-        if !turn.is_multiple_of(3) {
-            return self.ledger.promised(token);
-        }
-        match self.ask(turn + 2, "/o/revoke_token/", &[("token", &token)]).await {
-            Some(_) => self.ledger.has_ended(token),
-            None => self.ledger.in_doubt(token),
-        }
-    }
-
-    /// The answer of the next node that is ready, or nothing when it failed.
-    async fn ask(&self, turn: usize, path: &str, fields: &[(&str, &str)]) -> Option<Answered> {
-        let app = self.balanced.next_ready(turn).await;
+impl Front for Soak {
+    async fn ask(&self, request: Request) -> Told {
+        // Waiting for one that is ready is no part of it.
+        let app = self.balanced.next_ready().await;
         let begun = Instant::now();
-        let answer = ask(app, path, fields).await;
+        let told = app.ask(request).await;
         self.asked.fetch_add(1, Ordering::Relaxed);
-        match answer {
-            Some(answer) if answer.status == 200 => return Some(answer),
-            Some(answer) => assert!(answer.is_temporary(), "{path}: {} {}", answer.status, answer.body),
-            None => {}
+        if !told.as_ref().is_ok_and(|answer| !is_refusal(answer)) {
+            self.failed.lock().unwrap().push(Window { begun, ended: Instant::now() });
         }
-        self.failed.lock().unwrap().push(Window { begun, ended: Instant::now() });
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        None
+        told
     }
+}
 
+impl Soak {
     /// How many failed that were asked while one of these lasted.
     fn failed_in(&self, windows: &[Window]) -> usize {
         let failed = self.failed.lock().unwrap();
@@ -148,30 +121,29 @@ async fn f1_f3_f25_every_minute_and_hardly_a_request_fails_outside() {
     let nodes = Nodes::on(cluster.url(), Box::new(Arc::clone(&cluster))).await;
     let balanced = Balanced::between(nodes);
     let following = balanced.follow_all();
+    let cli = &balanced.nodes.cli;
+    let person = Person::new(cli, &balanced.nodes.app(SPARED).base).await;
+    let ledger = Arc::new(Ledger::with(person).of_the_killed());
     let soak = Arc::new(Soak {
         balanced: Arc::clone(&balanced),
-        ledger: Ledger::default(),
         asked: AtomicUsize::new(0),
         failed: Mutex::default(),
     });
-    let mut clients = JoinSet::new();
-    for client in 0..CLIENTS {
-        clients.spawn(Arc::clone(&soak).client(client));
-    }
+    let load = ledger.load_through(&soak, balanced.nodes.app(SPARED), CLIENTS);
     let (times, mut minutes, mut sizes) = (scale().max(1), Vec::new(), Vec::new());
     for number in 0..times {
         minutes.push(minute(&balanced.nodes, &cluster, number).await);
         sizes.push(size(&balanced.nodes).await);
     }
+    load.stop().await;
     balanced.stop();
-    clients.join_all().await;
     following.join_all().await;
     let broken: Vec<Window> = minutes.iter().flat_map(|minute| minute.broken).collect();
     let restarted: Vec<Window> = minutes.iter().map(|minute| minute.restarted).collect();
     let longest = broken.iter().map(|one| one.ended - one.begun).max().unwrap();
     let (asked, failed) = (soak.asked.load(Ordering::Relaxed), soak.failed.lock().unwrap().len());
     let outside = failed - soak.failed_in(&broken);
-    let totals = soak.ledger.judge(balanced.nodes.app(SPARED)).await;
+    let [totals] = judge("Soak", cli, balanced.nodes.app(SPARED), [&*ledger]).await;
     let ((first, files), (last, files_now)) = (sizes[0], sizes[times - 1]);
     record(
         "Soak",
@@ -190,5 +162,4 @@ async fn f1_f3_f25_every_minute_and_hardly_a_request_fails_outside() {
     assert!(longest <= MENDED, "{longest:?}");
     assert!(last <= LARGEST, "{last} KiB");
     assert!(files_now <= files + MORE_FILES, "{files_now} files");
-    balanced.nodes.cli.run(&["verify"]).succeeded();
 }

@@ -1,14 +1,15 @@
 //! F20: two versions of the program on one database, forward and back. The newer one, built with the feature
 //! `next-version`, has another version of one read model.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
-
 use super::crash::{machine, until_ready};
-use super::ledger::{Ledger, ask, issue};
+use super::front::{Front, Told, is_refusal, issue};
+use super::grants::Person;
+use super::ledger::{Ledger, Load, Totals};
+use super::oracle::judge;
 use super::report::record;
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
@@ -48,73 +49,45 @@ async fn waits(new: &App, server: &Process) {
 
 /// A proxy in front of both versions. It asks the one that answered last; who is refused there asks the other
 /// at once (nginx calls it `proxy_next_upstream error http_503 non_idempotent`).
-struct Proxied {
+struct Proxy {
     apps: [App; 2],
     answered_last: AtomicUsize,
-    ledger: Ledger,
-    /// What both said to those who were refused by both.
-    failed: Mutex<Vec<String>>,
-    /// What took longest, in milliseconds.
-    longest: AtomicU64,
-    pause: AtomicBool,
-    stop: AtomicBool,
+}
+
+impl Front for Proxy {
+    async fn ask(&self, request: Request) -> Told {
+        let first = self.answered_last.load(Ordering::Relaxed);
+        let told = self.apps[first].ask(request.clone()).await;
+        if told.as_ref().is_ok_and(|answer| !is_refusal(answer)) {
+            return told;
+        }
+        self.answered_last.store(1 - first, Ordering::Relaxed);
+        self.apps[1 - first].ask(request).await
+    }
+}
+
+/// Who come through it.
+struct Proxied {
+    proxy: Arc<Proxy>,
+    ledger: Arc<Ledger>,
 }
 
 impl Proxied {
-    /// Starts those who come through it.
-    fn between(apps: [&App; 2]) -> (Arc<Self>, JoinSet<()>) {
-        let proxied = Arc::new(Self {
-            apps: apps.map(App::clone),
-            answered_last: AtomicUsize::new(0),
-            ledger: Ledger::default(),
-            failed: Mutex::default(),
-            longest: AtomicU64::new(0),
-            pause: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
-        });
-        let mut clients = JoinSet::new();
-        for _ in 0..CLIENTS {
-            clients.spawn(Arc::clone(&proxied).ask());
-        }
-        (proxied, clients)
+    async fn between(apps: [&App; 2], cli: &Cli) -> Self {
+        let ledger = Arc::new(Ledger::with(Person::new(cli, &apps[0].base).await));
+        let proxy = Proxy { apps: apps.map(App::clone), answered_last: AtomicUsize::new(0) };
+        Self { proxy: Arc::new(proxy), ledger }
     }
 
-    async fn ask(self: Arc<Self>) {
-        while !self.stop.load(Ordering::Relaxed) {
-            if self.pause.load(Ordering::Relaxed) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            } else {
-                self.once().await;
-            }
-        }
+    fn load(&self) -> Load {
+        self.ledger.load_through(&self.proxy, &self.proxy.apps[0], CLIENTS)
     }
 
-    async fn once(&self) {
-        let begun = Instant::now();
-        let first = self.answered_last.load(Ordering::Relaxed);
-        let mut refused = Vec::new();
-        for node in [first, 1 - first] {
-            match ask(&self.apps[node], "/o/token/", &[("grant_type", "client_credentials")]).await {
-                Some(answer) if answer.status == 200 => {
-                    self.answered_last.store(node, Ordering::Relaxed);
-                    let took = u64::try_from(begun.elapsed().as_millis()).unwrap();
-                    self.longest.fetch_max(took, Ordering::Relaxed);
-                    return self.ledger.promised(answer.token());
-                }
-                Some(answer) => refused.push(format!("{node}: {} {}", answer.status, answer.body)),
-                None => refused.push(format!("{node}: no answer")),
-            }
-        }
-        self.failed.lock().unwrap().push(refused.join(", "));
-    }
-
-    /// Ends their load, and judges it: how many were served, and how long that took at most.
-    async fn judge(&self, clients: JoinSet<()>, app: &App) -> (usize, u64) {
-        self.stop.store(true, Ordering::Relaxed);
-        clients.join_all().await;
-        let failed = self.failed.lock().unwrap().clone();
-        assert!(failed.is_empty(), "refused by both: {failed:#?}");
-        (self.ledger.judge(app).await.issued, self.longest.load(Ordering::Relaxed))
+    /// Says what they were told: never that neither version would serve them.
+    fn text(&self, totals: &Totals) -> String {
+        assert_eq!((totals.refused, totals.silent), (0, 0), "refused by both: {totals}");
+        assert!(totals.revoked > 0 && totals.ended > 0, "there was a load: {totals}");
+        format!("{totals}, in {} ms at most", self.ledger.slowest().as_millis())
     }
 }
 
@@ -135,7 +108,8 @@ async fn f20_neither_of_two_versions_writes_into_the_tables_of_the_other() {
     let new_server = Process::start_with(&new, &home, ports[1], &arguments).await;
     waits(&on_new, &new_server).await;
     assert_eq!(issue(&app).await, Some(200), "the older one serves");
-    let (proxied, clients) = Proxied::between([&app, &on_new]);
+    let proxied = Proxied::between([&app, &on_new], &old).await;
+    let through = proxied.load();
     tokio::time::sleep(LOAD).await;
 
     // Forward: the older one notices by itself, answers nothing from memory, and writes nothing more.
@@ -146,9 +120,9 @@ async fn f20_neither_of_two_versions_writes_into_the_tables_of_the_other() {
     tokio::time::sleep(LOAD).await;
     assert_eq!(ledger.issued(), issued, "the older one wrote into the newer one's tables");
     // What is verified stands still for a moment.
-    proxied.pause.store(true, Ordering::Relaxed);
+    through.stop().await;
     new.run(&["verify"]).succeeded();
-    proxied.pause.store(false, Ordering::Relaxed);
+    let through = proxied.load();
 
     // And back: the older one goes on without a restart.
     replay(&old).await;
@@ -156,21 +130,21 @@ async fn f20_neither_of_two_versions_writes_into_the_tables_of_the_other() {
     until(&on_new, 503).await;
     tokio::time::sleep(LOAD).await;
     load.stop().await;
+    through.stop().await;
     assert!(ledger.issued() > issued);
-    let totals = ledger.judge(&app).await;
-    let (served, longest) = proxied.judge(clients, &app).await;
+    let [totals, served] = judge("F20", &old, &app, [&*ledger, &*proxied.ledger]).await;
     record(
         "F20",
         &format!(
             "another version of the read models there and back under load: {totals}, nothing lost; the older one \
              stopped {} ms after the newer one's replay, the newer one served after {} ms, the older one again {} \
-             ms after its own; behind a proxy {served} requests were served in {longest} ms at most, 0 failed",
+             ms after its own; behind a proxy {}",
             noticed.as_millis(),
             forward.as_millis(),
-            back.as_millis()
+            back.as_millis(),
+            proxied.text(&served)
         ),
     );
-    old.run(&["verify"]).succeeded();
     drop((old_server, new_server));
 }
 
@@ -195,7 +169,8 @@ async fn f20_an_older_version_runs_on_what_a_newer_one_has_added() {
         Process::start_with(&cli, &home, ports[0], &arguments).await,
         Process::start_with(&cli, &home, ports[1], &arguments).await,
     ];
-    let (proxied, clients) = Proxied::between([&apps[0], &apps[1]]);
+    let proxied = Proxied::between([&apps[0], &apps[1]], &cli).await;
+    let through = proxied.load();
     tokio::time::sleep(LOAD).await;
     for sql in NEWER {
         database.execute(sql).await;
@@ -209,14 +184,14 @@ async fn f20_an_older_version_runs_on_what_a_newer_one_has_added() {
         until_ready(&apps[1]).await;
     }
     replay(&cli).await;
-    let (served, longest) = proxied.judge(clients, &app).await;
+    through.stop().await;
+    let [served] = judge("F20", &cli, &app, [&*proxied.ledger]).await;
     record(
         "F20",
         &format!(
-            "restarted one after the other, twice, on tables with something added, and then replayed: {served} \
-             requests behind a proxy were served in {longest} ms at most, 0 failed"
+            "restarted one after the other, twice, on tables with something added, and then replayed; behind a proxy {}",
+            proxied.text(&served)
         ),
     );
-    cli.run(&["verify"]).succeeded();
     drop((one, two));
 }

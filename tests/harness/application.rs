@@ -130,6 +130,11 @@ impl App {
         self.post("/o/revoke_token/").set("token", token)
     }
 
+    /// What the protected resource of the tutorial is asked for.
+    pub fn resource(&self, token: &str) -> Request {
+        Request::new(&self.client, "GET", format!("{}/resource", self.base)).bearer(token)
+    }
+
     /// Whether the token is alive, to this application.
     #[track_caller]
     pub fn sees_active(&self, token: &str) -> impl Future<Output = bool> + use<> {

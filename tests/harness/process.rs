@@ -10,6 +10,9 @@ use super::browser::Browser;
 use super::cli::Cli;
 use super::directory::Directory;
 
+/// What a server is told when all its clients are on one machine, whose share would be limited.
+pub const UNLIMITED: [&str; 4] = ["--requests-per-client", "0", "--requests-per-address", "0"];
+
 /// A serving process; killed when dropped.
 pub struct Process {
     child: Child,

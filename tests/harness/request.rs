@@ -96,6 +96,11 @@ impl Request {
         url[url::Position::BeforePath..].to_owned()
     }
 
+    /// The same to another server.
+    pub fn to(self, base: &str) -> Self {
+        Self { url: format!("{base}{}", self.path()), ..self }
+    }
+
     /// The form as it would be sent.
     pub fn encoded(&self) -> String {
         form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.form).finish()
@@ -141,6 +146,13 @@ impl Answer {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await.unwrap_or_default();
         Self { to, status, headers, body: String::from_utf8_lossy(&body).into_owned() }
+    }
+
+    /// Only if it came to its end.
+    pub async fn whole(response: reqwest::Response, to: String) -> Result<Self, reqwest::Error> {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await?;
+        Ok(Self { to, status, headers, body: String::from_utf8_lossy(&body).into_owned() })
     }
 
     /// Fails the test unless the status is this one.

@@ -1,0 +1,75 @@
+//! What is true? A server that has just been started, and remembers nothing of what was promised, is asked; then the
+//! log is held against its rows, and what only follows it against a rebuild.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::crash::until_ready;
+use super::front::{is_alive, is_dead, told};
+use super::ledger::{Ledger, Totals};
+use crate::harness::process::{UNLIMITED, free_port};
+use crate::harness::{App, Cli, Directory, Process};
+
+/// So many questions at once are asked.
+const AT_ONCE: usize = 8;
+/// What follows the log has caught up by then.
+const CAUGHT_UP: Duration = Duration::from_mins(1);
+
+/// Everything in these ledgers is held against what is so (L1 to L5), on whatever the servers of the test leave
+/// behind. They may still run.
+pub async fn judge<const N: usize>(row: &str, cli: &Cli, app: &App, ledgers: [&Ledger; N]) -> [Totals; N] {
+    let home = Directory::new();
+    let fresh = Process::start_with(cli, &home, free_port(), &UNLIMITED).await;
+    let there = App { base: fresh.base.clone(), ..app.clone() };
+    until_ready(&there).await;
+    for ledger in ledgers {
+        ledger.judge(row, &there).await;
+    }
+    cli.run(&["verify"]).succeeded();
+    until_up_to_date(cli).await;
+    // `verify` does not look at what only follows: a replay does, and tells in how many rows it was wrong.
+    let replayed = cli.run(&["replay", "timeline", "--json"]).succeeded().json();
+    assert_eq!(replayed["repaired_rows"], 0, "skipped, or taken twice: {replayed}");
+    assert_eq!(fresh.terminate().await, 0);
+    ledgers.map(Ledger::totals)
+}
+
+/// How long until every read model has what the log has.
+pub async fn until_up_to_date(cli: &Cli) -> Duration {
+    let begun = Instant::now();
+    while cli.run(&["readmodels", "--json"]).json().as_array().unwrap().iter().any(|model| model["lag"] != 0)
+    {
+        assert!(begun.elapsed() < CAUGHT_UP, "it does not catch up");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    begun.elapsed()
+}
+
+/// Asks the server about each of these tokens, several at a time: whether it lives is known, or it is whole
+/// either way. What is dead is dead to a resource as well.
+pub async fn each_is(app: &App, tokens: Vec<String>, active: Option<bool>) {
+    let (left, mut asking) = (Arc::new(Mutex::new(tokens)), JoinSet::new());
+    for _ in 0..AT_ONCE {
+        let (app, left) = (app.clone(), Arc::clone(&left));
+        asking.spawn(async move {
+            while let Some(token) = next(&left) {
+                let said = told(app.introspect(&token)).await.unwrap();
+                let is_kept = active.map_or(is_alive(&said) || is_dead(&said), |active| {
+                    if active { is_alive(&said) } else { is_dead(&said) }
+                });
+                assert!(is_kept, "promised {active:?}, then {said:#?}");
+                if is_dead(&said) {
+                    let shown = told(app.resource(&token)).await.unwrap();
+                    assert!(is_dead(&shown), "alive to a resource: {shown:#?}");
+                }
+            }
+        });
+    }
+    asking.join_all().await;
+}
+
+fn next(left: &Mutex<Vec<String>>) -> Option<String> {
+    left.lock().unwrap().pop()
+}
