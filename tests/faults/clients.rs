@@ -25,10 +25,10 @@ const GREEDY: usize = 8;
 const MUCH: usize = 400;
 /// When who does not take an answer has been closed at the latest.
 const READER_CLOSED: Duration = Duration::from_secs(80);
-/// What no client of a page this fast can tell from the machine's own noise; and where five thousand clients
-/// and other programs share its processors with the one that measures.
-const NOISE: Duration = Duration::from_millis(5);
-const SHARED: Duration = Duration::from_millis(30);
+/// Beside the double of a page of about a millisecond: one turn of another program, five thousand clients among
+/// them, on the processor that is wanted. Where the machine does something else as well, several turns.
+const NOISE: Duration = Duration::from_millis(2);
+const SHARED: Duration = Duration::from_millis(10);
 const CAP: usize = 8;
 /// When who sends no whole head, and who sends no whole body, has been closed at the latest.
 const HEAD_CLOSED: Duration = Duration::from_millis(6_500);
@@ -139,7 +139,9 @@ async fn f17_who_is_in_no_hurry_is_closed_and_harms_nobody() {
     let server = Process::start_with(&Cli::at(home.path(), None), &home, free_port(), &[]).await;
     may_open(std::process::id(), FILES);
     may_open(server.id(), FILES);
-    let (before, files) = (page(&server).await, open_files(&server));
+    let files = open_files(&server);
+    // As slow as it is by itself at times.
+    let before = page(&server).await.max(page(&server).await).max(page(&server).await);
     let crowd = Crowd::gather(&server).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let meanwhile = page(&server).await;
