@@ -139,7 +139,7 @@ async fn t2_f5_after_a_revocation_no_node_says_active_though_another_primary_tak
     let tally = ending.finish().await;
     record("T2, F5", &format!("another primary after {}: {}", seconds(promoted), tally.text()));
     are_kept("T2, F5", &nodes, [&*tally]).await;
-    // Those that were acknowledged, with one primary or with the other.
+    // Of those that were acknowledged, by one primary or by the other.
     assert!(tally.percentile(99) <= WAITED, "{}", tally.text());
 }
 
