@@ -83,8 +83,8 @@ impl Proxied {
         self.ledger.load_through(&self.proxy, &self.proxy.apps[0], CLIENTS)
     }
 
-    /// Says what they were told: never that neither version would serve them.
-    fn text(&self, totals: &Totals) -> String {
+    /// What they were told; nobody that neither version would serve them.
+    fn served(&self, totals: &Totals) -> String {
         assert_eq!((totals.refused, totals.silent), (0, 0), "refused by both: {totals}");
         assert!(totals.revoked > 0 && totals.ended > 0, "there was a load: {totals}");
         format!("{totals}, in {} ms at most", self.ledger.slowest().as_millis())
@@ -142,7 +142,7 @@ async fn f20_neither_of_two_versions_writes_into_the_tables_of_the_other() {
             noticed.as_millis(),
             forward.as_millis(),
             back.as_millis(),
-            proxied.text(&served)
+            proxied.served(&served)
         ),
     );
     drop((old_server, new_server));
@@ -190,7 +190,7 @@ async fn f20_an_older_version_runs_on_what_a_newer_one_has_added() {
         "F20",
         &format!(
             "restarted one after the other, twice, on tables with something added, and then replayed; behind a proxy {}",
-            proxied.text(&served)
+            proxied.served(&served)
         ),
     );
     drop((one, two));
