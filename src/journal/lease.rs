@@ -133,8 +133,13 @@ impl Lease {
     pub fn holds(&self) -> bool {
         let now = self.uptime.now();
         let state = self.state();
-        let is_fresh = self.length.is_zero() || state.fresh_until.is_some_and(|until| now < until);
-        is_fresh && state.stale.is_none() && !is_wrong(self.skew(&state, now))
+        let is_fresh = match &state.stale {
+            None => self.length.is_zero() || state.fresh_until.is_some_and(|until| now < until),
+            // That nothing was heard takes nothing back of what was: the others wait for this lease.
+            Some(Stale::Database(_)) => state.fresh_until.is_some_and(|until| now < until),
+            Some(_) => false,
+        };
+        is_fresh && !is_wrong(self.skew(&state, now))
     }
 
     /// The lease under which is decided from here on.

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chancery::journal::engine::{
-    Append, AsOf, Committed, Engine, EngineError, Flip, Head, Outcome, Pulse, StoredBatch,
-    SubjectKeyRow,
+    Append, AsOf, Committed, Engine, EngineError, Flip, Head, Outcome, Pulse, StoredBatch, SubjectKeyRow,
 };
 use chancery::journal::replay::{Replay, find_projection};
 use projections::EVENTUAL;

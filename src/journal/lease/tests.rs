@@ -80,6 +80,26 @@ fn a_lease_ends_its_length_after_the_start_of_the_pulse() {
     assert!(!machine.lease.holds(), "the way there and back is not for free");
 }
 
+/// Only what it has heard can end it before: that the log is another one, or that it is counted out.
+#[test]
+fn a_pulse_that_fails_takes_nothing_from_a_lease_that_is_held() {
+    let machine = Machine::fresh();
+    let gone = Stale::Database("gone".to_owned());
+    machine.lives(Duration::from_millis(500));
+    machine.lease.failed(machine.uptime.now(), gone.clone());
+    machine.lives(Duration::from_millis(499));
+    assert_eq!(machine.lease.stale(), None);
+    machine.lives(Duration::from_millis(1));
+    assert_eq!(machine.lease.stale(), Some(gone));
+    for why in
+        [Stale::Damaged("a hole".to_owned()), Stale::Epoch("2".to_owned()), Stale::Lapsed, Stale::Stopping]
+    {
+        let machine = Machine::fresh();
+        machine.lease.failed(machine.uptime.now(), why.clone());
+        assert_eq!(machine.lease.stale(), Some(why));
+    }
+}
+
 /// `Instant` stands still while a machine sleeps; whoever wakes would take up what it knew.
 #[test]
 fn a_machine_that_slept_wakes_without_a_lease() {
@@ -212,6 +232,7 @@ fn asked_during_a_renewal() -> (Machine, Duration, Duration) {
 fn whoever_waited_for_a_renewal_that_failed_need_not_try_again() {
     let (machine, begun, asked) = asked_during_a_renewal();
     let gone = Stale::Database("gone".to_owned());
+    machine.lives(SECOND);
     machine.lease.failed(begun, gone.clone());
     assert_eq!(machine.lease.renewed_since(asked), Some(Err(gone)));
     assert_eq!(machine.lease.renewed_since(machine.uptime.now()), None, "that is a question of its own");
