@@ -73,13 +73,14 @@ impl std::ops::AddAssign<&Tally> for Tally {
 }
 
 /// An answer as clients understand it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Said {
     /// 2xx, or a redirect.
     Yes(Answer),
     /// 400 or 401 with this error.
     No(String),
     /// 503, or nothing at all: it may have been done.
+    #[default]
     Unclear,
 }
 
@@ -113,7 +114,7 @@ impl Clients {
 
     // ── Asking ───────────────────────────────────────────────────────────────
 
-    async fn ask(&self, node: usize, request: Request<Body>) -> Said {
+    pub async fn ask(&self, node: usize, request: Request<Body>) -> Said {
         let begun = Instant::now();
         let answer = self.nodes.ask(node, request).await;
         let mut tally = self.tally.borrow_mut();
@@ -127,7 +128,7 @@ impl Clients {
             tally.unanswered += 1;
             return Said::Unclear;
         };
-        if answer.status.is_success() || answer.status == StatusCode::FOUND {
+        if answer.status.is_success() || answer.status.is_redirection() {
             tally.done += 1;
             return Said::Yes(answer);
         }
@@ -291,13 +292,7 @@ impl Clients {
     }
 
     pub async fn code(&self, node: usize, app: &App) -> Option<String> {
-        let query = Serializer::new(String::new())
-            .append_pair("response_type", "code")
-            .append_pair("client_id", &app.client_id)
-            .append_pair("redirect_uri", REDIRECT)
-            .append_pair("state", "s")
-            .finish();
-        let request = Request::get(format!("/o/authorize/?{query}"))
+        let request = Request::get(authorize_path(app))
             .header(header::COOKIE, &self.cookie)
             .body(Body::empty())
             .unwrap();
@@ -443,8 +438,18 @@ impl Clients {
     }
 }
 
-/// Whether the token may have been alive at some time in the second before the answer (rule R2). A
-/// hundredth more, for clocks that are slow.
+/// Where somebody who is logged in goes to let an application have something.
+pub fn authorize_path(app: &App) -> String {
+    let query = Serializer::new(String::new())
+        .append_pair("response_type", "code")
+        .append_pair("client_id", &app.client_id)
+        .append_pair("redirect_uri", REDIRECT)
+        .append_pair("state", "s")
+        .finish();
+    format!("/o/authorize/?{query}")
+}
+
+/// Whether the token may have been alive at some time in the second before the answer (rule R2).
 fn is_recent(token: &Token, answer: &Answer) -> bool {
     token.dead_since().is_none_or(|since| answer.at < since + Duration::from_millis(1_010))
 }

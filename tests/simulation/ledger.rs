@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use chancery::secret::{new_client_id, new_client_secret};
 use tokio::time::Instant;
 
 /// What may be said of a token.
@@ -47,17 +48,27 @@ impl Fate {
 pub enum Kind {
     /// Codes, for somebody who is logged in.
     Web,
+    /// Codes, when somebody who is logged in says so.
+    Asking,
     /// Tokens for itself.
     Machine,
 }
 
 /// An application and its secret; who ends it ends every token of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct App {
     pub kind: Kind,
     pub client_id: String,
     pub secret: String,
     pub fate: Fate,
+}
+
+impl App {
+    /// One that nobody has registered yet.
+    pub fn minted(kind: Kind) -> Self {
+        let secret = new_client_secret().expose().to_owned();
+        Self { kind, client_id: new_client_id(), secret, fate: Fate::new() }
+    }
 }
 
 /// A token that was given.
@@ -71,7 +82,7 @@ pub struct Token {
 
 impl Token {
     pub fn standing(&self) -> Standing {
-        let family = self.family.as_ref().map_or(Standing::Alive, |family| family.fate.get());
+        let family = self.family.as_ref().map_or(Standing::Alive, |family| family.standing());
         self.own.get().max(family).max(self.app.fate.get())
     }
 
@@ -89,6 +100,12 @@ pub struct Family {
     pub code: String,
     pub fate: Fate,
     pub now: RefCell<Now>,
+}
+
+impl Family {
+    pub fn standing(&self) -> Standing {
+        self.fate.get().max(self.app.fate.get())
+    }
 }
 
 /// What a family stands at.

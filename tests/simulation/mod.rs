@@ -25,7 +25,7 @@ use chancery::journal::verify::verify;
 use chancery::keys::ClaimKind;
 use chancery::personal::PersonalData;
 use chancery::registration::{Bounds, Initial, RawApplication, RegisterError, read_registration, register};
-use chancery::secret::{new_client_id, new_client_secret, new_id, seeded};
+use chancery::secret::{Secret, new_id, seeded};
 use chancery::state::AppState;
 use chancery::token::mint_session;
 use chrono::TimeDelta;
@@ -33,7 +33,7 @@ use tokio::task::LocalSet;
 use tokio::time::sleep;
 
 use self::client::{Clients, Mix, REDIRECT, Tally};
-use self::ledger::{App, Fate, Kind, Standing};
+use self::ledger::{App, Kind, Standing};
 use self::node::Nodes;
 use self::world::{CrashPoint, NODES, World};
 use crate::faults::report::record;
@@ -205,8 +205,8 @@ async fn begin(world: &Arc<World>, nodes: usize, mix: Mix) -> Rc<Clients> {
     let mut apps = Vec::new();
     for _ in 0..APPS {
         for kind in [Kind::Web, Kind::Machine] {
-            let (app, registered) = application(&state, kind).await;
-            registered.unwrap();
+            let app = App::minted(kind);
+            register_app(&state, &app, apps.is_empty()).await.unwrap();
             apps.push(Rc::new(app));
         }
     }
@@ -291,31 +291,29 @@ async fn settle(clients: &Clients) {
     verify(&world.database.0, &|_, _| {}).await.unwrap();
 }
 
-/// An application that gets codes and tokens without asking anybody.
-async fn application(state: &AppState, kind: Kind) -> (App, Result<(), RegisterError>) {
-    let grant = match kind {
-        Kind::Web => "authorization-code",
-        Kind::Machine => "client-credentials",
+/// Registers an application; one that is curious may ask about every token.
+async fn register_app(state: &AppState, app: &App, is_curious: bool) -> Result<(), RegisterError> {
+    let (grant, redirect_uris) = match app.kind {
+        Kind::Web | Kind::Asking => ("authorization-code", REDIRECT),
+        Kind::Machine => ("client-credentials", ""),
     };
-    let (client_id, secret) = (new_client_id(), new_client_secret());
     let raw = RawApplication {
         name: "Simulated".to_owned(),
-        client_id: client_id.clone(),
-        client_secret: Some(secret.clone()),
+        client_id: app.client_id.clone(),
+        client_secret: Some(Secret::new(app.secret.clone())),
         hash_client_secret: true,
         client_type: "confidential".to_owned(),
         authorization_grant_type: grant.to_owned(),
-        redirect_uris: if kind == Kind::Web { REDIRECT.to_owned() } else { String::new() },
+        redirect_uris: redirect_uris.to_owned(),
         scopes: vec!["read".to_owned()],
-        skip_authorization: kind == Kind::Web,
+        skip_authorization: app.kind == Kind::Web,
+        introspect_everything: is_curious,
         ..RawApplication::default()
     };
     let initial = Initial::generated_here();
     let registration = read_registration(&raw, Some(&initial), Bounds::of(state, true)).unwrap();
     let origin = Origin::internal(Actor::Operator, &state.clock);
-    let registered = register(state, registration, None, Provenance::CommandLine, &origin).await;
-    let app = App { kind, client_id, secret: secret.expose().to_owned(), fate: Fate::new() };
-    (app, registered)
+    register(state, registration, None, Provenance::CommandLine, &origin).await
 }
 
 /// The cookie of somebody who is logged in. There is no password: nothing here is to take real time.

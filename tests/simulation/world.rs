@@ -2,12 +2,14 @@
 //! it follows from one seed, in time that passes only when everybody waits.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use chancery::clock::{Clock, Uptime};
 use chancery::journal::sqlite::SqliteEngine;
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub const NODES: usize = 3;
@@ -23,7 +25,8 @@ pub struct World {
     random: Mutex<fastrand::Rng>,
     weather: Mutex<Weather>,
     crashes: Mutex<BTreeMap<CrashPoint, usize>>,
-    script: Mutex<Option<(usize, Fate)>>,
+    calls: AtomicUsize,
+    script: watch::Sender<Option<(usize, Fate)>>,
     pub database: Database,
 }
 
@@ -86,7 +89,8 @@ impl World {
             random: Mutex::new(random),
             weather: Mutex::new(Weather { is_calm: true, down: now, nodes }),
             crashes: Mutex::default(),
-            script: Mutex::default(),
+            calls: AtomicUsize::default(),
+            script: watch::Sender::default(),
             database: Database(SqliteEngine::in_memory().unwrap()),
         }
     }
@@ -179,24 +183,35 @@ impl World {
 
     /// The call after so many others is to go this way, whatever the weather.
     pub fn script(&self, calls: usize, fate: Fate) {
-        *self.script.lock().unwrap() = Some((calls, fate));
+        self.script.send_replace(Some((calls, fate)));
+    }
+
+    /// Until the scripted call is made.
+    pub async fn scripted_call(&self) {
+        self.script.subscribe().wait_for(Option::is_none).await.unwrap();
     }
 
     /// Whether the scripted call has not been made; from here on there is none.
     pub fn end_script(&self) -> bool {
-        self.script.lock().unwrap().take().is_some()
+        self.script.send_replace(None).is_some()
     }
 
     fn scripted(&self) -> Option<Fate> {
-        let mut script = self.script.lock().unwrap();
-        let (calls, fate) = (*script)?;
-        *script = calls.checked_sub(1).map(|calls| (calls, fate));
-        script.is_none().then_some(fate)
+        let (calls, fate) = (*self.script.borrow())?;
+        let left = calls.checked_sub(1);
+        self.script.send_replace(left.map(|left| (left, fate)));
+        left.is_none().then_some(fate)
+    }
+
+    /// How many calls have been made.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
     }
 
     /// What becomes of a call that a node makes now. One that is seldom made goes wrong more often: else
     /// hardly anybody would end there.
     pub fn fate(&self, node: usize, call: &str) -> Fate {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         if let Some(fate) = self.scripted() {
             return fate;
         }
