@@ -28,7 +28,7 @@ const JUST_ENDED: usize = 8;
 
 /// Where clients mostly end tokens this node is only asked: its own commands would tell it of what came before
 /// them, and so it learns of ends by its polls alone.
-const READER: usize = NODES - 1;
+pub const READER: usize = NODES - 1;
 
 /// Whoever ends a token draws so often until it is a living one; now and then none is.
 const DRAWS: usize = 4;
@@ -62,6 +62,7 @@ pub struct Tally {
     pub revoked: usize,
     pub races: usize,
     pub asked_dead: usize,
+    pub late_polls: usize,
     pub slowest: Duration,
     /// Every answer, in order: the same seed gives the same.
     pub trace: u64,
@@ -78,6 +79,7 @@ impl std::ops::AddAssign<&Tally> for Tally {
         self.revoked += other.revoked;
         self.races += other.races;
         self.asked_dead += other.asked_dead;
+        self.late_polls += other.late_polls;
         self.slowest = self.slowest.max(other.slowest);
         self.trace ^= other.trace;
     }

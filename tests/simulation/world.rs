@@ -25,6 +25,7 @@ pub struct World {
     random: Mutex<fastrand::Rng>,
     weather: Mutex<Weather>,
     crashes: Mutex<BTreeMap<CrashPoint, usize>>,
+    late_polls: AtomicUsize,
     calls: AtomicUsize,
     script: watch::Sender<Option<(usize, Fate)>>,
     pub database: Database,
@@ -55,6 +56,7 @@ struct NodeWeather {
     cut: Instant,
     slow: Instant,
     frozen: Instant,
+    starved: Instant,
     /// How far the clock shows off, in milliseconds: always, and for a while.
     skew: i64,
     jump: (i64, Instant),
@@ -81,14 +83,21 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let now = Instant::now();
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut node =
-            || NodeWeather { cut: now, slow: now, frozen: now, skew: random.i64(-400..400), jump: (0, now) };
+        let mut node = || NodeWeather {
+            cut: now,
+            slow: now,
+            frozen: now,
+            starved: now,
+            skew: random.i64(-400..400),
+            jump: (0, now),
+        };
         let nodes = [node(), node(), node()];
         Self {
             begun: now,
             random: Mutex::new(random),
             weather: Mutex::new(Weather { is_calm: true, down: now, nodes }),
             crashes: Mutex::default(),
+            late_polls: AtomicUsize::default(),
             calls: AtomicUsize::default(),
             script: watch::Sender::default(),
             database: Database(SqliteEngine::in_memory().unwrap()),
@@ -128,7 +137,8 @@ impl World {
         if is_calm {
             weather.down = now;
             for node in &mut weather.nodes {
-                (node.cut, node.slow, node.frozen, node.jump) = (now, now, now, (0, now));
+                (node.cut, node.slow, node.frozen, node.starved) = (now, now, now, now);
+                node.jump = (0, now);
             }
         }
     }
@@ -152,6 +162,11 @@ impl World {
         self.weather.lock().unwrap().nodes[node].frozen = Instant::now() + lasting;
     }
 
+    pub fn starve(&self, node: usize, lasting: Duration) {
+        let starved = &mut self.weather.lock().unwrap().nodes[node].starved;
+        *starved = (*starved).max(Instant::now() + lasting);
+    }
+
     pub fn jump(&self, node: usize, by: TimeDelta, lasting: Duration) {
         self.weather.lock().unwrap().nodes[node].jump = (by.num_milliseconds(), Instant::now() + lasting);
     }
@@ -160,6 +175,22 @@ impl World {
     pub fn frozen_until(&self, node: usize) -> Option<Instant> {
         let until = self.weather.lock().unwrap().nodes[node].frozen;
         (until > Instant::now()).then_some(until)
+    }
+
+    /// How long after it has asked a node looks at an answer that has come in time: later than any answer may
+    /// come where the process hardly gets its processor.
+    pub fn inattention(&self, node: usize) -> Duration {
+        if self.weather.lock().unwrap().nodes[node].starved <= Instant::now() {
+            return Duration::ZERO;
+        }
+        let inattention = Duration::from_millis(self.random().u64(0..=900));
+        self.late_polls.fetch_add(usize::from(inattention > DEADLINE), Ordering::Relaxed);
+        inattention
+    }
+
+    /// Polls whose answer was looked at later than one may come.
+    pub fn late_polls(&self) -> usize {
+        self.late_polls.load(Ordering::Relaxed)
     }
 
     /// How long a client's message is on its way.
