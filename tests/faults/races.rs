@@ -10,16 +10,15 @@ use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
 use crate::harness::{App, Browser, Cli, Directory, Process, Registration, Request, Tokens, prepared};
 
-/// On each engine: together a thousand races of codes, and a thousand of refresh tokens.
-const ROUNDS: usize = 500;
-/// What a long run comes to on PostgreSQL, and the scale from which on it is one.
+/// How often each kind is raced for, on each engine.
+const ROUNDS: usize = 200;
+/// What a long run comes to.
 const LONG: usize = 10_000;
 const RACERS: usize = 16;
 const NODES: usize = 3;
 
-/// How often each kind is raced for. On SQLite all processes are on one machine, and fewer will do.
-fn rounds(engine: &str) -> usize {
-    if engine == "PostgreSQL" && is_long() { LONG } else { ROUNDS * scale().min(3) }
+fn rounds() -> usize {
+    if is_long() { LONG } else { ROUNDS * scale() }
 }
 
 /// Three server processes on one database, and an application that nobody is asked about.
@@ -114,7 +113,7 @@ async fn f23_invariant_04_sixteen_racers_on_three_processes_have_one_winner() {
     let (postgres, database) = (Directory::copy_of(postgres), Database::copy_of(database));
     for (engine, home, database) in [("SQLite", &sqlite, None), ("PostgreSQL", &postgres, Some(database))] {
         let nodes = Nodes::start(home, database).await;
-        let rounds = rounds(engine);
+        let rounds = rounds();
         for round in 0..rounds {
             let code = nodes.code().await;
             assert_eq!(nodes.race(|app| app.redeem(&code)).await, 1, "a code, round {round} on {engine}");
