@@ -14,25 +14,25 @@
 //! the log it was sealed with: only so does an export prove where it comes from, because whoever changes its
 //! lines can make the chain anew.
 
+mod format;
+mod secrets;
+
 use std::io::{self, BufRead, Write};
 
-use age::scrypt;
 use age::secrecy::SecretString;
 use aggregates::AnyEvent;
 use projections::row::Value;
-use serde::{Deserialize, Serialize};
 
+pub use self::secrets::Secrets;
+
+use self::format::{Header, Line, Next, Reader, put};
 use super::chain::{GENESIS, fold, hex, leaf};
 use super::claims::claims;
-use super::engine::{Append, Engine, EngineError, Head, LANE, NewEvent, Outcome, PAGE, StoredRow};
+use super::engine::{Append, Engine, EngineError, LANE, Outcome, PAGE, StoredRow};
 use super::feed::{check_density, transactional_ops};
 use crate::keys::{KeyError, Keys, RootSecret};
 use crate::secret::random_bytes;
 
-const FORMAT: &str = "chancery-log";
-const VERSION: u32 = 1;
-/// A log that grows while its secrets are read is asked so often.
-const CHASES: usize = 100;
 /// Events of one transaction of an import.
 const CHUNK: usize = 512;
 
@@ -96,50 +96,6 @@ pub enum ArchiveError {
     Seal,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    format: String,
-    version: u32,
-    events: i64,
-    chain: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
-enum Line {
-    Event {
-        position: i64,
-        aggregate_type: String,
-        aggregate_id: String,
-        sequence: i64,
-        event_type: String,
-        event_version: String,
-        payload: String,
-        metadata: String,
-    },
-    Sealed {
-        secrets: String,
-    },
-    End {
-        end: bool,
-        events: i64,
-        chain: String,
-    },
-}
-
-/// What only the owner of the passphrase gets.
-#[derive(Serialize, Deserialize)]
-pub struct Secrets {
-    /// The text of the root secret.
-    pub root_secret: String,
-    /// The log that they were sealed with: whoever changes an export can make its chain anew, but not this.
-    events: i64,
-    chain: String,
-    verifiers: Vec<(String, String)>,
-    subject_keys: Vec<(String, String)>,
-}
-
 /// The event that says which root secret a log belongs to.
 pub const ROOT_SECRET_BOUND: &str = "installation.root_secret_bound";
 /// Stands for an import among the checkpoints while it goes on.
@@ -163,14 +119,14 @@ pub async fn export(
     sealed_with: Option<(&str, SecretString)>,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Moved, ArchiveError> {
-    let (head, secrets) = match &sealed_with {
-        Some(_) => secrets_at_head(engine).await.map(|(head, secrets)| (head, Some(secrets)))?,
+    let (head, sealed) = match sealed_with {
+        Some((root_secret, passphrase)) => {
+            let (head, secrets) = Secrets::at_head(engine, root_secret).await?;
+            (head, Some(secrets.seal(passphrase)?))
+        }
         None => (engine.head().await?, None),
     };
-    let chain_of_head = hex(&head.chain);
-    let header =
-        Header { format: FORMAT.to_owned(), version: VERSION, events: head.position, chain: chain_of_head };
-    put(to, &header)?;
+    put(to, &Header::of(&head))?;
     let (mut position, mut chain) = (0, GENESIS);
     while position < head.position {
         let mut batches = engine.batches_after(position, PAGE).await?;
@@ -180,45 +136,22 @@ pub async fn export(
         for row in batches.into_iter().flat_map(|batch| batch.events) {
             let leaf = leaf(&row.aggregate_type, &row.aggregate_id, row.sequence, &row.event);
             chain = fold(&chain, &leaf);
-            put(to, &line_of(row))?;
+            put(to, &Line::of(row))?;
         }
         position = last;
         progress(unsigned(position), unsigned(head.position));
     }
-    if (position, hex(&chain)) != (head.position, header.chain) {
+    if (position, chain) != (head.position, head.chain) {
         return Err(ArchiveError::Chain { what: "log", position });
     }
-    let with_secrets = sealed_with.is_some();
-    if let (Some((root_secret, passphrase)), Some((verifiers, subject_keys))) = (sealed_with, secrets) {
-        let secrets = Secrets {
-            root_secret: root_secret.to_owned(),
-            events: position,
-            chain: hex(&chain),
-            verifiers,
-            subject_keys,
-        };
-        put(to, &Line::Sealed { secrets: seal(&secrets, passphrase)? })?;
+    let with_secrets = sealed.is_some();
+    if let Some(secrets) = sealed {
+        put(to, &Line::Sealed { secrets })?;
     }
     let chain = hex(&chain);
     put(to, &Line::End { end: true, events: position, chain: chain.clone() })?;
     to.flush()?;
     Ok(Moved { events: position, chain, with_secrets })
-}
-
-/// Verifiers and keys as of a head of the log: read when it did not move meanwhile, so that none is missing that an
-/// event names.
-async fn secrets_at_head(engine: &dyn Engine) -> Result<(Head, (Pairs, Pairs)), ArchiveError> {
-    let mut head = engine.head().await?;
-    for _ in 0..CHASES {
-        let verifiers = pairs(engine, "SELECT id, verifier FROM secrets ORDER BY id").await?;
-        let keys = pairs(engine, "SELECT subject, wrapped FROM subject_keys ORDER BY subject").await?;
-        let now = engine.head().await?;
-        if now == head {
-            return Ok((head, (verifiers, keys)));
-        }
-        head = now;
-    }
-    Err(ArchiveError::Growing)
 }
 
 /// Reads a whole export without writing anything: its chain, its end, and its secrets if there are any and
@@ -237,14 +170,14 @@ pub fn check(
             Next::Event(_) => {}
             Next::Sealed(text) => {
                 let passphrase = passphrase.ok_or(ArchiveError::Passphrase)?;
-                secrets = Some(open(&text, passphrase.clone())?);
+                secrets = Some(Secrets::open(&text, passphrase.clone())?);
             }
             Next::End(moved) => break moved,
         }
     };
     match (&secrets, passphrase) {
         (None, Some(_)) => return Err(ArchiveError::NoSecrets),
-        (Some(secrets), _) if (secrets.events, &secrets.chain) != (moved.events, &moved.chain) => {
+        (Some(secrets), _) if !secrets.are_of(moved.events, &moved.chain) => {
             return Err(ArchiveError::OtherLog);
         }
         (Some(secrets), _) => {
@@ -301,7 +234,7 @@ pub async fn import(
                  ON CONFLICT (projection) DO UPDATE SET position = excluded.position";
     engine.execute(begun, &[IMPORTING.into(), LANE.into(), reader.header.events.into()]).await?;
     if let Some(secrets) = secrets {
-        keep_secrets(engine, secrets).await?;
+        secrets.keep(engine).await?;
     }
     let mut chunk = Vec::with_capacity(CHUNK);
     let moved = loop {
@@ -368,137 +301,6 @@ pub fn append_of(row: StoredRow) -> Result<Append, ArchiveError> {
         state: None,
         invalidates: false,
     })
-}
-
-enum Next {
-    Event(StoredRow),
-    Sealed(String),
-    End(Moved),
-}
-
-/// Reads an export line by line and folds its chain.
-struct Reader<'a> {
-    lines: io::Lines<&'a mut (dyn BufRead + Send)>,
-    line: usize,
-    header: Header,
-    position: i64,
-    chain: [u8; 32],
-}
-
-impl<'a> Reader<'a> {
-    fn new(from: &'a mut (dyn BufRead + Send)) -> Result<Self, ArchiveError> {
-        let mut lines = from.lines();
-        let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
-        let header: Header = parse(1, &first)?;
-        if header.format != FORMAT || header.version != VERSION {
-            let reason = format!("{} of version {} is not known", header.format, header.version);
-            return Err(ArchiveError::Format { line: 1, reason });
-        }
-        Ok(Self { lines, line: 1, header, position: 0, chain: GENESIS })
-    }
-
-    fn next(&mut self) -> Result<Next, ArchiveError> {
-        self.line += 1;
-        let Some(text) = self.lines.next() else {
-            return Err(ArchiveError::Incomplete { position: self.position });
-        };
-        match parse(self.line, &text?)? {
-            Line::Event {
-                position,
-                aggregate_type,
-                aggregate_id,
-                sequence,
-                event_type,
-                event_version,
-                payload,
-                metadata,
-            } => {
-                let event = NewEvent { event_type, event_version, payload, metadata: metadata.into() };
-                let row = StoredRow { position, aggregate_type, aggregate_id, sequence, event };
-                if position != self.position + 1 {
-                    let reason = format!("event {position} follows event {}", self.position);
-                    return Err(ArchiveError::Format { line: self.line, reason });
-                }
-                let leaf = leaf(&row.aggregate_type, &row.aggregate_id, sequence, &row.event);
-                self.chain = fold(&self.chain, &leaf);
-                self.position = position;
-                Ok(Next::Event(row))
-            }
-            Line::Sealed { secrets } => Ok(Next::Sealed(secrets)),
-            Line::End { end: _, events, chain } => {
-                let is_whole = events == self.position && events == self.header.events;
-                if !is_whole || chain != hex(&self.chain) || chain != self.header.chain {
-                    return Err(ArchiveError::Chain { what: "export", position: self.position });
-                }
-                Ok(Next::End(Moved { events, chain, with_secrets: false }))
-            }
-        }
-    }
-}
-
-fn parse<T: serde::de::DeserializeOwned>(line: usize, text: &str) -> Result<T, ArchiveError> {
-    serde_json::from_str(text).map_err(|error| ArchiveError::Format { line, reason: error.to_string() })
-}
-
-fn line_of(row: StoredRow) -> Line {
-    Line::Event {
-        position: row.position,
-        aggregate_type: row.aggregate_type,
-        aggregate_id: row.aggregate_id,
-        sequence: row.sequence,
-        event_type: row.event.event_type,
-        event_version: row.event.event_version,
-        payload: row.event.payload,
-        metadata: row.event.metadata.to_string(),
-    }
-}
-
-fn put(to: &mut (dyn Write + Send), line: &impl Serialize) -> Result<(), ArchiveError> {
-    serde_json::to_writer(&mut *to, line).map_err(io::Error::from)?;
-    to.write_all(b"\n")?;
-    Ok(())
-}
-
-// ── Secrets ──
-
-/// Ids with what is kept under them.
-type Pairs = Vec<(String, String)>;
-
-async fn pairs(engine: &dyn Engine, sql: &str) -> Result<Pairs, EngineError> {
-    let pair = |row: Vec<Value>| match <[Value; 2]>::try_from(row) {
-        Ok([Value::Text(one), Value::Text(other)]) => Ok((one, other)),
-        _ => Err(EngineError::Damaged("a row of verifiers or keys has another shape".to_owned())),
-    };
-    engine.query(sql, &[]).await?.into_iter().map(pair).collect()
-}
-
-async fn keep_secrets(engine: &dyn Engine, secrets: &Secrets) -> Result<(), EngineError> {
-    for (sql, pairs) in [
-        (
-            "INSERT INTO secrets (id, verifier) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
-            &secrets.verifiers,
-        ),
-        (
-            "INSERT INTO subject_keys (subject, wrapped) VALUES ($1, $2) ON CONFLICT (subject) DO NOTHING",
-            &secrets.subject_keys,
-        ),
-    ] {
-        for (one, other) in pairs {
-            engine.execute(sql, &[one.as_str().into(), other.as_str().into()]).await?;
-        }
-    }
-    Ok(())
-}
-
-fn seal(secrets: &Secrets, passphrase: SecretString) -> Result<String, ArchiveError> {
-    let text = zeroize::Zeroizing::new(serde_json::to_vec(secrets).map_err(io::Error::from)?);
-    age::encrypt_and_armor(&scrypt::Recipient::new(passphrase), &text).map_err(|_| ArchiveError::Seal)
-}
-
-fn open(sealed: &str, passphrase: SecretString) -> Result<Secrets, ArchiveError> {
-    let opened = age::decrypt(&scrypt::Identity::new(passphrase), sealed.as_bytes());
-    let text = zeroize::Zeroizing::new(opened.map_err(|_| ArchiveError::Passphrase)?);
-    serde_json::from_slice(&text).map_err(|_| ArchiveError::Passphrase)
 }
 
 fn unsigned(number: i64) -> u64 {
