@@ -45,13 +45,13 @@ impl Node {
 
     /// One more event, which ends nothing.
     async fn grows(&self) {
-        self.machine.clock.advance(TimeDelta::seconds(1));
-        let at = self.machine.clock.now();
-        let command = InstallationCommand::AdvanceHorizon { horizon: at, at };
+        let (before, at) = (self.head(), self.machine.clock.now());
+        let settings = [("position".to_owned(), before.to_string())].into();
+        let command = InstallationCommand::RecordConfiguration { settings, at };
         let origin = Origin::internal(Actor::Server, &self.machine.clock.shared());
         let stream = Stream::Existing("installation".to_owned());
         self.commands.execute::<Installation>(stream, command, &origin).await.unwrap();
-        self.machine.clock.advance(TimeDelta::seconds(-1));
+        assert_eq!(self.head(), before + 1);
     }
 
     /// Another process that is registered, and has applied so much.
