@@ -301,7 +301,8 @@ async fn renew_once(inner: &Arc<Inner>, lease: &Lease) -> Result<(), Stale> {
     if lease.state().has_ended {
         return Err(Stale::Stopping);
     }
-    let was_stale = lease.stale();
+    // Not whether it holds: a lease may outlast a pulse that failed, of which a line of the log was written.
+    let was_stale = lease.state().stale.clone();
     if lease.state().beat.is_none() {
         // For whoever has nothing to answer from, nobody need wait.
         catch_up(inner, lease).await?;
