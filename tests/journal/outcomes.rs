@@ -2,20 +2,25 @@
 //! poisoned neighbour does not harm a batch.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chancery::clock::SystemClock;
+use chancery::config::{Config, Environment};
+use chancery::journal::archive::{ArchiveError, export};
 use chancery::journal::engine::{
     Append, AsOf, Committed, Engine, EngineError, Flip, Head, Outcome, Pulse, StoredBatch, SubjectKeyRow,
 };
 use chancery::journal::replay::{Replay, find_projection};
+use chancery::open::{OpenError, open_on};
 use projections::EVENTUAL;
 use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
 use projections::tokens::find_token;
 
 use super::{Node, Place, Refused, verified};
+use crate::harness::directory::Directory;
 
 /// What goes wrong at the `n`th commit.
 #[derive(Clone, Copy, PartialEq)]
@@ -34,6 +39,10 @@ pub enum Fault {
     FlipUnanswered,
     /// They did not, and another replay was faster.
     FlipOvertaken,
+    /// Whenever accepted roll-backs are counted there is one more.
+    RollbackAccepted,
+    /// Whenever somebody asks where the log ends it has grown.
+    Grows,
 }
 
 /// How long an engine that hangs is asked.
@@ -44,13 +53,19 @@ pub struct Faulty {
     pub inner: Arc<dyn Engine>,
     fault: Fault,
     appends: AtomicUsize,
+    /// How often it has been asked for what is never the same twice.
+    asked: AtomicI64,
     /// Whether the fault is over.
     pub healed: Arc<AtomicBool>,
 }
 
 impl Faulty {
     pub fn new(inner: Arc<dyn Engine>, fault: Fault) -> Self {
-        Self { inner, fault, appends: AtomicUsize::new(0), healed: Arc::default() }
+        Self { inner, fault, appends: AtomicUsize::new(0), asked: AtomicI64::new(0), healed: Arc::default() }
+    }
+
+    fn count(&self) -> i64 {
+        self.asked.fetch_add(1, Ordering::SeqCst)
     }
 }
 
@@ -76,9 +91,12 @@ impl Engine for Faulty {
             }
             Fault::NeverArrived => Err(EngineError::Unknown("the connection was lost".to_owned())),
             Fault::Gone => Err(EngineError::Unavailable("gone".to_owned())),
-            Fault::Deaf | Fault::Hung | Fault::FlipUnanswered | Fault::FlipOvertaken => {
-                self.inner.append(batch, epoch, appends).await
-            }
+            Fault::Deaf
+            | Fault::Hung
+            | Fault::FlipUnanswered
+            | Fault::FlipOvertaken
+            | Fault::RollbackAccepted
+            | Fault::Grows => self.inner.append(batch, epoch, appends).await,
         }
     }
     async fn find_batch(&self, batch: i64) -> Result<Option<Committed>, EngineError> {
@@ -91,7 +109,9 @@ impl Engine for Faulty {
         self.inner.batches_after(position, limit).await
     }
     async fn head(&self) -> Result<Head, EngineError> {
-        self.inner.head().await
+        let head = self.inner.head().await?;
+        let is_growing = self.fault == Fault::Grows && !self.healed.load(Ordering::SeqCst);
+        Ok(if is_growing { Head { position: head.position + self.count(), ..head } } else { head })
     }
     async fn pulse(&self) -> Result<Pulse, EngineError> {
         self.inner.pulse().await
@@ -107,6 +127,9 @@ impl Engine for Faulty {
         self.inner.find_row(table, key).await
     }
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {
+        if self.fault == Fault::RollbackAccepted && sql.contains("'installation.rollback_accepted'") {
+            return Ok(vec![vec![self.count().into()]]);
+        }
         self.inner.query(sql, parameters).await
     }
     async fn keep_subject_key(&self, key: &SubjectKeyRow) -> Result<String, EngineError> {
@@ -291,6 +314,37 @@ async fn an_eventual_projection_of_another_version_writes_nothing() {
         assert!(engine.advance(own, 0, 1, &[]).await.unwrap());
         assert!(!engine.advance(own, 0, 1, &[]).await.unwrap(), "another was faster");
         assert_eq!(engine.checkpoint(own).await.unwrap(), 1);
+    }
+}
+
+/// The keys were derived before it, and it lies behind what is followed: nobody else would tell this process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f21_a_roll_back_that_is_accepted_during_a_start_refuses_it() {
+    let (home, place) = (Directory::new(), Place::Sqlite(Directory::new()));
+    let flags = [("data-dir", vec![home.text().to_owned()])].into_iter().collect();
+    let config = Arc::new(Config::load(&flags, &Environment::default()).unwrap());
+    let open = async |engine| open_on(engine, Arc::clone(&config), SystemClock::shared()).await.map(|_| ());
+    open(place.engine().await).await.unwrap();
+    let meanwhile = Arc::new(Faulty::new(place.engine().await, Fault::RollbackAccepted));
+    let refused = open(meanwhile).await.expect_err("its keys are not the right ones any more");
+    assert!(matches!(refused, OpenError::RollbackMeanwhile), "{refused}");
+}
+
+/// A verifier that is exchanged between the last event of an export and its secrets would be missing there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_export_seals_is_as_of_its_last_event() {
+    for place in Place::both() {
+        place.node().await.issue().await.unwrap();
+        let growing = Faulty::new(place.engine().await, Fault::Grows);
+        let mut written = Vec::new();
+        let root = "0123456789abcdef".repeat(4);
+        let sealed_with = || Some((root.as_str(), "a passphrase".to_owned().into()));
+        let refused = export(&growing, &mut written, sealed_with(), &|_, _| ()).await.map(|_| ());
+        assert!(matches!(refused, Err(ArchiveError::Growing)), "{refused:?}");
+        assert!(written.is_empty(), "nothing was written");
+        growing.healed.store(true, Ordering::SeqCst);
+        let moved = export(&growing, &mut written, sealed_with(), &|_, _| ()).await.unwrap();
+        assert!(moved.with_secrets);
     }
 }
 
