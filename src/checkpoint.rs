@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::config::{Config, Database};
-use crate::journal::chain::{GENESIS, fold, hex, leaf};
+use crate::journal::chain::{GENESIS, fold, hex};
 use crate::journal::history::chain_at;
 use crate::journal::{Engine, EngineError};
 use crate::keys::Keys;
@@ -295,10 +295,7 @@ async fn contains(engine: &dyn Engine, noted: &Noted, epoch: u8) -> Result<(), R
 /// What tells this log from any other; nothing before its first event.
 async fn log_of(engine: &dyn Engine) -> Result<Option<String>, EngineError> {
     let first = engine.batches_after(0, 1).await?.into_iter().flat_map(|batch| batch.events).next();
-    Ok(first.map(|row| {
-        let leaf = leaf(&row.aggregate_type, &row.aggregate_id, row.sequence, &row.event);
-        hex(&fold(&GENESIS, &leaf))
-    }))
+    Ok(first.map(|row| hex(&fold(&GENESIS, &row.leaf()))))
 }
 
 fn failed(path: &Path, reason: io::Error) -> RollbackError {

@@ -26,10 +26,11 @@ use projections::row::Value;
 pub use self::secrets::Secrets;
 
 use self::format::{Header, Line, Next, Reader, put};
-use super::chain::{GENESIS, fold, hex, leaf};
+use super::chain::{GENESIS, fold, hex};
 use super::claims::claims;
 use super::engine::{Append, Engine, EngineError, LANE, Outcome, PAGE, StoredRow};
-use super::feed::{check_density, transactional_ops};
+use super::feed::check_density;
+use super::stored::transactional_ops;
 use crate::keys::{KeyError, Keys, RootSecret};
 use crate::secret::random_bytes;
 
@@ -134,8 +135,7 @@ pub async fn export(
         batches.retain(|batch| batch.first <= head.position);
         let Some(last) = check_density(position, &batches)? else { break };
         for row in batches.into_iter().flat_map(|batch| batch.events) {
-            let leaf = leaf(&row.aggregate_type, &row.aggregate_id, row.sequence, &row.event);
-            chain = fold(&chain, &leaf);
+            chain = fold(&chain, &row.leaf());
             put(to, &Line::of(row))?;
         }
         position = last;

@@ -47,6 +47,14 @@ pub struct StoredRow {
     pub event: NewEvent,
 }
 
+impl StoredRow {
+    /// What it is in the chain.
+    #[must_use]
+    pub fn leaf(&self) -> [u8; 32] {
+        leaf(&self.aggregate_type, &self.aggregate_id, self.sequence, &self.event)
+    }
+}
+
 /// One batch of the log: what the chain was folded over in one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBatch {

@@ -3,28 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use aggregates::{AnyEvent, DecodeError};
-use projections::projection::{Projection, Recorded, row_ops};
+use projections::projection::Projection;
 use projections::row::{Residency, Row, RowOp, Table, Value};
 use projections::{EVENTUAL, TRANSACTIONAL, transactional_tables};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::chain::{fold, leaf};
-use super::engine::{Committed, Engine, EngineError, PAGE, Pulse, StoredBatch, StoredRow};
+use super::chain::fold;
+use super::engine::{Committed, Engine, EngineError, PAGE, Pulse, StoredBatch};
+use super::stored::transactional_ops;
 use super::{Inner, lease};
 
 /// How often the head is looked at: whoever ended something waits for it everywhere.
 const POLL: Duration = Duration::from_millis(50);
 /// After it nothing that was issued before is valid.
 const ROLLBACK_ACCEPTED: &str = "installation.rollback_accepted";
-/// How far the eventual projections may lag when nobody waits for them.
-const GATHERED_FOR: Duration = Duration::from_millis(200);
-/// How long a newer server has for an event that only it knows, before somebody is to look after it.
-const LEFT_TO_OTHERS: Duration = Duration::from_secs(5);
 /// How long an own batch that is in the log may take to get into memory before it is read from there.
 const OWN: Duration = Duration::from_millis(5);
 /// The longest pause between two tries to read what stands before an own batch.
@@ -148,7 +144,7 @@ async fn read_held(inner: &Inner, epoch: i64) -> Result<Vec<Held>, EngineError> 
 }
 
 /// Whether the tables of these read models are of the versions that this program reads and writes.
-async fn check_versions(
+pub(super) async fn check_versions(
     engine: &dyn Engine,
     projections: impl IntoIterator<Item = &'static Projection>,
 ) -> Result<(), EngineError> {
@@ -191,7 +187,7 @@ async fn catch_up(
     let mut folded = *chain;
     for batch in &batches {
         for row in &batch.events {
-            folded = fold(&folded, &leaf(&row.aggregate_type, &row.aggregate_id, row.sequence, &row.event));
+            folded = fold(&folded, &row.leaf());
         }
         if batch.chain != folded {
             return Err(inner.lose_history(batch.first));
@@ -244,131 +240,6 @@ pub(super) fn check_density(after: i64, batches: &[StoredBatch]) -> Result<Optio
     Ok(last)
 }
 
-/// The row operations of a stored event on the transactional read models.
-pub(super) fn transactional_ops(row: &StoredRow) -> Result<Vec<RowOp>, EngineError> {
-    stored_ops(TRANSACTIONAL, row)
-}
-
-/// The row operations of a stored event. Types this program does not know are ignored: read models that take
-/// them are of another version (an aggregate fails closed on them). What is damaged is an error.
-pub(super) fn stored_ops(projections: &[&Projection], row: &StoredRow) -> Result<Vec<RowOp>, EngineError> {
-    match known_ops(projections, row) {
-        Err(EngineError::Later { .. }) => Ok(Vec::new()),
-        ops => ops,
-    }
-}
-
-/// The same, where a type that this program does not know is an error as well.
-fn known_ops(projections: &[&Projection], row: &StoredRow) -> Result<Vec<RowOp>, EngineError> {
-    let damaged =
-        |reason: String| EngineError::Damaged(format!("event at position {}: {reason}", row.position));
-    let payload = serde_json::from_str(&row.event.payload).map_err(|error| damaged(error.to_string()))?;
-    let metadata: BTreeMap<String, String> =
-        serde_json::from_str(&row.event.metadata).map_err(|error| damaged(error.to_string()))?;
-    let decoded =
-        AnyEvent::decode(&row.aggregate_type, &row.event.event_type, &row.event.event_version, &payload);
-    let event = decoded.map_err(|error| match error {
-        DecodeError::Unknown { event_type, event_version } => EngineError::Later {
-            position: row.position,
-            event_type: format!("{event_type} version {event_version}"),
-        },
-        DecodeError::Damaged { .. } | DecodeError::Unencodable { .. } => damaged(error.to_string()),
-    })?;
-    let recorded = Recorded {
-        position: Some(row.position),
-        aggregate_type: &row.aggregate_type,
-        aggregate_id: &row.aggregate_id,
-        sequence: row.sequence,
-        event: &event,
-        metadata: &metadata,
-    };
-    Ok(row_ops(projections, &recorded))
-}
-
-/// Keeps the eventual projections going: woken by every batch, and by the poll for other processes'.
-/// Batches are gathered for a moment, for a transaction of its own each would cost as much as the batch.
-pub(super) async fn project(inner: Weak<Inner>) {
-    let Some(mut applied) = inner.upgrade().map(|inner| inner.applied.subscribe()) else { return };
-    let (mut is_behind, mut left_since) = (true, BTreeMap::new());
-    loop {
-        if !is_behind && applied.changed().await.is_err() {
-            return;
-        }
-        is_behind = false;
-        let Some(inner) = inner.upgrade() else { return };
-        let _hurried = timeout(GATHERED_FOR, inner.hurry.notified()).await;
-        if !inner.is_read() {
-            is_behind = true;
-            continue;
-        }
-        for projection in EVENTUAL {
-            let projected = project_all(&inner, projection).await;
-            is_behind |= projected.is_err();
-            if let Err(EngineError::Later { .. }) = &projected
-                && left_since.entry(projection.name).or_insert_with(Instant::now).elapsed() < LEFT_TO_OTHERS
-            {
-                continue;
-            }
-            left_since.remove(projection.name);
-            inner.note_trouble(projection.name, projected.err().map(|error| error.to_string()));
-        }
-    }
-}
-
-async fn project_all(inner: &Inner, projection: &'static Projection) -> Result<(), EngineError> {
-    // Where another server has taken everything it does not show that this one could not.
-    if inner.has_trouble(projection.name) {
-        check_versions(inner.engine.as_ref(), [projection]).await?;
-    }
-    loop {
-        let from = inner.engine.checkpoint(projection).await?;
-        let batches = inner.engine.batches_after(from, PAGE).await?;
-        inner.note_position(projection.name, from);
-        let Some(to) = check_density(from, &batches)? else { return Ok(()) };
-        let mut ops = Vec::new();
-        let (mut to, mut stopped) = (to, None);
-        for batch in &batches {
-            match followed_ops(projection, batch) {
-                Ok(more) => ops.extend(more),
-                Err(error) => {
-                    // Up to the event that cannot be taken, and no further.
-                    to = batch.first - 1;
-                    stopped = Some(error);
-                    break;
-                }
-            }
-        }
-        // Another node may have moved the checkpoint first: then its rows are there, and we go on
-        // from where it is.
-        if to > from {
-            inner.engine.advance(projection, from, to, &ops).await?;
-            inner.note_position(projection.name, to);
-        }
-        if let Some(error) = stopped {
-            return Err(error);
-        }
-    }
-}
-
-/// What an eventual projection takes of a batch. An event that only a later program knows is left to one: passed
-/// over here it would be missing for good.
-pub(super) fn followed_ops(projection: &Projection, batch: &StoredBatch) -> Result<Vec<RowOp>, EngineError> {
-    let mut ops = Vec::new();
-    for row in &batch.events {
-        ops.extend(known_ops(&[projection], row)?);
-    }
-    Ok(ops)
-}
-
-/// The row operations of a batch's events.
-pub(super) fn batch_ops(projections: &[&Projection], batch: &StoredBatch) -> Result<Vec<RowOp>, EngineError> {
-    let mut ops = Vec::new();
-    for row in &batch.events {
-        ops.extend(stored_ops(projections, row)?);
-    }
-    Ok(ops)
-}
-
 impl Inner {
     /// Forgets every row as of before this position, but for these. The caller holds the lock.
     fn replace_rows(&self, held: Vec<Held>, position: i64) {
@@ -397,31 +268,6 @@ impl Inner {
     /// Whether this process still knows the history that the database holds.
     pub(super) fn has_history(&self) -> Result<(), EngineError> {
         self.lost.get().map_or(Ok(()), |reason| Err(EngineError::Damaged(reason.clone())))
-    }
-
-    fn has_trouble(&self, projection: &'static str) -> bool {
-        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        progress.get(projection).is_some_and(|known| known.trouble.is_some())
-    }
-
-    fn note_position(&self, projection: &'static str, position: i64) {
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        progress.entry(projection).or_default().position = position;
-    }
-
-    /// An alarm once, and not at every try.
-    fn note_trouble(&self, projection: &'static str, trouble: Option<String>) {
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = progress.entry(projection).or_default();
-        if known.trouble == trouble {
-            return;
-        }
-        if let Some(reason) = &trouble {
-            tracing::error!(projection, reason, "a projection stands still");
-        } else {
-            tracing::info!(projection, "a projection goes on");
-        }
-        known.trouble = trouble;
     }
 
     pub(super) fn applied(&self) -> i64 {

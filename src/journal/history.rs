@@ -3,7 +3,7 @@
 
 use projections::row::Value;
 
-use super::chain::{GENESIS, fold, leaf};
+use super::chain::{GENESIS, fold};
 use super::engine::{Engine, EngineError, LANE, StoredBatch, StoredRow, sql};
 
 /// Where an event stands in the log and in its stream.
@@ -36,7 +36,7 @@ pub async fn chain_at(engine: &dyn Engine, position: i64) -> Result<Option<[u8; 
     };
     let up_to = |row: &&StoredRow| row.position <= position;
     let leaves = batch.events.iter().take_while(up_to);
-    let leaves = leaves.map(|row| leaf(&row.aggregate_type, &row.aggregate_id, row.sequence, &row.event));
+    let leaves = leaves.map(StoredRow::leaf);
     Ok(Some(leaves.fold(before, |chain, leaf| fold(&chain, &leaf))))
 }
 

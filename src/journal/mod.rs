@@ -18,6 +18,7 @@ pub mod batch;
 pub mod chain;
 pub mod claims;
 pub mod engine;
+pub mod eventual;
 pub mod feed;
 pub mod history;
 pub mod lease;
@@ -29,6 +30,7 @@ pub mod reads;
 pub mod replay;
 pub mod sqlite;
 pub mod store;
+pub mod stored;
 pub mod verify;
 
 use std::any::Any;
@@ -242,7 +244,7 @@ impl Journal {
 
     /// Starts keeping the eventual projections, as a server does for every process on its database.
     pub fn start_projecting(&self) {
-        tokio::spawn(feed::project(Arc::downgrade(&self.inner)));
+        tokio::spawn(eventual::project(Arc::downgrade(&self.inner)));
     }
 
     /// Waits until no process answers from before what is in the log now.

@@ -5,7 +5,8 @@ use projections::{EVENTUAL, TRANSACTIONAL};
 use serde::Serialize;
 
 use super::engine::{Engine, EngineError};
-use super::feed::{check_density, followed_ops, stored_versions};
+use super::feed::{check_density, stored_versions};
+use super::stored::followed_ops;
 
 /// A read model as it stands in the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

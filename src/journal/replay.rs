@@ -12,7 +12,8 @@ use projections::row::{RowOp, Table, Value};
 use projections::{EVENTUAL, TRANSACTIONAL};
 
 use super::engine::{Engine, EngineError, Flip, PAGE, StoredBatch, overtaken, shadow_name};
-use super::feed::{batch_ops, check_density, stored_versions};
+use super::feed::{check_density, stored_versions};
+use super::stored::batch_ops;
 
 /// Between two comparisons.
 const CHASE: std::time::Duration = std::time::Duration::from_millis(10);

@@ -11,11 +11,11 @@ use cqrs_es::Aggregate as _;
 use projections::memory::{ended, update};
 use projections::row::{Row, RowOp, Table, Value};
 
-use super::chain::{GENESIS, fold, hex, leaf};
+use super::chain::{GENESIS, fold, hex};
 use super::claims::claims;
 use super::engine::{Claim, Engine, EngineError, Head, LANE, PAGE, StoredBatch, StoredRow};
-use super::feed::transactional_ops;
 use super::store::is_fold;
+use super::stored::transactional_ops;
 
 /// A log that grows while it is verified is followed this often before the read models are compared.
 const CHASES: usize = 1000;
@@ -189,8 +189,7 @@ impl Walk {
                 let found = format!("an event at {}", row.position);
                 return Err(VerifyError::Density { expected: position, found });
             }
-            let leaf = leaf(&row.aggregate_type, &row.aggregate_id, row.sequence, &row.event);
-            self.chain = fold(&self.chain, &leaf);
+            self.chain = fold(&self.chain, &row.leaf());
         }
         if batch.chain != self.chain {
             return Err(VerifyError::Chain { first: batch.first, last: batch.first + batch.count - 1 });

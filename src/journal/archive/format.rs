@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Write};
 use serde::{Deserialize, Serialize};
 
 use super::{ArchiveError, Moved};
-use crate::journal::chain::{GENESIS, fold, hex, leaf};
+use crate::journal::chain::{GENESIS, fold, hex};
 use crate::journal::engine::{Head, NewEvent, StoredRow};
 
 const FORMAT: &str = "chancery-log";
@@ -116,8 +116,7 @@ impl<'a> Reader<'a> {
                     let reason = format!("event {position} follows event {}", self.position);
                     return Err(ArchiveError::Format { line: self.line, reason });
                 }
-                let leaf = leaf(&row.aggregate_type, &row.aggregate_id, sequence, &row.event);
-                self.chain = fold(&self.chain, &leaf);
+                self.chain = fold(&self.chain, &row.leaf());
                 self.position = position;
                 Ok(Next::Event(row))
             }
