@@ -20,6 +20,7 @@ use crate::clock::{SystemClock, TestClock, TestUptime};
 use crate::commands::{Actor, Beside, Origin, Stream};
 use crate::config::{Environment, Flags};
 use crate::journal::SecretOp;
+use crate::middleware::freshness;
 use crate::password::keyed_verifier;
 use crate::personal::PersonalData;
 use crate::secret::{Secret, new_id};
@@ -78,6 +79,34 @@ async fn a_machine_whose_clock_is_wrong_takes_no_rows_away() {
     uptime.advance(Duration::from_millis(1));
     horizon::advance(&state).await;
     assert_eq!(state.journal.applied(), before + 1);
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// The clock jumps between the question and the decision: a code that lives has expired by it (`invalid_grant`).
+#[tokio::test]
+async fn nothing_is_refused_by_a_clock_that_has_jumped() {
+    let directory =
+        std::env::temp_dir().join(format!("chancery-serve-{}", new_id(SystemClock::shared().now())));
+    let (clock, uptime) = (TestClock::default(), TestUptime::default());
+    let config = Arc::new(config(&directory, "127.0.0.1:0"));
+    let state = open::open_to_serve(config, clock.shared()).await.unwrap();
+    let lease = Lease::new("node".to_owned(), Duration::from_secs(1), Arc::new(uptime), clock.shared());
+    state.journal.start_answering(lease).await.unwrap();
+    for (jump, status) in
+        [(TimeDelta::zero(), StatusCode::BAD_REQUEST), (TimeDelta::hours(1), StatusCode::SERVICE_UNAVAILABLE)]
+    {
+        let jumping = clock.clone();
+        let refuses = async move || {
+            jumping.advance(jump);
+            StatusCode::BAD_REQUEST
+        };
+        let require = axum::middleware::from_fn_with_state(state.clone(), freshness::require);
+        let router = axum::Router::new().route("/o/token/", axum::routing::get(refuses)).layer(require);
+        let request = axum::http::Request::get("/o/token/").body(axum::body::Body::empty()).unwrap();
+        let answer = tower::ServiceExt::oneshot(router, request).await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers().contains_key("retry-after"), status == StatusCode::SERVICE_UNAVAILABLE);
+    }
     std::fs::remove_dir_all(directory).unwrap();
 }
 
