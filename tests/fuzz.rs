@@ -41,6 +41,8 @@ mod pkce;
 mod redirect_match;
 #[path = "../fuzz/targets/registration_form.rs"]
 mod registration_form;
+#[path = "../fuzz/targets/request_id.rs"]
+mod request_id;
 #[path = "../fuzz/targets/resource.rs"]
 mod resource;
 #[path = "../fuzz/targets/root_secret.rs"]
@@ -78,6 +80,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("pkce", pkce::run),
     ("redirect_match", redirect_match::run),
     ("registration_form", registration_form::run),
+    ("request_id", request_id::run),
     ("resource", resource::run),
     ("root_secret", root_secret::run),
     ("scope", scope::run),

@@ -39,7 +39,7 @@ pub async fn assign(State(state): State<AppState>, mut request: Request, next: N
     let mut ids = RequestId::new(state.clock.now());
     let peer = request.extensions().get::<Peer>();
     if peer.is_some_and(|peer| is_trusted(peer.0, &state.config.trusted_proxies))
-        && let Some(given) = given(request.headers())
+        && let Some(given) = named_by_proxy(request.headers())
     {
         ids.correlation_id = given;
     }
@@ -52,7 +52,10 @@ pub async fn assign(State(state): State<AppState>, mut request: Request, next: N
     response
 }
 
-fn given(headers: &HeaderMap) -> Option<String> {
+/// The correlation id that a proxy names, if it is one: up to 64 letters, digits, `-`, `_` and `.`. What else it
+/// sends could break a line of the log, or of a header.
+#[must_use]
+pub fn named_by_proxy(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(X_REQUEST_ID)?.to_str().ok()?;
     let is_id = (1..=LONGEST).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));

@@ -11,7 +11,10 @@ use super::front::{says, told};
 use super::report::record;
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
-use crate::harness::{App, Cli, Directory, Process, Request, environment};
+use crate::harness::{App, Browser, Cli, Directory, Process, Request, environment};
+
+/// How far a clock runs away, in milliseconds.
+const TEN_MINUTES: i64 = 600_000;
 
 /// The clock of a process that can be moved while it runs.
 pub struct Clock(PathBuf);
@@ -94,11 +97,13 @@ async fn f15_a_node_whose_clock_jumps_stops_issuing_on_postgresql() {
         "events of a stream in another order than their times"
     );
     let drift = drift(&app, &clock).await;
+    guesses_wait(&app, &clock).await;
     let slowest = slowest.as_millis();
     record(
         "F15",
         &format!(
-            "PostgreSQL: {jumps} jumps of a clock: not ready {slowest} ms later at most; a clock that runs away stops its node {drift} ms off"
+            "PostgreSQL: {jumps} jumps of a clock: not ready {slowest} ms later at most; a clock that runs away stops its node {drift} ms \
+             off, and ten minutes off nothing is given and nobody guesses sooner"
         ),
     );
     assert!(slowest <= 2_000, "{slowest} ms");
@@ -126,21 +131,51 @@ async fn times_that_go_back(database: &Database) -> i64 {
     sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
 }
 
-/// A clock that runs a tenth of a second ahead every tenth of one. Returns how far off it was when the node
-/// said so, in milliseconds.
+/// A clock that runs a tenth of a second ahead every tenth of one, and goes on until it is ten minutes off.
+/// Returns how far off it was when the node said so, in milliseconds.
 async fn drift(app: &App, clock: &Clock) -> i64 {
-    for step in 1_i64.. {
-        let off = step * 100;
+    let (mut noticed, mut off) = (None, 0_i64);
+    while off < TEN_MINUTES {
+        // What is noticed is no better for being noticed slowly.
+        off += if noticed.is_none() { 100 } else { 10_000 };
         clock.show(&format!("+{}.{:03}", off / 1_000, off % 1_000));
         tokio::time::sleep(Duration::from_millis(100)).await;
-        if readiness(app).await.0 != 200 {
-            clock.show("+0");
+        if noticed.is_some() {
+            assert_eq!((readiness(app).await.0, issue(app).await.0), (503, 503), "{off} ms off");
+        } else if readiness(app).await.0 != 200 {
             assert!((1_900..=3_000).contains(&off), "{off} ms off");
-            return off;
+            noticed = Some(off);
         }
-        assert!(off < 10_000, "it goes on {off} ms off");
+        assert!(noticed.is_some() || off < 10_000, "it goes on {off} ms off");
     }
-    unreachable!("the loop ends above")
+    clock.show("+0");
+    until_ready(app, true).await;
+    noticed.unwrap()
+}
+
+/// Whoever must wait before the next password does not wait less at a node whose clock is ahead, and no longer
+/// when it is right again.
+async fn guesses_wait(app: &App, clock: &Clock) {
+    let browser = Browser::new(&app.base);
+    let form = browser.get("/admin/login/").await.is(200).form("/admin/login/");
+    let form = form.set("username", "nobody").set("password", "a guess of a password");
+    let guess = async || told(browser.request("POST", &form.action).pairs(&form.fields)).await.unwrap();
+    let mut guesses = 0;
+    while guess().await.status != 429 {
+        guesses += 1;
+        assert!(guesses < 50, "nobody has to wait");
+    }
+    for ahead in ["+1h", "+1d"] {
+        clock.show(ahead);
+        until_ready(app, false).await;
+        // Let through it would be 200, with the form once more.
+        assert_eq!(guess().await.status, 503, "{ahead}");
+        clock.show("+0");
+        until_ready(app, true).await;
+    }
+    let waits = guess().await.is(429);
+    let seconds: u64 = waits.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=900).contains(&seconds), "{seconds} s");
 }
 
 /// Alone on its machine there is no other clock to compare with; but nothing lives again because it was

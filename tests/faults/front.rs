@@ -47,7 +47,7 @@ pub async fn told(request: Request) -> Told {
 
 /// Whether the fault is called ours. A person is told on a page, or by way of the application.
 pub fn is_refusal(answer: &Answer) -> bool {
-    let is_redirect = answer.status == 302;
+    let is_redirect = matches!(answer.status, 302 | 303);
     answer.status == 503 || is_redirect && answer.sent("error").as_deref() == Some("temporarily_unavailable")
 }
 

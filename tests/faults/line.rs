@@ -1,6 +1,8 @@
 //! F2: the line to PostgreSQL breaks at each message of each command, with the message or with its answer.
 //! What was acknowledged is so; what was not is wholly there or wholly absent.
 
+mod people;
+
 use std::time::Duration;
 
 use url::Url;
@@ -29,7 +31,9 @@ async fn f2_a_line_that_breaks_at_any_message_leaves_a_command_whole() {
     url.set_host(Some("127.0.0.1")).unwrap();
     url.set_port(Some(line.port)).unwrap();
     let far = Cli::at(home.path(), Some(url.into()));
-    let server = Process::start_with(&far, &home, free_port(), &UNLIMITED).await;
+    // Somebody logs in from one address again and again.
+    let limits = [&UNLIMITED[..], &["--login-failures-per-address", "100"]].concat();
+    let server = Process::start_with(&far, &home, free_port(), &limits).await;
     let ada = server.browser();
     ada.login("ada").await;
     let machine = ada.register(&Registration::machine()).await;
@@ -67,6 +71,8 @@ impl Stage {
         let mut broken = self.tokens(way).await;
         broken.extend(self.ends(way).await);
         broken.push(("register", self.register(way).await));
+        broken.extend(self.applications(way).await);
+        broken.extend(self.people(way).await);
         broken
     }
 
@@ -124,8 +130,7 @@ impl Stage {
             let form = ada.get(REGISTER).await.is(200).form(REGISTER);
             Registration::machine().fields.iter().fold(form, |form, (name, value)| form.set(name, value))
         };
-        let register =
-            async |form: Form| answer_to(ada.request("POST", &form.action).pairs(&form.fields)).await;
+        let register = async |form: Form| answer_to(sent(ada, &form)).await;
         let known = async |form: Form, said: Option<Answer>| {
             let app = App {
                 client_id: form.value("client_id"),
@@ -179,6 +184,10 @@ impl Stage {
             until_served(&self.machine).await;
         }
     }
+}
+
+fn sent(browser: &Browser, form: &Form) -> Request {
+    browser.request("POST", &form.action).pairs(&form.fields)
 }
 
 /// Nothing if it was refused.

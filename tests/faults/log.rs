@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::machine::SmallDisk;
 use super::report::record;
+use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
-use crate::harness::{Cli, Directory, Request, prepared};
+use crate::harness::{Cli, Directory, Engine, Request, prepared};
 
 /// More lines than may wait to be written.
 const REQUESTS: usize = 6_000;
@@ -20,8 +21,9 @@ struct Talker {
     base: String,
     metrics: String,
     client: reqwest::Client,
-    took: Duration,
+    took: Vec<Duration>,
     _home: Directory,
+    _database: Option<Database>,
 }
 
 /// What becomes of what it says.
@@ -33,11 +35,18 @@ enum Log {
 }
 
 impl Talker {
-    async fn start(log: Log) -> Self {
-        let home = Directory::copy_of(prepared::sqlite());
+    async fn start(engine: Engine, log: Log) -> Self {
+        let (home, database) = match engine {
+            Engine::Sqlite => (prepared::sqlite(), None),
+            Engine::Postgres => {
+                let (home, database) = prepared::postgres();
+                (home.as_path(), Some(Database::copy_of(database)))
+            }
+        };
+        let home = Directory::copy_of(home);
         let listen = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
         let arguments = ["--listen", &listen[0], "--metrics-listen", &listen[1], "--log", "trace"];
-        let mut command = Cli::at(home.path(), None).command(&arguments);
+        let mut command = Cli::at(home.path(), database.as_ref().map(Database::url)).command(&arguments);
         let is_read = matches!(log, Log::Read);
         let stderr = match log {
             Log::Read | Log::Stuck => Stdio::piped(),
@@ -53,7 +62,15 @@ impl Talker {
         }
         let [base, metrics] = listen.map(|address| format!("http://{address}"));
         let client = crate::harness::browser::plain_client();
-        let talker = Self { child, base, metrics, client, took: Duration::ZERO, _home: home };
+        let talker = Self {
+            child,
+            base,
+            metrics,
+            client,
+            took: Vec::with_capacity(REQUESTS),
+            _home: home,
+            _database: database,
+        };
         for _ in 0..500 {
             if talker.request("/healthz").try_send().await.is_ok() {
                 break;
@@ -71,7 +88,14 @@ impl Talker {
         let begun = Instant::now();
         let asked = self.request("/admin/login/").send();
         tokio::time::timeout(Duration::from_secs(5), asked).await.expect("it hangs").is(200);
-        self.took += begun.elapsed();
+        self.took.push(begun.elapsed());
+    }
+
+    /// How long its requests took in all, in microseconds, without those in which the machine did something else.
+    fn took(&self) -> u128 {
+        let mut took = self.took.clone();
+        took.sort();
+        took[..REQUESTS - REQUESTS / 100].iter().sum::<Duration>().as_micros()
     }
 
     async fn dropped(&self) -> usize {
@@ -89,12 +113,22 @@ impl Drop for Talker {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f13_a_log_that_nobody_reads_or_that_is_full_stops_nothing() {
+async fn f13_a_log_that_nobody_reads_or_that_is_full_stops_nothing_on_sqlite() {
+    a_log_stops_nothing(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f13_a_log_that_nobody_reads_or_that_is_full_stops_nothing_on_postgresql() {
+    a_log_stops_nothing(Engine::Postgres).await;
+}
+
+async fn a_log_stops_nothing(engine: Engine) {
     let disk = SmallDisk::of(1);
     let file = File::create(disk.directory().path().join("log")).unwrap();
     disk.fill();
-    let mut read = Talker::start(Log::Read).await;
-    let (mut stuck, mut full) = (Talker::start(Log::Stuck).await, Talker::start(Log::Full(file)).await);
+    let mut read = Talker::start(engine, Log::Read).await;
+    let (mut stuck, mut full) =
+        (Talker::start(engine, Log::Stuck).await, Talker::start(engine, Log::Full(file)).await);
     // In turns: whatever else the machine does slows all of them.
     for _ in 0..REQUESTS {
         for talker in [&mut read, &mut stuck, &mut full] {
@@ -103,11 +137,11 @@ async fn f13_a_log_that_nobody_reads_or_that_is_full_stops_nothing() {
     }
     for (name, talker) in [("that nobody reads", &stuck), ("on a full disk", &full)] {
         let dropped = talker.dropped().await;
-        let goodput = read.took.as_micros() * 100 / talker.took.as_micros();
+        let goodput = read.took() * 100 / talker.took();
         record(
             "F13",
             &format!(
-                "{REQUESTS} requests with a log {name}: none failed, {dropped} lines dropped; {goodput} % as many a second as \
+                "{engine:?}: {REQUESTS} requests with a log {name}: none failed, {dropped} lines dropped; {goodput} % as many a second as \
                  with one that is read"
             ),
         );

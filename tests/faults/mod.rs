@@ -10,6 +10,7 @@ mod ending;
 mod floods;
 mod front;
 mod grants;
+mod leaks;
 mod ledger;
 mod line;
 mod log;

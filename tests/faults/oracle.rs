@@ -8,9 +8,10 @@ use tokio::task::JoinSet;
 
 use super::crash::until_ready;
 use super::front::{is_alive, is_dead, told};
+use super::leaks::nothing_leaks;
 use super::ledger::{Ledger, Totals};
 use crate::harness::process::{UNLIMITED, free_port};
-use crate::harness::{App, Cli, Directory, Process};
+use crate::harness::{App, Cli, Directory, PASSWORD, Process};
 
 /// So many questions at once are asked.
 const AT_ONCE: usize = 8;
@@ -18,7 +19,7 @@ const AT_ONCE: usize = 8;
 const CAUGHT_UP: Duration = Duration::from_mins(1);
 
 /// Everything in these ledgers is held against what is so (L1 to L5), on whatever the servers of the test leave
-/// behind. They may still run.
+/// behind, in which nothing may lie that could be presented. They may still run.
 pub async fn judge<const N: usize>(row: &str, cli: &Cli, app: &App, ledgers: [&Ledger; N]) -> [Totals; N] {
     let home = Directory::new();
     let fresh = Process::start_with(cli, &home, free_port(), &UNLIMITED).await;
@@ -33,7 +34,22 @@ pub async fn judge<const N: usize>(row: &str, cli: &Cli, app: &App, ledgers: [&L
     let replayed = cli.run(&["replay", "timeline", "--json"]).succeeded().json();
     assert_eq!(replayed["repaired_rows"], 0, "skipped, or taken twice: {replayed}");
     assert_eq!(fresh.terminate().await, 0);
+    nothing_leaks(cli, &[&app.secret, PASSWORD]);
     ledgers.map(Ledger::totals)
+}
+
+/// Invariant 8, whatever has happened: moved to the embedded database, it is the same history there, and leads to
+/// the same rows. Returns how many events there are.
+pub fn is_the_same_embedded(cli: &Cli) -> u64 {
+    let home = Directory::new();
+    let log = format!("{}/log.ndjson", home.text());
+    let there = Cli::at(home.path(), None).password(PASSWORD);
+    cli.clone().password(PASSWORD).run(&["export", &log, "--with-secrets", "--noinput"]).succeeded();
+    there.run(&["import", &log, "--with-secrets", "--noinput"]).succeeded();
+    let verified = |cli: &Cli| cli.run(&["verify", "--json"]).succeeded().json();
+    let (here, there) = (verified(cli), verified(&there));
+    assert_eq!(there, here);
+    here["events"].as_u64().unwrap()
 }
 
 /// How long until every read model has what the log has.

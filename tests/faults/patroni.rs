@@ -31,6 +31,8 @@ const LONGEST: Duration = Duration::from_mins(5);
 const ENDED: usize = 200;
 /// How long a database call may take before its connection is given up, as it is without any setting.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// Longer than Patroni takes to go on without a lost standby where it may.
+const ALONE: Duration = Duration::from_secs(30);
 /// What a client sees beside the deadline, with five programs and PostgreSQL three times on two processors.
 const MARGIN: Duration = Duration::from_millis(100);
 
@@ -48,7 +50,11 @@ struct World {
 
 impl World {
     async fn start() -> Self {
-        let (cluster, home) = (Cluster::start().await, Directory::new());
+        Self::on(Cluster::start().await).await
+    }
+
+    async fn on(cluster: Cluster) -> Self {
+        let home = Directory::new();
         let cli = Cli::at(home.path(), Some(cluster.url()));
         let port = free_port();
         let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
@@ -181,6 +187,42 @@ async fn f6_a_lost_synchronous_standby_is_never_acknowledged_for() {
         assert!(slowest <= DEADLINE + MARGIN, "{slowest:?}");
     }
     world.judge("F6", "synchronous standby lost twice").await;
+}
+
+/// Nothing is written on one machine only, however long that is all there is, and `doctor` says why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f6_in_strict_mode_nothing_is_written_without_a_standby() {
+    let mut world = World::on(Cluster::start_strict().await).await;
+    let leader = world.cluster.leader().await;
+    let standbys = (0..world.cluster.nodes.len()).filter(|node| *node != leader);
+    for standby in standbys.clone() {
+        world.cluster.kill(standby);
+    }
+    // Whatever they had confirmed is answered by now.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (before, lost) = (world.ledger.issued(), Instant::now());
+    while lost.elapsed() < ALONE {
+        assert_ne!(issue(&world.app).await, Some(200), "given with one copy only");
+    }
+    assert_eq!(world.ledger.issued(), before, "acknowledged without a standby");
+    let doctor = world.cli.run(&["doctor"]);
+    assert!(doctor.stdout.contains("none is connected, so nothing can be written"), "{doctor:?}");
+    let back = Instant::now();
+    for standby in standbys {
+        world.cluster.revive(standby);
+    }
+    let served = world.served(back).await;
+    world.cluster.wait_until_whole().await;
+    let slowest = world.ledger.slowest();
+    let what = format!(
+        "strict: no standby for {}: nothing was written; first token {} after they were started, no request took longer \
+         than {}",
+        seconds(ALONE),
+        seconds(served),
+        seconds(slowest)
+    );
+    world.judge("F6", &what).await;
+    assert!(slowest <= DEADLINE + MARGIN, "{slowest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,17 +1,23 @@
-//! F3, F4: kill -9 of a backend of PostgreSQL and of all of it, under load. T4: what is told while it is away.
+//! F3, F4: kill -9 of a backend of PostgreSQL and of all of it, under load, and under a replay. T4: what is told
+//! while it is away.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use chancery::journal::postgres::PostgresEngine;
+use sqlx::PgConnection;
+use tokio::task::JoinSet;
 
 use super::cluster::Cluster;
 use super::crash::machine;
 use super::front::{is_dead, issue, says, told, until_served};
 use super::grants::Person;
 use super::ledger::Ledger;
-use super::oracle::judge;
+use super::oracle::{is_the_same_embedded, judge};
 use super::report::{is_long, record, scale};
 use crate::harness::process::free_port;
 use crate::harness::{App, Cli, Directory, Process, Request};
+use crate::journal::Node;
 
 const KILLS: u64 = 5;
 const PROMISED: usize = 300_000;
@@ -106,16 +112,71 @@ async fn f3_killed_backends_lose_nothing_acknowledged() {
     }
     load.stop().await;
     let [totals] = judge("F3", &cli, &app, [&*ledger]).await;
-    let slowest = slowest.as_millis();
+    drop(server);
+    let (slowest, events) = (slowest.as_millis(), is_the_same_embedded(&cli));
     record(
         "F3",
         &format!(
-            "{kills} backends killed -9: {totals}, nothing lost; served again {slowest} ms after PostgreSQL at most"
+            "{kills} backends killed -9: {totals}, nothing lost; served again {slowest} ms after PostgreSQL at most; its {events} \
+             events are the same history in the embedded database"
         ),
     );
     assert!(totals.issued > 100, "there was a load: {totals}");
     assert!(slowest <= 1_000, "{slowest} ms");
-    drop(server);
+}
+
+/// Events of a history that a replay needs a while for.
+const LONG_HISTORY: usize = 24_000;
+
+/// How far a replay under way, or interrupted, has come.
+async fn replayed(connection: &mut PgConnection) -> i64 {
+    let sql = "SELECT coalesce(max(position), 0) FROM checkpoints WHERE projection LIKE 'replay %'";
+    sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
+}
+
+/// It fails and says so, nothing of it shows, and the next one goes on where it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f4_invariant_10_a_replay_that_loses_its_database_does_not_end_with_success() {
+    let (cluster, home) = (Cluster::start().await, Directory::new());
+    let cli = Cli::at(home.path(), Some(cluster.url()));
+    cli.run(&["migrate"]).succeeded();
+    let node = Node::on(Arc::new(PostgresEngine::new(&cluster.url(), 8, DOWN).unwrap())).await;
+    let mut issuing = JoinSet::new();
+    for _ in 0..32 {
+        let node = node.clone();
+        issuing.spawn(async move {
+            for _ in 0..LONG_HISTORY / 32 {
+                node.issue().await.unwrap();
+            }
+        });
+    }
+    issuing.join_all().await;
+    let mut looking = cluster.connect().await;
+    let mut replay = cli.command(&["replay", "--json"]).spawn().unwrap();
+    while replayed(&mut looking).await == 0 {
+        assert!(replay.try_wait().unwrap().is_none(), "it ended before it had begun");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    cluster.kill();
+    let killed = Instant::now();
+    let ended = tokio::task::spawn_blocking(move || replay.wait_with_output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code().is_some_and(|code| code > 0) && ended.stdout.is_empty(), "{ended:?}");
+    assert!(said.contains("the database is not available"), "{said}");
+    let took = killed.elapsed().as_millis();
+    cluster.up().await;
+    cli.run(&["verify"]).succeeded();
+    let interrupted = replayed(&mut cluster.connect().await).await;
+    let resumed = cli.run(&["replay", "--json"]).succeeded().json();
+    cli.run(&["verify"]).succeeded();
+    assert_eq!(resumed["events"], LONG_HISTORY, "{resumed}");
+    assert!(interrupted > 0 && resumed["resumed_at"] == interrupted, "{interrupted}: {resumed}");
+    record(
+        "F4",
+        &format!(
+            "kill -9 of PostgreSQL under a replay of {LONG_HISTORY} events, at {interrupted}: it failed {took} ms later, and the next one went on there"
+        ),
+    );
 }
 
 /// What is known to be dead is dead, with or without a database; nothing else is told, and health is.

@@ -1,14 +1,24 @@
 //! F21: PostgreSQL is brought back to a moment before a revocation, with a base backup and the archive of its
-//! write-ahead log. Nothing is revived.
+//! write-ahead log. Nothing is revived. And what a copy of the embedded database holds that was made while everybody
+//! wrote.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use chancery::journal::Engine as _;
+use chancery::journal::engine::StoredBatch;
+use chancery::journal::sqlite::SqliteEngine;
+use chancery::journal::verify::verify;
 
 use super::cluster::{Cluster, give_to_postgres};
 use super::crash::machine;
 use super::front::until_served;
-use super::oracle::each_is;
-use super::report::record;
-use crate::harness::process::free_port;
+use super::grants::Person;
+use super::ledger::Ledger;
+use super::oracle::{each_is, judge};
+use super::report::{record, scale};
+use crate::harness::process::{UNLIMITED, free_port};
 use crate::harness::{App, Cli, Directory, Process};
 
 const TOKENS: usize = 20;
@@ -66,4 +76,49 @@ async fn f21_a_moment_of_postgresql_before_a_revocation_revives_nothing() {
             before.len()
         ),
     );
+}
+
+/// Every batch of an embedded database, which leads to all its rows.
+async fn batches(file: &Path) -> Vec<StoredBatch> {
+    let engine = SqliteEngine::open(file, Duration::from_secs(20)).unwrap();
+    verify(&engine, &|_, _| ()).await.unwrap();
+    engine.batches_after(0, i64::MAX).await.unwrap()
+}
+
+/// Each is the history up to some moment between the beginning and the end of the command, with all its rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f21_a_backup_that_is_made_under_load_is_the_history_of_one_moment() {
+    let (home, port) = (Directory::new(), free_port());
+    let cli = Cli::at(home.path(), None);
+    let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
+    let server = Process::start_with(&cli, &home, port, &UNLIMITED).await;
+    let ledger = Arc::new(Ledger::with(Person::new(&cli, &app.base).await));
+    let load = ledger.load(&app, 8);
+    let (copies, times, mut made) = (Directory::new(), 3 * scale(), Vec::new());
+    for copy in 0..times {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let (file, before) = (format!("{}/{copy}.db", copies.text()), ledger.issued());
+        let (backup, to) = (cli.clone(), file.clone());
+        tokio::task::spawn_blocking(move || backup.run(&["backup", &to]).succeeded()).await.unwrap();
+        made.push((file, before, ledger.issued()));
+    }
+    load.stop().await;
+    let [totals] = judge("F21", &cli, &app, [&*ledger]).await;
+    server.terminate().await;
+    let live = batches(&home.path().join("chancery.db")).await;
+    for (file, before, after) in made {
+        let held = batches(Path::new(&file)).await;
+        assert_eq!(held[..], live[..held.len()], "another history");
+        let types = held.iter().flat_map(|batch| &batch.events).map(|row| row.event.event_type.as_str());
+        let tokens = types.filter(|name| *name == "client_token.issued").count();
+        // Those of the load that have been written and not yet answered count as well.
+        assert!((before..=after + 8).contains(&tokens), "{tokens}, of {before} to {after}");
+    }
+    record(
+        "F21",
+        &format!(
+            "SQLite: {times} backups under load: {totals}; each is the history of one moment, with all its rows"
+        ),
+    );
+    assert!(totals.issued > 100, "there was a load: {totals}");
 }

@@ -102,6 +102,16 @@ impl Cli {
         Self { program: program.to_owned(), ..self.clone() }
     }
 
+    /// Where its files lie.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The PostgreSQL database it works on, if it does.
+    pub fn database_url(&self) -> Option<&str> {
+        self.variables.iter().find(|(name, _)| name == "DATABASE_URL").map(|(_, url)| url.as_str())
+    }
+
     /// Runs it to its end.
     pub fn run(&self, arguments: &[&str]) -> Outcome {
         let mut child = self.command(arguments).spawn().unwrap();

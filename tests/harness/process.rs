@@ -50,7 +50,8 @@ impl Process {
     }
 
     async fn spawn_at(cli: &Cli, log: &std::path::Path, host: &str, port: u16, arguments: &[&str]) -> Self {
-        let file = File::create(log).unwrap();
+        // After what another one of the same port wrote.
+        let file = File::options().create(true).append(true).open(log).unwrap();
         let mut command = cli.command(arguments);
         command.stdout(file.try_clone().unwrap()).stderr(file).stdin(std::process::Stdio::null());
         let child = command.spawn().unwrap();
@@ -72,7 +73,7 @@ impl Process {
         panic!("it did not accept within 30 s: {}", self.log());
     }
 
-    /// All it wrote.
+    /// All it wrote, and those before it at this port.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }

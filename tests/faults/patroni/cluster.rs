@@ -50,6 +50,15 @@ pub struct Node {
 impl Cluster {
     /// Started, with a leader, a synchronous standby and an empty database.
     pub async fn start() -> Self {
+        Self::start_as(false).await
+    }
+
+    /// One that writes nothing while there is no synchronous standby.
+    pub async fn start_strict() -> Self {
+        Self::start_as(true).await
+    }
+
+    async fn start_as(is_strict: bool) -> Self {
         let directory = Directory::new();
         let ports = ["n1", "n2", "n3"].map(|name| Ports {
             name: name.to_owned(),
@@ -62,7 +71,7 @@ impl Cluster {
             Proxy::start(etcd, Duration::ZERO).await,
             Proxy::start(etcd, Duration::ZERO).await,
         ];
-        write_configuration(directory.path(), &ways, port, &ports);
+        write_configuration(directory.path(), &ways, port, &ports, is_strict);
         let mut cluster = Self {
             reaper: reaper(directory.text()),
             children: Vec::new(),
@@ -266,10 +275,10 @@ impl Drop for Cluster {
     }
 }
 
-fn write_configuration(home: &Path, ways: &[Proxy], port: u16, nodes: &[Ports]) {
+fn write_configuration(home: &Path, ways: &[Proxy], port: u16, nodes: &[Ports], is_strict: bool) {
     fs::write(home.join("haproxy.cfg"), config::haproxy(port, nodes)).unwrap();
     for (ports, way) in nodes.iter().zip(ways) {
-        let text = config::patroni(home, way.port, ports, &environment::postgres_programs());
+        let text = config::patroni(home, way.port, ports, &environment::postgres_programs(), is_strict);
         fs::write(home.join(format!("{}.yml", ports.name)), text).unwrap();
     }
     let owner = format!("{}:", environment::postgres_user());

@@ -12,9 +12,9 @@ pub struct Ports {
     pub rest: u16,
 }
 
-/// One node's Patroni. `loop_wait + 2 * retry_timeout <= ttl`: a primary that cannot reach etcd has
+/// One node's Patroni; a strict one rather writes nothing than without a standby. `loop_wait + 2 * retry_timeout <= ttl`: a primary that cannot reach etcd has
 /// stepped down before its key runs out.
-pub fn patroni(home: &Path, etcd: u16, ports: &Ports, programs: &Path) -> String {
+pub fn patroni(home: &Path, etcd: u16, ports: &Ports, programs: &Path, is_strict: bool) -> String {
     let Ports { name, postgres, rest } = ports;
     let (home, programs) = (home.display(), programs.display());
     format!(
@@ -29,6 +29,7 @@ bootstrap:
     loop_wait: 5
     retry_timeout: 5
     synchronous_mode: true
+    synchronous_mode_strict: {is_strict}
     postgresql:
       use_pg_rewind: true
       parameters: {{ client_connection_check_interval: 2s }}
