@@ -13,7 +13,7 @@
 //! | [`client_token`] | token id | `IssueToken`, `RevokeToken` → issued, revoked |
 //! | [`consent`] | `sub` and client id | `RememberConsent`, `ForgetConsent` → remembered, forgotten |
 //! | [`refusal`] | refusal id | `RecordRefusal` → recorded |
-//! | [`installation`] | `installation` | `RecordConfiguration`, `AdvanceHorizon` → configuration changed, horizon advanced |
+//! | [`installation`] | `installation` | `RecordConfiguration`, `BindRootSecret`, `AcceptRollback`, `AdvanceHorizon` → configuration changed, root secret bound, rollback accepted, horizon advanced |
 #![cfg_attr(
     test,
     allow(

@@ -14,7 +14,7 @@ use aggregates::login_attempts::LoginAttempts;
 use aggregates::refusal::Refusal;
 use aggregates::session::Session;
 use aggregates::user::User;
-use aggregates::{AnyEvent, StoredEvent};
+use aggregates::{AnyEvent, DecodeError, StoredEvent};
 use cqrs_es::{Aggregate, AggregateContext, AggregateError, EventEnvelope, EventStore};
 use projections::TRANSACTIONAL;
 use projections::projection::{Recorded, row_ops};
@@ -279,11 +279,14 @@ impl Journal {
 impl Inner {
     /// Drops a remembered aggregate of a type this program knows.
     pub(super) fn forget(&self, aggregate_type: &str, aggregate_id: &str) {
-        let known = AnyEvent::TYPES.iter().find(|(name, _)| *name == aggregate_type);
-        let Some((aggregate_type, _)) = known else { return };
-        let key = (*aggregate_type, aggregate_id.to_owned());
+        let Some(aggregate_type) = known_type(aggregate_type) else { return };
+        let key = (aggregate_type, aggregate_id.to_owned());
         self.aggregates.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
+}
+
+fn known_type(aggregate_type: &str) -> Option<&'static str> {
+    AnyEvent::TYPES.iter().map(|(name, _)| *name).find(|name| *name == aggregate_type)
 }
 
 /// Whether a state row is what the events of its stream up to it come to. One that does not fit this program
@@ -294,38 +297,39 @@ pub(super) async fn is_fold(
     aggregate_id: &str,
     row: &StateRow,
 ) -> Result<bool, EngineError> {
-    match aggregate_type {
-        Application::TYPE => is_fold_of::<Application>(engine, aggregate_id, row).await,
-        Authorization::TYPE => is_fold_of::<Authorization>(engine, aggregate_id, row).await,
-        ClientToken::TYPE => is_fold_of::<ClientToken>(engine, aggregate_id, row).await,
-        Consent::TYPE => is_fold_of::<Consent>(engine, aggregate_id, row).await,
-        Installation::TYPE => is_fold_of::<Installation>(engine, aggregate_id, row).await,
-        LoginAttempts::TYPE => is_fold_of::<LoginAttempts>(engine, aggregate_id, row).await,
-        Refusal::TYPE => is_fold_of::<Refusal>(engine, aggregate_id, row).await,
-        Session::TYPE => is_fold_of::<Session>(engine, aggregate_id, row).await,
-        User::TYPE => is_fold_of::<User>(engine, aggregate_id, row).await,
-        _ => Ok(true),
+    let Some(aggregate_type) = known_type(aggregate_type) else { return Ok(true) };
+    let events = engine.load_stream(aggregate_type, aggregate_id, 0).await?;
+    let Some(first) = events.first() else { return Ok(false) };
+    let payload = serde_json::from_str(&first.event.payload).map_err(not_read)?;
+    // An aggregate that is not held against its events does not compile.
+    match AnyEvent::decode(aggregate_type, &first.event.event_type, &first.event.event_version, &payload) {
+        Ok(AnyEvent::Application(_)) => is_fold_of::<Application>(&events, row),
+        Ok(AnyEvent::Authorization(_)) => is_fold_of::<Authorization>(&events, row),
+        Ok(AnyEvent::ClientToken(_)) => is_fold_of::<ClientToken>(&events, row),
+        Ok(AnyEvent::Consent(_)) => is_fold_of::<Consent>(&events, row),
+        Ok(AnyEvent::Installation(_)) => is_fold_of::<Installation>(&events, row),
+        Ok(AnyEvent::LoginAttempts(_)) => is_fold_of::<LoginAttempts>(&events, row),
+        Ok(AnyEvent::Refusal(_)) => is_fold_of::<Refusal>(&events, row),
+        Ok(AnyEvent::Session(_)) => is_fold_of::<Session>(&events, row),
+        Ok(AnyEvent::User(_)) => is_fold_of::<User>(&events, row),
+        Err(DecodeError::Unknown { .. }) => Ok(true),
+        Err(error @ (DecodeError::Damaged { .. } | DecodeError::Unencodable { .. })) => Err(not_read(error)),
     }
 }
 
-async fn is_fold_of<A: Remembered>(
-    engine: &dyn Engine,
-    aggregate_id: &str,
-    row: &StateRow,
-) -> Result<bool, EngineError> {
-    let Some(kept) = from_state::<A>(aggregate_id, row) else { return Ok(true) };
+fn is_fold_of<A: Remembered>(events: &[StoredRow], row: &StateRow) -> Result<bool, EngineError> {
+    let Some(kept) = from_state::<A>("", row) else { return Ok(true) };
     let (mut aggregate, mut sequence) = (A::default(), 0);
-    for event in engine.load_stream(A::TYPE, aggregate_id, 0).await? {
-        if event.sequence > row.sequence {
-            break;
-        }
-        aggregate.apply(decode::<A>(&event).map_err(|error| EngineError::Damaged(error.to_string()))?);
+    for event in events.iter().take_while(|event| event.sequence <= row.sequence) {
+        aggregate.apply(decode::<A>(event).map_err(not_read)?);
         sequence = event.sequence;
     }
-    let json = |aggregate: &A| {
-        serde_json::to_value(aggregate).map_err(|error| EngineError::Damaged(error.to_string()))
-    };
+    let json = |aggregate: &A| serde_json::to_value(aggregate).map_err(not_read);
     Ok(sequence == row.sequence && json(&aggregate)? == json(&kept.aggregate)?)
+}
+
+fn not_read(error: impl std::fmt::Display) -> EngineError {
+    EngineError::Damaged(error.to_string())
 }
 
 /// A state row that another program version wrote may not fit: then the whole stream is read.
