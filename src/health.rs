@@ -12,6 +12,7 @@ use axum::routing::get;
 use serde::Serialize;
 
 use crate::introduction::introduce;
+use crate::journal::lease::Stale;
 use crate::json;
 use crate::metrics;
 use crate::middleware::limits;
@@ -28,10 +29,24 @@ struct Alive {
 }
 
 #[derive(Serialize)]
-struct Ready {
+struct Readiness {
     ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what_to_do: Option<&'static str>,
+}
+
+/// Why a server is not ready, and what whoever looks after it does first.
+struct NotReady {
+    reason: String,
+    what_to_do: &'static str,
+}
+
+impl From<Stale> for NotReady {
+    fn from(why: Stale) -> Self {
+        Self { what_to_do: why.what_to_do(), reason: why.to_string() }
+    }
 }
 
 /// `GET /healthz`.
@@ -41,18 +56,26 @@ pub async fn alive() -> Response {
 
 /// `GET /readyz`. Asks the database only if nobody has for too long.
 pub async fn ready(State(state): State<AppState>) -> Response {
-    let reason = check_ready(&state).await.err();
-    let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    never_cached(json::answer(status, &Ready { ready: reason.is_none(), reason }))
+    let (status, answer) = match check_ready(&state).await {
+        Ok(()) => (StatusCode::OK, Readiness { ready: true, reason: None, what_to_do: None }),
+        Err(NotReady { reason, what_to_do }) => {
+            let answer = Readiness { ready: false, reason: Some(reason), what_to_do: Some(what_to_do) };
+            (StatusCode::SERVICE_UNAVAILABLE, answer)
+        }
+    };
+    never_cached(json::answer(status, &answer))
 }
 
-async fn check_ready(state: &AppState) -> Result<(), String> {
-    state.journal.freshen().await.map_err(|why| why.to_string())?;
-    introduce(state).await.map_err(|error| error.to_string())?;
+async fn check_ready(state: &AppState) -> Result<(), NotReady> {
+    state.journal.freshen().await?;
+    introduce(state).await.map_err(|error| NotReady {
+        reason: error.to_string(),
+        what_to_do: "See to the database: its disk may be full. The server goes on by itself.",
+    })?;
     if state.is_draining() {
-        return Err("the server is stopping".to_owned());
+        return Err(Stale::Stopping.into());
     }
-    state.journal.vouch().map_err(|why| why.to_string())
+    Ok(state.journal.vouch()?)
 }
 
 fn never_cached(mut response: Response) -> Response {

@@ -141,7 +141,7 @@ async fn start_answering(state: &AppState) {
         SystemClock::shared(),
     );
     if let Err(stale) = state.journal.start_answering(lease).await {
-        tracing::error!(reason = %stale, "the server is not ready");
+        tracing::error!(reason = %stale, what_to_do = stale.what_to_do(), "the server is not ready");
     }
 }
 

@@ -30,6 +30,7 @@ async fn a_server_without_its_database_is_alive_and_says_why_it_is_not_ready() {
     let ready = server.get("/readyz").await.is(503).json();
     assert_eq!(ready["ready"], false);
     assert!(ready["reason"].as_str().unwrap().starts_with("the database does not answer"), "{ready}");
+    assert!(ready["what_to_do"].as_str().unwrap().starts_with("See whether the database runs"), "{ready}");
     // Nothing is said to live, what is dead is said to be dead, and nobody's credentials are blamed.
     let alive = app.introspect(&tokens.access).send().await.is(503);
     assert_eq!(alive.header("retry-after"), Some("1"));
@@ -92,6 +93,8 @@ async fn metrics_are_shown_to_operators_alone() {
     assert!(value("chancery_journal_batch_size_count") >= 4.0);
     assert!(value("chancery_journal_spread_seconds_count") >= 1.0);
     assert!(value("chancery_journal_lookups_total{table=\"applications\",found_in=\"memory\"}") >= 1.0);
+    assert!(value("chancery_http_latency_seconds_count{route=\"/o/token/\"}") >= 1.0);
+    assert!(value("chancery_commands_in_progress").abs() < f64::EPSILON, "all have ended");
     assert!(value("chancery_lease_age_seconds") < 1.0);
     assert!((value("chancery_ready") - 1.0).abs() < f64::EPSILON);
     assert!(text.contains("chancery_projection_lag_events{projection=\"timeline\"}"), "{text}");

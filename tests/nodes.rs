@@ -1,6 +1,6 @@
 //! Do many processes on one database tell the same? (DESIGN, "Across nodes")
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chancery::journal::engine::{Append, Engine, NewEvent, Outcome};
 use chancery::journal::read_models::list_read_models;
@@ -296,6 +296,46 @@ async fn a_node_that_stopped_is_not_waited_for() {
         app.revoke(&tokens.access).send().await.is(200);
         let took = begun.elapsed();
         assert!(took < Duration::from_millis(900), "{took:?}");
+    })
+    .await;
+}
+
+/// What can be read and not written may be an old primary that another one has replaced: nobody answers from memory
+/// by it. Where nothing replaces a database, a disk that is full is no reason to be silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_can_only_read_answers_from_memory_where_nothing_replaces_the_database() {
+    on_both_engines(async |server| {
+        let (ada, app) = server.ada_and_app().await;
+        let tokens = ada.tokens(&app).await;
+        assert!(app.sees_active(&tokens.access).await);
+        let engine = server.state().journal.engine();
+        let may_be_replaced = engine.may_be_replaced();
+        let refuse: &[&str] = if may_be_replaced {
+            &[
+                "CREATE FUNCTION refuse() RETURNS trigger AS 'BEGIN RAISE EXCEPTION ''full''; END' LANGUAGE plpgsql",
+                "CREATE TRIGGER refuse BEFORE UPDATE ON nodes FOR EACH ROW EXECUTE FUNCTION refuse()",
+            ]
+        } else {
+            &["CREATE TRIGGER refuse BEFORE UPDATE ON nodes BEGIN SELECT RAISE(ABORT, 'full'); END"]
+        };
+        for sql in refuse {
+            engine.execute(sql, &[]).await.unwrap();
+        }
+        // Longer than two signs of life are apart, and a lease lasts.
+        let begun = Instant::now();
+        let mut sure = 0;
+        while begun.elapsed() < Duration::from_secs(8) {
+            if app.introspect(&tokens.access).send().await.status == 200 {
+                sure += 1;
+            } else if may_be_replaced {
+                return;
+            } else {
+                sure = 0;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(sure > 0, "it does not answer any more");
+        assert!(!may_be_replaced, "it still answers by what it cannot write to");
     })
     .await;
 }

@@ -181,7 +181,7 @@ async fn a_long_history(server: &Server, events: usize) {
 }
 
 /// The last event that a replay under way, or interrupted, has taken.
-async fn taken(engine: &dyn Engine) -> i64 {
+pub async fn taken(engine: &dyn Engine) -> i64 {
     let sql = "SELECT max(position) FROM checkpoints WHERE projection LIKE 'replay %'";
     match engine.query(sql, &[]).await.unwrap().pop().unwrap().pop() {
         Some(Value::Int(position)) => position,

@@ -12,7 +12,7 @@ use crate::starts::Starts;
 
 /// Events of the log that is walked.
 const EVENTS: i64 = 1_000_000;
-const TASKS: i64 = 64;
+const TASKS: usize = 64;
 
 /// Seconds for a whole log.
 pub struct Walked {
@@ -29,10 +29,13 @@ pub async fn walk(name: &'static str, engine: Arc<dyn Engine>, start: impl Fn() 
     let node = Node::on(Arc::clone(&engine)).await;
     let mut filling = tokio::task::JoinSet::new();
     for _ in 0..TASKS {
-        let node = node.clone();
+        let (node, engine) = (node.clone(), Arc::clone(&engine));
         filling.spawn(async move {
-            for _ in 0..EVENTS / TASKS {
-                node.issue().await;
+            for round in 0.. {
+                if engine.head().await.unwrap().position >= EVENTS {
+                    return;
+                }
+                history(&node, round).await;
             }
         });
     }
@@ -47,4 +50,20 @@ pub async fn walk(name: &'static str, engine: Arc<dyn Engine>, start: impl Fn() 
     let replayed = began.elapsed().as_secs_f64();
     drop(engine);
     Walked { engine: name, events: report.events, verified, replayed, starts: start() }
+}
+
+/// Tokens of a client, one of them revoked, and a person's grant that is refreshed: most a few times, some until their
+/// stream has a state row.
+async fn history(node: &Node, round: u32) {
+    for token in 0..6 {
+        let id = node.issue().await;
+        if token == 0 {
+            node.revoke(&id).await;
+        }
+    }
+    let id = node.grant().await;
+    let refreshes = if round.is_multiple_of(8) { 40 } else { 3 };
+    for generation in 1..=refreshes {
+        node.refresh(&id, generation).await;
+    }
 }

@@ -12,14 +12,16 @@ pub fn run(data: &[u8]) {
         let Ok(value) = HeaderValue::from_bytes(line) else { return };
         headers.append("x-request-id", value);
     }
-    let Some(id) = named_by_proxy(&headers) else { return };
-    assert!(!id.is_empty() && id.len() <= 64);
-    assert!(!id.contains(|character: char| character.is_ascii_control() || "\"\\ =,;<>".contains(character)));
-    assert!(id.is_ascii());
+    let first = data.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let is_id = (1..=64).contains(&first.len())
+        && first.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte));
+    let id = named_by_proxy(&headers);
+    assert_eq!(id.as_deref().map(str::as_bytes), is_id.then_some(first));
     // It goes out as it came in, and the next one reads the same.
-    assert_eq!(headers["x-request-id"], id);
-    headers.insert("x-request-id", HeaderValue::from_str(&id).unwrap());
-    assert_eq!(named_by_proxy(&headers), Some(id));
+    if let Some(id) = id {
+        headers.insert("x-request-id", HeaderValue::from_str(&id).unwrap());
+        assert_eq!(named_by_proxy(&headers), Some(id));
+    }
 }
 
 #[cfg(fuzzing)]

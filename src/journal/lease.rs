@@ -67,6 +67,30 @@ pub enum Stale {
     Lapsed,
 }
 
+impl Stale {
+    /// The first step of whoever looks after the server.
+    #[must_use]
+    pub fn what_to_do(&self) -> &'static str {
+        match self {
+            Self::Starting => "Nothing: within a second it is ready, or says why not.",
+            Self::Database(_) => {
+                "See whether the database runs and this machine reaches it. The server goes on by itself."
+            }
+            Self::Damaged(_) => {
+                "Run `chancery verify`. After the database was brought back, or another took its place, restart the server."
+            }
+            Self::Epoch(_) => {
+                "Start the version whose read models they are, or run `chancery replay` with this one."
+            }
+            Self::Clock(_) => "Set the clock of this machine, and keep it right by time servers (NTP).",
+            Self::Stopping => "Nothing: it is being stopped.",
+            Self::Lapsed => {
+                "Nothing if it is over at once. Else the database, or this machine, is too slow for its load."
+            }
+        }
+    }
+}
+
 /// The right of one process to answer from memory.
 pub struct Lease {
     node: String,
@@ -247,7 +271,8 @@ impl Lease {
         let mut state = self.state();
         state.failed = Some(Failed { begun, ended: now });
         if state.stale.as_ref() != Some(&why) {
-            tracing::warn!(reason = %why, "the server may not answer from memory for the moment");
+            let what_to_do = why.what_to_do();
+            tracing::warn!(reason = %why, what_to_do, "the server may not answer from memory for the moment");
             state.stale = Some(why);
         }
     }

@@ -14,7 +14,7 @@ use projections::row::{Row, RowOp, Table, Value};
 use super::chain::{GENESIS, fold, hex};
 use super::claims::claims;
 use super::engine::{Claim, Engine, EngineError, Head, LANE, PAGE, StoredBatch, StoredRow};
-use super::store::is_fold;
+use super::store::{is_fold, known_type};
 use super::stored::transactional_ops;
 
 /// A log that grows while it is verified is followed this often before the read models are compared.
@@ -310,8 +310,7 @@ async fn compare_states(engine: &dyn Engine) -> Result<(), VerifyError> {
     let sql = "SELECT aggregate_type, aggregate_id FROM stream_states ORDER BY aggregate_type, aggregate_id";
     for row in engine.query(sql, &[]).await? {
         let [Value::Text(aggregate_type), Value::Text(aggregate_id)] = row.as_slice() else { continue };
-        let known = AnyEvent::TYPES.iter().find(|(name, _)| name == aggregate_type);
-        let Some((aggregate_type, _)) = known else { continue };
+        let Some(aggregate_type) = known_type(aggregate_type) else { continue };
         let Some(state) = engine.find_state(aggregate_type, aggregate_id).await? else { continue };
         if !is_fold(engine, aggregate_type, aggregate_id, &state).await? {
             let difference = "the state is not what its events come to";

@@ -11,6 +11,7 @@ use super::front::{says, told};
 use super::report::record;
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
+use crate::harness::request::Answer;
 use crate::harness::{App, Browser, Cli, Directory, Process, Request, environment};
 
 /// How far a clock runs away, in milliseconds.
@@ -131,27 +132,31 @@ async fn times_that_go_back(database: &Database) -> i64 {
     sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
 }
 
-/// A clock that runs a tenth of a second ahead every tenth of one, and goes on until it is ten minutes off.
-/// Returns how far off it was when the node said so, in milliseconds.
+/// A clock that runs a tenth of a second ahead every tenth of one, until it is ten minutes off. Returns how far off it
+/// was when the node said so, in milliseconds.
 async fn drift(app: &App, clock: &Clock) -> i64 {
-    let (mut noticed, mut off) = (None, 0_i64);
-    while off < TEN_MINUTES {
-        // What is noticed is no better for being noticed slowly.
-        off += if noticed.is_none() { 100 } else { 10_000 };
-        clock.show(&format!("+{}.{:03}", off / 1_000, off % 1_000));
+    let show = |off: i64| clock.show(&format!("+{}.{:03}", off / 1_000, off % 1_000));
+    let mut noticed = 0;
+    while readiness(app).await.0 == 200 {
+        noticed += 100;
+        show(noticed);
         tokio::time::sleep(Duration::from_millis(100)).await;
-        if noticed.is_some() {
-            assert_eq!((readiness(app).await.0, issue(app).await.0), (503, 503), "{off} ms off");
-        } else if readiness(app).await.0 != 200 {
-            assert!((1_900..=3_000).contains(&off), "{off} ms off");
-            noticed = Some(off);
-        }
-        assert!(noticed.is_some() || off < 10_000, "it goes on {off} ms off");
+        assert!(noticed < 10_000, "it goes on {noticed} ms off");
+    }
+    assert!((1_900..=3_000).contains(&noticed), "{noticed} ms off");
+    // On the way to ten minutes it does not come to look right.
+    for off in (noticed..TEN_MINUTES).step_by(20_000) {
+        show(off);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!((readiness(app).await.0, issue(app).await.0), (503, 503), "{off} ms off");
     }
     clock.show("+0");
     until_ready(app, true).await;
-    noticed.unwrap()
+    noticed
 }
+
+/// So long is waited for in a test, in seconds; what comes after the next guess is longer.
+const SHORT_WAIT: u64 = 4;
 
 /// Whoever must wait before the next password does not wait less at a node whose clock is ahead, and no longer
 /// when it is right again.
@@ -160,10 +165,19 @@ async fn guesses_wait(app: &App, clock: &Clock) {
     let form = browser.get("/admin/login/").await.is(200).form("/admin/login/");
     let form = form.set("username", "nobody").set("password", "a guess of a password");
     let guess = async || told(browser.request("POST", &form.action).pairs(&form.fields)).await.unwrap();
-    let mut guesses = 0;
-    while guess().await.status != 429 {
-        guesses += 1;
+    let wait = |answer: &Answer| answer.header("retry-after").map(|value| value.parse::<u64>().unwrap());
+    let mut first = 0;
+    for guesses in 0.. {
+        let answer = guess().await;
         assert!(guesses < 50, "nobody has to wait");
+        match wait(&answer) {
+            None => drop(answer.is(200)),
+            Some(seconds) if seconds <= SHORT_WAIT => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            Some(seconds) => {
+                first = seconds;
+                break;
+            }
+        }
     }
     for ahead in ["+1h", "+1d"] {
         clock.show(ahead);
@@ -173,9 +187,8 @@ async fn guesses_wait(app: &App, clock: &Clock) {
         clock.show("+0");
         until_ready(app, true).await;
     }
-    let waits = guess().await.is(429);
-    let seconds: u64 = waits.header("retry-after").unwrap().parse().unwrap();
-    assert!((1..=900).contains(&seconds), "{seconds} s");
+    let last = wait(&guess().await.is(429)).unwrap();
+    assert!((1..=first).contains(&last), "{last} s, after {first} s");
 }
 
 /// Alone on its machine there is no other clock to compare with; but nothing lives again because it was
@@ -198,14 +211,22 @@ async fn f15_a_clock_that_is_put_back_revives_nothing_on_sqlite() {
         assert!(begun.elapsed() < Duration::from_secs(2), "it outlives its end");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    clock.show("+0");
-    let not_ready = until_ready(&app, false).await.as_millis();
-    assert_ne!(says(&app, &short).await, Some(true), "what had expired lives again");
-    assert_ne!(says(&app, &dead).await, Some(true), "what was revoked lives again");
-    assert_eq!(issue(&app).await.0, 503);
+    let mut not_ready = Duration::ZERO;
+    for back in ["+0", "-1h", "-1d", "+58m"] {
+        clock.show(back);
+        not_ready = not_ready.max(until_ready(&app, false).await);
+        assert_ne!(says(&app, &short).await, Some(true), "what had expired lives again");
+        assert_ne!(says(&app, &dead).await, Some(true), "what was revoked lives again");
+        assert_eq!(issue(&app).await.0, 503, "{back}");
+        clock.show("+1h");
+        until_ready(&app, true).await;
+    }
+    let not_ready = not_ready.as_millis();
     record(
         "F15",
-        &format!("SQLite: a clock put back an hour: not ready {not_ready} ms later, nothing revived"),
+        &format!(
+            "SQLite: a clock put back two minutes to a day: not ready {not_ready} ms later at most, nothing revived"
+        ),
     );
     assert!(not_ready <= 2_000, "{not_ready} ms");
     plain.run(&["verify"]).succeeded();

@@ -1,6 +1,7 @@
 //! F11, F12: the disk is full, of the database or of its write-ahead log. Writes are refused, reads go on,
 //! and with room again everything goes on by itself.
 
+use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,9 @@ async fn runs_full(row: &str, what: &str, disk: &SmallDisk, cli: &Cli, logs: &Di
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f11_a_full_disk_refuses_writes_and_loses_nothing_on_sqlite() {
     let (disk, logs) = (SmallDisk::of(48), Directory::new());
-    let cli = Cli::at(disk.directory().path(), None);
+    // What is searched afterwards is below one directory, and only the database is on the disk.
+    symlink(disk.directory().path(), logs.path().join("disk")).unwrap();
+    let cli = Cli::in_home(logs.path()).variable("CHANCERY_DATA_DIR", disk.directory().text());
     runs_full("F11", "SQLite: the disk", &disk, &cli, &logs).await;
 }
 

@@ -44,6 +44,11 @@ impl Person {
         Self { browser, query: app.query(), app }
     }
 
+    /// What its application shows for itself.
+    pub(super) fn secret(&self) -> &str {
+        &self.app.secret
+    }
+
     /// The same where another application is.
     pub(super) fn at(&self, other: &App) -> Self {
         Self { app: App { base: other.base.clone(), ..self.app.clone() }, ..self.clone() }

@@ -167,6 +167,11 @@ impl Ledger {
         self.doubtful.lock().unwrap().push(token);
     }
 
+    /// What could be presented beside tokens: the secret of the person's application.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.person.iter().map(Person::secret)
+    }
+
     /// How many tokens were promised so far.
     pub fn issued(&self) -> usize {
         self.alive.lock().unwrap().len() + self.revoked()

@@ -19,10 +19,12 @@ const AT_ONCE: usize = 8;
 const CAUGHT_UP: Duration = Duration::from_mins(1);
 
 /// Everything in these ledgers is held against what is so (L1 to L5), on whatever the servers of the test leave
-/// behind, in which nothing may lie that could be presented. They may still run.
+/// behind, in which nothing may lie that could be presented. They may still run. Every token and code is presented
+/// once more, to a server that says all it can.
 pub async fn judge<const N: usize>(row: &str, cli: &Cli, app: &App, ledgers: [&Ledger; N]) -> [Totals; N] {
     let home = Directory::new();
-    let fresh = Process::start_with(cli, &home, free_port(), &UNLIMITED).await;
+    let talkative = [&UNLIMITED[..], &["--log", "trace"]].concat();
+    let fresh = Process::start_with(cli, &home, free_port(), &talkative).await;
     let there = App { base: fresh.base.clone(), ..app.clone() };
     until_ready(&there).await;
     for ledger in ledgers {
@@ -34,7 +36,8 @@ pub async fn judge<const N: usize>(row: &str, cli: &Cli, app: &App, ledgers: [&L
     let replayed = cli.run(&["replay", "timeline", "--json"]).succeeded().json();
     assert_eq!(replayed["repaired_rows"], 0, "skipped, or taken twice: {replayed}");
     assert_eq!(fresh.terminate().await, 0);
-    nothing_leaks(cli, &[&app.secret, PASSWORD]);
+    let secrets = ledgers.into_iter().flat_map(Ledger::secrets).chain([app.secret.as_str(), PASSWORD]);
+    nothing_leaks(cli, &[home.path()], &secrets.collect::<Vec<_>>());
     ledgers.map(Ledger::totals)
 }
 

@@ -1,6 +1,7 @@
 //! What does a person do in a browser? Cookies are kept, redirects are looked at and not followed,
 //! and every form is sent with the fields that were on its page.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use reqwest::cookie::{CookieStore, Jar};
@@ -22,11 +23,21 @@ pub struct Browser {
 impl Browser {
     /// One without any cookie.
     pub fn new(base: &str) -> Self {
+        Self::from(base, None)
+    }
+
+    /// One at an address of its own: attempts to log in are counted for each.
+    pub fn at(base: &str, address: IpAddr) -> Self {
+        Self::from(base, Some(address))
+    }
+
+    fn from(base: &str, address: Option<IpAddr>) -> Self {
         let jar = Arc::new(Jar::default());
         let client = reqwest::Client::builder()
             .cookie_provider(jar.clone())
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .local_address(address)
             .build()
             .unwrap();
         Self { client, jar, base: base.to_owned() }

@@ -76,7 +76,7 @@ async fn spread(inner: &Inner, position: i64, committed: tokio::time::Instant) {
 }
 
 /// The registered processes that have not applied `position`, as of some time after `since`.
-async fn others_behind(
+pub(super) async fn others_behind(
     inner: &Inner,
     since: tokio::time::Instant,
     position: i64,

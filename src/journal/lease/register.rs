@@ -32,7 +32,7 @@ pub struct Registered {
 
 impl Registered {
     pub(super) fn was_told(&self) -> bool {
-        self.beats < 0
+        self.beats.is_negative()
     }
 }
 

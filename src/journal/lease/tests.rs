@@ -1,6 +1,7 @@
 //! What does a lease depend on? Uptimes, clocks and pulses that a test moves.
 
 mod on_a_log;
+mod watched;
 
 use chrono::TimeDelta;
 

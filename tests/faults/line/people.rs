@@ -1,6 +1,9 @@
 //! What people do on pages while the line breaks.
 
-use super::{Stage, answer_to, lives, sent};
+use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering;
+
+use super::{Stage, answer_to, is_dead_if, lives, sent};
 use crate::faults::front::is_dead;
 use crate::faults::machine::Way;
 use crate::harness::form::{Form, links};
@@ -51,9 +54,11 @@ impl Stage {
         vec![("log in", log_in), ("log out", log_out), ("allow", allow), ("take back", take_back)]
     }
 
-    /// Somebody who has opened the form and typed into it.
+    /// Somebody who has opened the form and typed into it, at an address of their own: what is counted of one is
+    /// never forgotten.
     async fn stranger(&self) -> (Browser, Form) {
-        let bob = Browser::new(&self.server.base);
+        let number = self.strangers.fetch_add(1, Ordering::Relaxed);
+        let bob = Browser::at(&self.server.base, Ipv4Addr::new(127, 0, 1, number).into());
         let form = bob.get(LOG_IN).await.is(200).form(LOG_IN);
         (bob, form.set("username", "bob").set("password", PASSWORD))
     }
@@ -78,13 +83,13 @@ impl Stage {
             let (bob, form) = self.stranger().await;
             bob.submit(&form).await.is(303);
             let form = bob.get(LOG_OUT).await.is(200).form(LOG_OUT);
-            let cookie = bob.cookie("chancery").unwrap();
-            (bob, form, cookie)
-        };
-        let act = async |(bob, form, _): (Browser, Form, String)| answer_to(sent(&bob, &form)).await;
-        let look = async |(_, _, cookie): (Browser, Form, String), said: Option<Answer>| {
             let thief = Browser::new(&self.server.base);
-            thief.set_cookie(&format!("chancery={cookie}"));
+            thief.set_cookie(&format!("chancery={}", bob.cookie("chancery").unwrap()));
+            assert!(thief.is_logged_in().await, "what was copied is of use");
+            (bob, form, thief)
+        };
+        let act = async |(bob, form, _): (Browser, Form, Browser)| answer_to(sent(&bob, &form)).await;
+        let look = async |(_, _, thief): (Browser, Form, Browser), said: Option<Answer>| {
             let is_known = thief.is_logged_in().await;
             if let Some(answer) = said {
                 answer.is(303);
@@ -121,12 +126,10 @@ impl Stage {
             (self.ada.get(&link).await.is(200).form(&link), app, access)
         };
         let act = async |(form, _, _): (Form, App, String)| answer_to(sent(&self.ada, &form)).await;
-        let look = async |(_, app, access): (Form, App, String), said: Option<Answer>| {
-            let is_active = app.sees_active(&access).await;
-            if let Some(answer) = said {
-                answer.is(303);
-                assert!(!is_active, "taken back, and alive");
-            }
+        let look = async |(form, app, access): (Form, App, String), said: Option<Answer>| {
+            is_dead_if(said, &app, &access).await;
+            let is_listed = listed().await.contains(&form.action);
+            assert_eq!(is_listed, app.sees_active(&access).await, "half taken back");
         };
         self.at_every_message(way, prepare, act, look).await
     }
@@ -141,13 +144,28 @@ async fn is_whole(action: &str, owned: &Owned, said: Option<Answer>) {
     let is_done = is_served == (action == "enable");
     if let Some(answer) = said {
         // A new secret is shown on the page itself.
-        answer.is(if action == "rotate-secret" { 200 } else { 303 });
+        let answer = answer.is(if action == "rotate-secret" { 200 } else { 303 });
         assert!(is_done, "{action}: acknowledged, and not done");
+        if action == "rotate-secret" {
+            let renewed = app.with_secret(&new_secret(&answer));
+            lives(&renewed, Some(renewed.client_credentials().send().await)).await;
+            assert!(renewed.sees_active(token).await, "a new secret ends no token");
+        }
     }
-    if !is_done || action == "enable" || action == "rotate-secret" {
+    // A token of before an end stays dead, and only who knows the new secret may ask.
+    if action == "enable" || is_done && action == "rotate-secret" {
         return;
+    }
+    if !is_done {
+        return assert!(app.sees_active(token).await, "{action}: not done, and its token is dead");
     }
     // Nobody may ask any more; whoever is given the token is told that it is dead.
     let shown = app.resource(token).send().await;
     assert!(is_dead(&shown), "{action}: done, and its token lives: {shown:#?}");
+}
+
+/// What the page shows once.
+fn new_secret(page: &Answer) -> String {
+    let (_, shown) = page.body.split_once("id=\"client_secret\">").unwrap();
+    shown.split('<').next().unwrap().to_owned()
 }

@@ -12,8 +12,8 @@ pub struct Ports {
     pub rest: u16,
 }
 
-/// One node's Patroni; a strict one rather writes nothing than without a standby. `loop_wait + 2 * retry_timeout <= ttl`: a primary that cannot reach etcd has
-/// stepped down before its key runs out.
+/// One node's Patroni. `loop_wait + 2 * retry_timeout <= ttl`: a primary that cannot reach etcd has
+/// stepped down before its key runs out. A strict one rather writes nothing than without a standby.
 pub fn patroni(home: &Path, etcd: u16, ports: &Ports, programs: &Path, is_strict: bool) -> String {
     let Ports { name, postgres, rest } = ports;
     let (home, programs) = (home.display(), programs.display());

@@ -1,13 +1,16 @@
 //! What does a lease do to the register of a log, and for whom does it wait? On a log in memory, in paused time.
 
 use std::future::Future;
+use std::io::Write;
+use std::sync::Mutex;
 
 use aggregates::installation::{Installation, InstallationCommand};
 use tokio::time::Instant;
 
+use super::watched::Watched;
 use super::*;
 use crate::commands::{Actor, Commands, Origin, Stream};
-use crate::journal::lease::others::{ASK, wait_for_others, wait_for_others_at_head};
+use crate::journal::lease::others::{ASK, others_behind, wait_for_others, wait_for_others_at_head};
 use crate::journal::lease::register::{BEAT, LOOK};
 use crate::journal::{Capacity, Journal};
 use crate::keys::{Keys, RootSecret};
@@ -17,6 +20,7 @@ const CAPACITY: Capacity = Capacity { rows: 100, aggregates: 100 };
 
 /// A process that answers, on a log with an event or more.
 struct Node {
+    engine: Arc<Watched>,
     journal: Journal,
     commands: Commands,
     machine: Machine,
@@ -25,16 +29,15 @@ struct Node {
 impl Node {
     async fn with(length: Duration) -> Self {
         let machine = Machine::with(length);
-        let engine = Arc::new(SqliteEngine::in_memory().unwrap());
-        engine.migrate().await.unwrap();
-        let journal = Journal::open(engine, machine.clock.shared(), CAPACITY).await.unwrap();
+        let engine = Watched::new(false).await;
+        let journal = Journal::open(engine.clone(), machine.clock.shared(), CAPACITY).await.unwrap();
         let keys = Arc::new(Keys::derive(&RootSecret::generate()).unwrap());
         let personal = PersonalData::new(journal.clone(), keys);
         let commands = Commands::new(journal.clone(), personal, machine.clock.shared(), 100);
         let lease =
             Lease::new("node".to_owned(), length, Arc::new(machine.uptime.clone()), machine.clock.shared());
         journal.start_answering(lease).await.unwrap();
-        let node = Self { journal, commands, machine };
+        let node = Self { engine, journal, commands, machine };
         node.grows().await;
         node
     }
@@ -156,6 +159,63 @@ async fn who_cannot_say_that_it_is_there_may_go_on_as_long_as_it_is_registered()
     assert!(machine.lease.state().beat.is_none(), "it must register before it answers again");
 }
 
+/// What can only be read may be a primary that another has replaced: its register says nothing of who is waited for.
+#[tokio::test]
+async fn who_cannot_say_that_it_is_there_answers_nobody_where_the_database_may_be_an_old_one() {
+    let (machine, engine) = (Machine::with(SECOND), Watched::new(true).await);
+    machine.lease.register(engine.as_ref(), 0).await.unwrap();
+    let forbidden = "CREATE TRIGGER full BEFORE UPDATE ON nodes BEGIN SELECT raise(ABORT, 'full'); END";
+    engine.execute(forbidden, &[]).await.unwrap();
+    machine.lease.beat(engine.as_ref(), 1).await.unwrap_err();
+}
+
+/// What is written to the log of this thread meanwhile.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn count(&self, line: &str) -> usize {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().matches(line).count()
+    }
+}
+
+/// Whoever reads the log was told that something is wrong, and is told when it is over. That a server has started, or
+/// was not asked anything for a while, is nothing to tell.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_what_was_wrong_is_told_once() {
+    let again = "the server answers from memory again";
+    let lines = Lines::default();
+    let to = lines.clone();
+    let log = tracing_subscriber::fmt().with_writer(move || to.clone()).with_ansi(false).finish();
+    let _here = tracing::subscriber::set_default(log);
+    let node = Node::fresh().await;
+    node.journal.engine().execute("DELETE FROM nodes", &[]).await.unwrap();
+    node.machine.lives(BEAT);
+    assert_eq!(node.journal.freshen().await, Err(Stale::Lapsed));
+    node.journal.freshen().await.unwrap();
+    assert_eq!(lines.count(again), 0, "nothing was wrong");
+
+    node.engine.execute("ALTER TABLE nodes RENAME TO elsewhere", &[]).await.unwrap();
+    node.machine.lives(BEAT);
+    assert!(matches!(node.journal.freshen().await, Err(Stale::Database(_))));
+    node.engine.execute("ALTER TABLE elsewhere RENAME TO nodes", &[]).await.unwrap();
+    for _ in 0..2 {
+        node.machine.lives(BEAT);
+        node.journal.freshen().await.unwrap();
+    }
+    assert_eq!(lines.count(again), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn whoever_answers_tells_and_counts_out_who_is_silent() {
     let node = Node::fresh().await;
@@ -244,4 +304,35 @@ async fn at_the_head_everything_counts_as_ended_each_time() {
         assert!(waited >= SECOND, "{waited:?}");
         assert_eq!(node.journal.engine().pulse().await.unwrap().revision, node.head());
     }
+}
+
+/// However many ask at once, the row that everybody who writes takes is moved once.
+#[tokio::test(start_paused = true)]
+async fn those_who_ask_at_once_where_the_log_ends_move_its_row_once() {
+    let node = Node::fresh().await;
+    let moves = || node.engine.times("UPDATE lanes SET revision");
+    let before = moves();
+    let asks = || wait_for_others_at_head(&node.journal.inner);
+    let all = tokio::join!(asks(), asks(), asks());
+    assert!(matches!(all, (Ok(()), Ok(()), Ok(()))), "{all:?}");
+    assert_eq!(moves(), before + 1);
+}
+
+/// That others are behind is soon an old answer; that nobody is stays true.
+#[tokio::test(start_paused = true)]
+async fn who_waits_asks_again_when_the_answer_that_others_had_is_old() {
+    let node = Node::fresh().await;
+    let (inner, since) = (&node.journal.inner, Instant::now());
+    node.beside("other", node.head() - 1, SECOND, 1).await;
+    let asks = async |position: i64, least: usize| {
+        let before = node.engine.times("SELECT node,");
+        assert_eq!(others_behind(inner, since, position).await.unwrap().len(), least);
+        node.engine.times("SELECT node,") > before
+    };
+    assert!(asks(node.head(), 1).await);
+    assert!(!asks(node.head(), 1).await, "somebody has just asked");
+    tokio::time::advance(ASK / 2).await;
+    assert!(asks(node.head(), 1).await);
+    tokio::time::advance(ASK).await;
+    assert!(!asks(node.head() - 1, 0).await, "nobody was behind that");
 }
