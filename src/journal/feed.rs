@@ -205,6 +205,7 @@ async fn catch_up(
         match transactional_ops(row) {
             Ok(ops) => ops.iter().for_each(|op| inner.memory.apply(row.position, op)),
             Err(error) => {
+                inner.metrics.unreadable.inc();
                 tracing::error!(%error, "an event cannot be read: its stream is refused, and nothing else");
                 is_damaged = true;
             }

@@ -39,6 +39,8 @@ pub struct JournalMetrics {
     pub spread_seconds: Histogram,
     /// Rows asked for by key.
     pub looks: Family<Look, Counter>,
+    /// Events that could not be read.
+    pub unreadable: Counter,
 }
 
 impl Default for JournalMetrics {
@@ -51,6 +53,7 @@ impl Default for JournalMetrics {
             commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
             spread_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 11)),
             looks: Family::default(),
+            unreadable: Counter::default(),
         }
     }
 }
@@ -61,6 +64,7 @@ impl JournalMetrics {
         let journal = registry.sub_registry_with_prefix("journal");
         journal.register("commands", "Commands that were committed", self.commands.clone());
         journal.register("failures", "Commands that were not committed, by reason", self.failures.clone());
+        journal.register("unreadable", "Events that could not be read", self.unreadable.clone());
         journal.register("settled", "Unknown outcomes that were found out", self.settled.clone());
         journal.register("batch_size", "Events of a transaction", self.batch_size.clone());
         journal.register_with_unit(
