@@ -34,8 +34,11 @@ pub static TABLE: Table = Table {
     residency: Residency::Stored,
 };
 
+/// Of a program that is not there yet, for the tests, it is another one.
+const VERSION: u32 = if cfg!(feature = "next-version") { 2 } else { 1 };
+
 /// The read model.
-pub static PROJECTION: Projection = Projection { name: "timeline", version: 1, tables: &[&TABLE], apply };
+pub static PROJECTION: Projection = Projection { name: "timeline", version: VERSION, tables: &[&TABLE], apply };
 
 /// Where an event stands that is about the thing asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! F20: two versions of the program on one database, forward and back. The newer one, built with the feature
-//! `next-version`, has another version of one read model.
+//! `next-version`, has another version of two read models: one that is written with events, and one that follows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
