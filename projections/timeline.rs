@@ -38,7 +38,8 @@ pub static TABLE: Table = Table {
 const VERSION: u32 = if cfg!(feature = "next-version") { 2 } else { 1 };
 
 /// The read model.
-pub static PROJECTION: Projection = Projection { name: "timeline", version: VERSION, tables: &[&TABLE], apply };
+pub static PROJECTION: Projection =
+    Projection { name: "timeline", version: VERSION, tables: &[&TABLE], apply };
 
 /// Where an event stands that is about the thing asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
