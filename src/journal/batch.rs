@@ -23,8 +23,10 @@ const SETTLED: Duration = Duration::from_millis(500);
 /// Who queued behind a batch that got no connection for so long has waited as long as it.
 const LONG_UNAVAILABLE: Duration = Duration::from_millis(100);
 /// The same of one that got no answer. A connection that turned out to be broken takes nearly as long to find
-/// out, and says nothing of the next one.
+/// out, and says nothing of the next one, unless the server refuses one at once.
 const LONG_UNANSWERED: Duration = Duration::from_millis(500);
+/// Nothing that is not said within this is said at once.
+const AT_ONCE: Duration = Duration::from_millis(20);
 /// A batch that meets losers again and again gives up on all of it.
 const ROUNDS: usize = 64;
 
@@ -83,13 +85,19 @@ pub(super) async fn write(inner: Weak<Inner>, mut queue: mpsc::Receiver<Submissi
         let outcome = commit(&inner, batch).instrument(span).await;
         inner.is_writing.store(false, Ordering::Relaxed);
         if let Err(error) = outcome {
+            let waited = begun.elapsed();
             let is_unavailable = matches!(error, EngineError::Unavailable(_));
-            let long = if is_unavailable { LONG_UNAVAILABLE } else { LONG_UNANSWERED };
-            if begun.elapsed() >= long {
+            if waited >= LONG_UNANSWERED
+                || waited >= LONG_UNAVAILABLE && (is_unavailable || is_refused_at_once(&inner).await)
+            {
                 refuse_waiting(&inner, &mut queue, &error);
             }
         }
     }
+}
+
+async fn is_refused_at_once(inner: &Inner) -> bool {
+    timeout(AT_ONCE, inner.engine.reach()).await.is_ok_and(|reached| reached.is_err())
 }
 
 /// To be tried in turn would make who queued behind such a batch wait as long again.

@@ -44,10 +44,15 @@ pub enum Fault {
     RollbackAccepted,
     /// Whenever somebody asks where the log ends it has grown.
     Grows,
+    /// Connections break, and there are no others.
+    Broken,
 }
 
 /// How long an engine that hangs is asked.
 pub const HUNG: Duration = Duration::from_millis(300);
+
+/// How long it takes to find out that a connection is broken and there is no other.
+const BROKEN: Duration = Duration::from_millis(150);
 
 /// An engine that fails every third append, or as its fault says.
 pub struct Faulty {
@@ -75,6 +80,12 @@ impl Engine for Faulty {
     fn name(&self) -> &'static str {
         self.inner.name()
     }
+    async fn reach(&self) -> Result<(), EngineError> {
+        if self.fault == Fault::Broken {
+            return Err(EngineError::Unavailable("too many clients already".to_owned()));
+        }
+        self.inner.reach().await
+    }
     async fn migrate(&self) -> Result<usize, EngineError> {
         self.inner.migrate().await
     }
@@ -92,6 +103,10 @@ impl Engine for Faulty {
             }
             Fault::NeverArrived => Err(EngineError::Unknown("the connection was lost".to_owned())),
             Fault::Gone => Err(EngineError::Unavailable("gone".to_owned())),
+            Fault::Broken => {
+                tokio::time::sleep(BROKEN).await;
+                Err(EngineError::Unknown("the connection was lost".to_owned()))
+            }
             Fault::Deaf
             | Fault::Hung
             | Fault::FlipUnanswered
@@ -205,6 +220,27 @@ async fn invariant_01_an_outcome_that_cannot_be_settled_is_not_acknowledged() {
             assert!(find_token(&node.journal, id).await.unwrap().is_some());
         }
         assert_eq!(verified(node.journal.engine()).await, 40, "what was refused left nothing behind");
+    }
+}
+
+/// F10: its own batch would wait as long again for the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_queued_behind_a_connection_that_broke_is_refused_with_it_when_there_is_no_other() {
+    for place in Place::both() {
+        let faulty = Arc::new(Faulty::new(place.engine().await, Fault::Broken));
+        let node = Node::on(Arc::clone(&faulty) as Arc<dyn Engine>).await;
+        let first = tokio::spawn({
+            let node = node.clone();
+            async move { node.issue().await }
+        });
+        while faulty.appends.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let second = node.issue().await;
+        for refused in [first.await.unwrap(), second] {
+            assert!(matches!(refused, Err(Refused::ByUs(_))), "{refused:?}");
+        }
+        assert_eq!(faulty.appends.load(Ordering::SeqCst), 1, "the second was not tried");
     }
 }
 
