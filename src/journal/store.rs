@@ -317,14 +317,14 @@ pub(super) async fn is_fold(
 }
 
 fn is_fold_of<A: Remembered>(events: &[StoredRow], row: &StateRow) -> Result<bool, EngineError> {
-    let Some(kept) = from_state::<A>("", row) else { return Ok(true) };
+    let Ok(kept) = serde_json::from_str::<A>(&row.state) else { return Ok(true) };
     let (mut aggregate, mut sequence) = (A::default(), 0);
     for event in events.iter().take_while(|event| event.sequence <= row.sequence) {
         aggregate.apply(decode::<A>(event).map_err(not_read)?);
         sequence = event.sequence;
     }
     let json = |aggregate: &A| serde_json::to_value(aggregate).map_err(not_read);
-    Ok(sequence == row.sequence && json(&aggregate)? == json(&kept.aggregate)?)
+    Ok(sequence == row.sequence && json(&aggregate)? == json(&kept)?)
 }
 
 fn not_read(error: impl std::fmt::Display) -> EngineError {

@@ -154,7 +154,7 @@ impl Walk {
         while let Some(last) = batches.last() {
             // Whatever somebody wrote there: what is wrong with it is said by whoever takes it.
             let end = last.first.saturating_add(last.count).saturating_sub(1);
-            // The database looks for the next ones while these are taken: either is half of the time.
+            // The database looks for the next ones while these are taken.
             let (next, taken) =
                 tokio::join!(engine.batches_after(end, PAGE), async { self.take_all(&batches) });
             taken?;

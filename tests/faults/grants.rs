@@ -3,6 +3,7 @@
 
 use super::front::{Front, is_alive, is_dead, told};
 use super::ledger::{Ledger, is_given};
+use super::oracle::of_each;
 use crate::harness::request::Answer;
 use crate::harness::{App, Browser, Cli, PASSWORD, Query, Request, Tokens};
 
@@ -98,20 +99,20 @@ impl Ledger {
     /// are dead (L2), and no code has a second success (L3).
     pub(super) async fn judge_grants(&self, person: &Person) {
         let (families, ended) = (self.families.lock().unwrap().clone(), self.ended.lock().unwrap().clone());
-        for family in &families {
-            assert!(family.is_alive_to(person).await, "{family:?}");
-        }
-        for family in &ended {
-            assert!(!family.is_alive_to(person).await, "{family:?}");
-        }
         let torn = self.torn.lock().unwrap().clone();
-        for family in &torn {
-            family.is_alive_to(person).await;
-        }
-        for family in families.iter().chain(&ended).chain(&torn) {
-            let again = person.told(person.app.redeem(&family.code)).await;
-            assert!(is_dead(&again), "a code has two successes: {family:?}");
-        }
+        let kinds = [(families, Some(true)), (ended, Some(false)), (torn, None)];
+        let all = kinds.into_iter().flat_map(|(kind, lives)| kind.into_iter().map(move |one| (one, lives)));
+        let whose = person.clone();
+        of_each(all.collect(), move |(family, lives): (Family, Option<bool>)| {
+            let person = whose.clone();
+            async move {
+                let is_alive = family.is_alive_to(&person).await;
+                assert!(lives.is_none_or(|lives| lives == is_alive), "{family:?}");
+                let again = person.told(person.app.redeem(&family.code)).await;
+                assert!(is_dead(&again), "a code has two successes: {family:?}");
+            }
+        })
+        .await;
         // The first time was a success of which nobody was told, or it did nothing and this is one.
         let (codes, tokens) = (self.codes.lock().unwrap().clone(), self.refreshes.lock().unwrap().clone());
         let codes = codes.iter().map(|code| person.app.redeem(code));

@@ -66,29 +66,45 @@ pub async fn until_up_to_date(cli: &Cli) -> Duration {
     begun.elapsed()
 }
 
-/// Asks the server about each of these tokens, several at a time: whether it lives is known, or it is whole
-/// either way. What is dead is dead to a resource as well.
+/// Asks the server about each of these tokens: whether it lives is known, or it is whole either way. What is dead is
+/// dead to a resource as well.
 pub async fn each_is(app: &App, tokens: Vec<String>, active: Option<bool>) {
-    let (left, mut asking) = (Arc::new(Mutex::new(tokens)), JoinSet::new());
+    let app = app.clone();
+    of_each(tokens, move |token| {
+        let app = app.clone();
+        async move {
+            let said = told(app.introspect(&token)).await.unwrap();
+            let is_kept = active.map_or(is_alive(&said) || is_dead(&said), |active| {
+                if active { is_alive(&said) } else { is_dead(&said) }
+            });
+            assert!(is_kept, "promised {active:?}, then {said:#?}");
+            if is_dead(&said) {
+                let shown = told(app.resource(&token)).await.unwrap();
+                assert!(is_dead(&shown), "alive to a resource: {shown:#?}");
+            }
+        }
+    })
+    .await;
+}
+
+/// Asks about each, several at a time: what ends something waits for other servers.
+pub async fn of_each<T, F>(items: Vec<T>, ask: impl Fn(T) -> F + Clone + Send + 'static)
+where
+    T: Send + 'static,
+    F: Future<Output = ()> + Send,
+{
+    let (left, mut asking) = (Arc::new(Mutex::new(items)), JoinSet::new());
     for _ in 0..AT_ONCE {
-        let (app, left) = (app.clone(), Arc::clone(&left));
+        let (left, ask) = (Arc::clone(&left), ask.clone());
         asking.spawn(async move {
-            while let Some(token) = next(&left) {
-                let said = told(app.introspect(&token)).await.unwrap();
-                let is_kept = active.map_or(is_alive(&said) || is_dead(&said), |active| {
-                    if active { is_alive(&said) } else { is_dead(&said) }
-                });
-                assert!(is_kept, "promised {active:?}, then {said:#?}");
-                if is_dead(&said) {
-                    let shown = told(app.resource(&token)).await.unwrap();
-                    assert!(is_dead(&shown), "alive to a resource: {shown:#?}");
-                }
+            while let Some(item) = next(&left) {
+                ask(item).await;
             }
         });
     }
     asking.join_all().await;
 }
 
-fn next(left: &Mutex<Vec<String>>) -> Option<String> {
+fn next<T>(left: &Mutex<Vec<T>>) -> Option<T> {
     left.lock().unwrap().pop()
 }

@@ -133,7 +133,6 @@ async fn f24_a_reader_that_is_killed_inside_a_batch_leaves_nothing_of_it() {
         server = Process::start_with(&cli, &home, port, &[]).await;
     }
     load.stop().await;
-    until_up_to_date(&cli).await;
     let [totals] = judge("F24", &cli, &app, [&*ledger]).await;
     record(
         "F24",
@@ -146,7 +145,7 @@ async fn f24_a_reader_that_is_killed_inside_a_batch_leaves_nothing_of_it() {
 }
 
 /// Numbers that are given out before a commit come out of order, and a reader that follows them skips: here a batch
-/// takes long, others are written meanwhile by two nodes, and a third only reads.
+/// takes long, others are written meanwhile by another node, and a third only reads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f24_a_writer_that_is_held_before_it_has_its_positions_is_not_skipped() {
     let place = Place::Postgres(Database::empty());
