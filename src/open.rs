@@ -210,7 +210,7 @@ async fn open_for(
 ) -> Result<AppState, OpenError> {
     let name = engine.name();
     let database = |error| OpenError::Database { engine: name, error };
-    engine.reach().await.map_err(database)?;
+    engine.connect().await.map_err(database)?;
     migrate(&config, engine.as_ref()).await?;
     check_whole(engine.as_ref()).await?;
     let has_history = engine.head().await.map_err(database)?.position > 0;
@@ -251,7 +251,7 @@ async fn open_for(
             config.limits.requests_per_address,
             config.limits.requests_per_client,
         )),
-        bodies: limits::room(config.limits.body),
+        bodies: limits::Bodies::new(config.limits.body),
         draining: Arc::default(),
         introduced: Introduced::default(),
         origins: Arc::default(),

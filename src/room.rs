@@ -74,6 +74,12 @@ pub struct Part {
 }
 
 impl Part {
+    /// How much that is.
+    #[must_use]
+    pub fn amount(&self) -> usize {
+        self.amount
+    }
+
     /// Takes so much more, or nothing.
     pub fn grow(&mut self, more: usize) -> Result<(), Full> {
         let mut used = self.room.lock();

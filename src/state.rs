@@ -11,11 +11,11 @@ use crate::journal::Journal;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::middleware::cors::KnownOrigins;
+use crate::middleware::limits::Bodies;
 use crate::middleware::rate_limit::RateLimits;
 use crate::password::{ClientSecretVerifier, PasswordPool};
 use crate::personal::PersonalData;
 use crate::refusals::Budget;
-use crate::room::Room;
 use crate::sealing::SealedBox;
 use crate::templates::Templates;
 
@@ -49,7 +49,7 @@ pub struct AppState {
     /// How often one address or client may come.
     pub rate_limits: Arc<RateLimits>,
     /// Bytes of bodies in memory.
-    pub bodies: Room,
+    pub bodies: Bodies,
     /// Set once, when the server begins to stop.
     pub draining: Arc<AtomicBool>,
     /// Whether the log knows of this server.

@@ -378,6 +378,11 @@ pub trait Engine: Send + Sync {
         true
     }
 
+    /// Makes the first connections, which nobody is in a hurry for; in the words of whoever refuses them, why not.
+    async fn connect(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Whether the database can be reached at all, and in the words of whoever refuses it why not.
     async fn reach(&self) -> Result<(), EngineError> {
         Ok(())

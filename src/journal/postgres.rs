@@ -32,6 +32,9 @@ use super::engine::{
 };
 use super::migrations::{POSTGRES, TABLE};
 
+/// How long the first connections may take, for which no request waits either: each is half a dozen messages, and
+/// as many round trips.
+const FIRST: Duration = Duration::from_secs(10);
 /// How long work may take that no request waits for: a migration, a comparison of whole tables.
 const MAINTENANCE: Duration = Duration::from_mins(10);
 /// A projection that has taken nothing yet may have none, and there must be one to lock.
@@ -68,7 +71,7 @@ impl PostgresEngine {
             .map_err(|_| EngineError::Refused("the database URL cannot be read".to_owned()))?
             .application_name("chancery");
         let server = Server::of(options);
-        let pool = |most| Connections::to(&server, most, deadline);
+        let pool = |most| Connections::to(&server, most);
         let (reads, writing, pulse, register) = (pool(connections), pool(2), pool(2), pool(2));
         let connecting = Arc::default();
         Ok(Self { reads, writing, pulse, register, connecting, server, deadline, is_patient: false })
@@ -190,7 +193,16 @@ impl Engine for PostgresEngine {
         "PostgreSQL"
     }
 
-    /// A pool tries until it is late, and then says only that.
+    async fn connect(&self) -> Result<(), EngineError> {
+        let until = Instant::now() + FIRST;
+        // A pool tries until it is late, and then says only that.
+        within(until, self.server.connect()).await?;
+        for connections in [&self.reads, &self.writing] {
+            connections.acquire(until).await?.was_answered();
+        }
+        Ok(())
+    }
+
     async fn reach(&self) -> Result<(), EngineError> {
         within(self.until(), self.server.connect()).await
     }

@@ -3,7 +3,8 @@
 //! The body is read here, whole, before anything else looks at the request: too much of it is 413 before
 //! any secret is checked, too slow is 408, and handlers find it in memory. What all bodies take together is
 //! bounded, and so is what one network's take: whoever sends many at once and ends none is told to come
-//! again, and leaves room for others. A body that nobody asks for is not read at all.
+//! again, and leaves room for others. Those whose bodies come with their heads have room of their own. A body that
+//! nobody asks for is not read at all.
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use tokio::time::timeout;
 
 use crate::error::{OAuthError, RETRY_AFTER};
 use crate::extract::request_context::{Peer, limited_network};
@@ -22,13 +24,16 @@ use crate::room::{Full, Part, Room};
 use crate::router::is_api;
 use crate::state::AppState;
 
-/// A body that is not here by then is not coming.
+/// A body that comes with its head is here by then, and one that is not is slow.
+const PROMPT: Duration = Duration::from_millis(20);
+/// A slow body that is not here by then is not coming.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of all headers together.
 const LONGEST_HEADERS: usize = 32 * 1024;
-/// Bytes of all bodies together: some seven hundred that are on their way at once, or twelve thousand that have
-/// arrived. They arrive within a few round trips, so that is tens of thousands a second.
-const BODIES: usize = 12 << 20;
+/// Bytes of all bodies together that come at once: twelve thousand of most.
+const PROMPT_BODIES: usize = 12 << 20;
+/// And of all others: some five hundred that are on their way at once.
+const SLOW_BODIES: usize = 8 << 20;
 /// One network may have one of so many parts of it: more than a company behind one address sends at once.
 const NETWORKS: usize = 8;
 /// What a request takes beside its body until that has arrived, and whoever sends it decides when: a task
@@ -39,12 +44,31 @@ const STEP: usize = 1024;
 /// Each step after it.
 const PIECE: usize = 8 * 1024;
 
-/// The room for bodies of which the largest has so many bytes.
-#[must_use]
-pub fn room(largest: usize) -> Room {
-    // Whatever was configured: one network can send one of the largest.
-    let each = (BODIES / NETWORKS).max(largest.saturating_mul(2).saturating_add(ON_ITS_WAY));
-    Room::new(each.saturating_mul(NETWORKS), each)
+/// The room for bodies. However many are slow, who is not finds room.
+#[derive(Clone, Debug)]
+pub struct Bodies {
+    prompt: Room,
+    slow: Room,
+}
+
+impl Bodies {
+    /// Of which the largest has so many bytes.
+    #[must_use]
+    pub fn new(largest: usize) -> Self {
+        // Whatever was configured: one network can send one of the largest.
+        let least = largest.saturating_mul(2).saturating_add(ON_ITS_WAY);
+        let room = |all: usize| {
+            let each = (all / NETWORKS).max(least);
+            Room::new(each.saturating_mul(NETWORKS), each)
+        };
+        Self { prompt: room(PROMPT_BODIES), slow: room(SLOW_BODIES) }
+    }
+
+    /// How many bytes are in use.
+    #[must_use]
+    pub fn in_use(&self) -> usize {
+        self.prompt.in_use() + self.slow.in_use()
+    }
 }
 
 /// Refuses what is too large or too slow.
@@ -112,55 +136,76 @@ async fn read_body(state: &AppState, request: Request) -> Result<Read, TooMuch> 
     let peer = request.extensions().get::<Peer>();
     let network =
         peer.and_then(|peer| limited_network(peer.0, request.headers(), &state.config.trusted_proxies));
-    let mut part = state.bodies.part(network);
+    let mut part = state.bodies.prompt.part(network);
     if request.body().is_end_stream() {
         return Ok(Read { request, is_whole: true, part });
     }
     let is_asked_for = is_asked_for(&request);
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     if !is_asked_for {
         return Ok(Read { request: Request::from_parts(parts, Body::empty()), is_whole: false, part });
     }
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(TooMuch::Body);
     }
-    let mut on_its_way = state.bodies.part(network);
-    on_its_way.grow(ON_ITS_WAY).map_err(TooMuch::Room)?;
-    let read = tokio::time::timeout(BODY_TIMEOUT, collect(body, limit, &mut part));
-    let bytes = read.await.map_err(|_| TooMuch::Time)??;
-    drop(on_its_way);
-    Ok(Read { request: Request::from_parts(parts, Body::from(bytes)), is_whole: true, part })
+    let mut arrived = Arrived::default();
+    if let Ok(read) = timeout(PROMPT, arrived.read(&mut body, limit, &mut part)).await {
+        read?;
+    } else {
+        let (mut on_its_way, mut slow) = (state.bodies.slow.part(network), state.bodies.slow.part(network));
+        on_its_way.grow(ON_ITS_WAY).and_then(|()| slow.grow(part.amount())).map_err(TooMuch::Room)?;
+        part = slow;
+        let read = timeout(BODY_TIMEOUT, arrived.read(&mut body, limit, &mut part));
+        read.await.map_err(|_| TooMuch::Time)??;
+    }
+    Ok(Read { request: Request::from_parts(parts, Body::from(arrived.whole())), is_whole: true, part })
 }
 
-/// Copied: what arrives byte by byte would keep a buffer of the connection each. Room is taken for what has
-/// arrived, not for what was announced; in pieces, as one that grew would leave its former ones behind.
-async fn collect(mut body: Body, limit: usize, part: &mut Part) -> Result<Bytes, TooMuch> {
-    let mut pieces: Vec<Vec<u8>> = Vec::new();
-    let mut length = 0;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| TooMuch::Broken)?.into_data() else { continue };
-        length += data.len();
-        if length > limit {
-            return Err(TooMuch::Body);
-        }
-        let mut left = data.as_ref();
-        while !left.is_empty() {
-            let free = pieces.last().map_or(0, |piece| piece.capacity() - piece.len());
-            if free == 0 {
-                let step = if pieces.is_empty() { STEP } else { PIECE };
-                part.grow(step).map_err(TooMuch::Room)?;
-                pieces.push(Vec::with_capacity(step));
+/// What has arrived of a body. Copied: what arrives byte by byte would keep a buffer of the connection each. In
+/// pieces, as one that grew would leave its former ones behind.
+#[derive(Default)]
+struct Arrived {
+    pieces: Vec<Vec<u8>>,
+    length: usize,
+}
+
+impl Arrived {
+    /// Reads to the end, and may be given up and gone on with. Room is taken for what has arrived, not for what was
+    /// announced.
+    async fn read(&mut self, body: &mut Body, limit: usize, part: &mut Part) -> Result<(), TooMuch> {
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| TooMuch::Broken)?.into_data() else { continue };
+            self.length += data.len();
+            if self.length > limit {
+                return Err(TooMuch::Body);
             }
-            let Some(piece) = pieces.last_mut() else { break };
+            self.keep(&data, part).map_err(TooMuch::Room)?;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, mut left: &[u8], part: &mut Part) -> Result<(), Full> {
+        while !left.is_empty() {
+            let free = self.pieces.last().map_or(0, |piece| piece.capacity() - piece.len());
+            if free == 0 {
+                let step = if self.pieces.is_empty() { STEP } else { PIECE };
+                part.grow(step)?;
+                self.pieces.push(Vec::with_capacity(step));
+            }
+            let Some(piece) = self.pieces.last_mut() else { break };
             let (now, later) = left.split_at(left.len().min(piece.capacity() - piece.len()));
             piece.extend_from_slice(now);
             left = later;
         }
+        Ok(())
     }
-    Ok(match <[Vec<u8>; 1]>::try_from(pieces) {
-        Ok([whole]) => whole.into(),
-        Err(pieces) => pieces.concat().into(),
-    })
+
+    fn whole(self) -> Bytes {
+        match <[Vec<u8>; 1]>::try_from(self.pieces) {
+            Ok([whole]) => whole.into(),
+            Err(pieces) => pieces.concat().into(),
+        }
+    }
 }
 
 /// Whether a handler looks at the body: every form, and a second token in the one of a resource's request.
@@ -236,6 +281,12 @@ mod tests {
         }
     }
 
+    async fn collect(mut body: Body, limit: usize, part: &mut Part) -> Result<Bytes, TooMuch> {
+        let mut arrived = Arrived::default();
+        arrived.read(&mut body, limit, part).await?;
+        Ok(arrived.whole())
+    }
+
     fn body(count: usize, length: usize, is_ended: bool) -> Body {
         let pieces = std::iter::repeat_n(Bytes::from(vec![b'a'; length]), count);
         Body::new(Pieces(pieces.collect(), is_ended))
@@ -260,7 +311,7 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_that_never_end_take_the_share_of_their_network_and_no_more() {
-        let room = room(65_536);
+        let room = Bodies::new(65_536).slow;
         let (greedy, modest) = ("192.0.2.1".parse().ok(), "192.0.2.2".parse().ok());
         let mut refused = 0;
         let mut sending = Vec::new();
@@ -277,7 +328,7 @@ mod tests {
             }
         }
         assert!(refused > 900, "{refused}");
-        assert!(room.in_use() <= BODIES / NETWORKS, "{}", room.in_use());
+        assert!(room.in_use() <= SLOW_BODIES / NETWORKS, "{}", room.in_use());
         let whole = collect(body(1, 60_000, true), 65_536, &mut room.part(modest)).await;
         assert_eq!(whole.map(|whole| whole.len()), Ok(60_000));
         drop(sending);
@@ -291,7 +342,10 @@ mod tests {
     #[test]
     fn the_largest_body_that_is_configured_finds_room() {
         for largest in [1, 65_536, 64 << 20] {
-            assert_eq!(room(largest).part("192.0.2.1".parse().ok()).grow(2 * largest), Ok(()), "{largest}");
+            let Bodies { prompt, slow } = Bodies::new(largest);
+            for room in [prompt, slow] {
+                assert_eq!(room.part("192.0.2.1".parse().ok()).grow(2 * largest), Ok(()), "{largest}");
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! F17, F18: five thousand clients that are in no hurry, some more than there may be, and some who send what
 //! is no request. Whoever behaves notices nothing, and memory stays what it was.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chancery::templates::paths;
@@ -8,7 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
+use super::crash::machine;
+use super::ledger::Ledger;
 use super::machine::may_open;
+use super::oracle::judge;
 use super::report::{is_long, record};
 use crate::harness::browser::plain_client;
 use crate::harness::process::free_port;
@@ -135,8 +139,10 @@ impl Crowd {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f17_who_is_in_no_hurry_is_closed_and_harms_nobody() {
-    let home = Directory::copy_of(prepared::sqlite());
-    let server = Process::start_with(&Cli::at(home.path(), None), &home, free_port(), &[]).await;
+    let (home, port) = (Directory::copy_of(prepared::sqlite()), free_port());
+    let cli = Cli::at(home.path(), None);
+    let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
+    let server = Process::start_with(&cli, &home, port, &[]).await;
     may_open(std::process::id(), FILES);
     may_open(server.id(), FILES);
     let files = open_files(&server);
@@ -145,12 +151,16 @@ async fn f17_who_is_in_no_hurry_is_closed_and_harms_nobody() {
     let crowd = Crowd::gather(&server).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let meanwhile = page(&server).await;
+    let ledger = Arc::new(Ledger::default());
+    let load = ledger.load(&app, 2);
     let (slowest_head, slowest_body) = crowd.leave(&server, files).await;
+    load.stop().await;
+    let [totals] = judge("F17", &cli, &app, [&*ledger]).await;
     record(
         "F17",
         &format!(
             "{} connections in no hurry: closed after {:.1} s (head) and {:.1} s (body) at most; a page took {:.1} ms (p99) \
-             before and {:.1} ms beside them",
+             before and {:.1} ms beside them; {totals}, nothing lost",
             KINDS * SLOW,
             slowest_head.as_secs_f64(),
             slowest_body.as_secs_f64(),
@@ -158,6 +168,7 @@ async fn f17_who_is_in_no_hurry_is_closed_and_harms_nobody() {
             meanwhile.as_secs_f64() * 1_000.0,
         ),
     );
+    assert_eq!((totals.refused, totals.silent), (0, 0), "whoever behaves notices nothing");
     assert!(slowest_head < HEAD_CLOSED, "{slowest_head:?}");
     assert!(slowest_body < BODY_CLOSED, "{slowest_body:?}");
     let noise = if is_long() { NOISE } else { SHARED };
@@ -263,11 +274,15 @@ fn bare_line_feeds() -> Vec<(&'static str, String)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f18_what_is_no_request_is_refused_and_never_two() {
-    let home = Directory::copy_of(prepared::sqlite());
-    let server = Process::start_with(&Cli::at(home.path(), None), &home, free_port(), &[]).await;
+    let (home, port) = (Directory::copy_of(prepared::sqlite()), free_port());
+    let cli = Cli::at(home.path(), None);
+    let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
+    let server = Process::start_with(&cli, &home, port, &[]).await;
     let address = address(&server);
     page(&server).await;
     let before = server.memory();
+    let ledger = Arc::new(Ledger::default());
+    let load = ledger.load(&app, 2);
     let mut refused = 0;
     for (what, request) in odd_requests() {
         let (count, first) = answers(&address, request.as_bytes()).await;
@@ -292,12 +307,16 @@ async fn f18_what_is_no_request_is_refused_and_never_two() {
     }
     let grown = server.memory().saturating_sub(before);
     page(&server).await;
+    load.stop().await;
+    let [totals] = judge("F18", &cli, &app, [&*ledger]).await;
     record(
         "F18",
         &format!(
-            "{refused} requests that are none, 100,000 headers, bodies without end: refused or closed, never two; {} MiB more memory",
+            "{refused} requests that are none, 100,000 headers, bodies without end: refused or closed, never two; {} MiB more \
+             memory; {totals}, nothing lost",
             grown / 1024
         ),
     );
+    assert_eq!((totals.refused, totals.silent), (0, 0), "whoever behaves notices nothing");
     assert!(grown < GROWTH, "{grown} KiB");
 }

@@ -24,10 +24,23 @@ pub struct Family {
     tokens: Tokens,
 }
 
+/// How a family is ended.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    Revoked,
+    /// Its code is presented a second time.
+    Redeemed,
+}
+
 impl Person {
     /// Somebody new at a server that runs.
     pub async fn new(cli: &Cli, base: &str) -> Self {
-        let user = ["createuser", "--noinput", "--username", "ada", "--email", "ada@example.com"];
+        Self::named("ada", cli, base).await
+    }
+
+    pub(super) async fn named(name: &str, cli: &Cli, base: &str) -> Self {
+        let email = format!("{name}@example.com");
+        let user = ["createuser", "--noinput", "--username", name, "--email", &email];
         cli.clone().password(PASSWORD).run(&user).succeeded();
         let register = ["createapplication", "confidential", "authorization-code", "--skip-authorization"];
         let register = [&register[..], &["--redirect-uris", CALLBACK, "--json"]].concat();
@@ -41,7 +54,12 @@ impl Person {
             redirect_uri: CALLBACK.to_owned(),
         };
         let browser = Browser::new(base);
-        browser.login("ada").await;
+        browser.login(name).await;
+        Self::of(browser, app)
+    }
+
+    /// Somebody who is logged in, with an application that is there.
+    pub(super) fn of(browser: Browser, app: App) -> Self {
         Self { browser, query: app.query(), app }
     }
 
@@ -50,9 +68,19 @@ impl Person {
         &self.app.secret
     }
 
+    /// Where it logged in.
+    pub(super) fn door(&self) -> &App {
+        &self.app
+    }
+
+    /// The application, where another one is.
+    pub(super) fn app_at(&self, other: &App) -> App {
+        App { base: other.base.clone(), ..self.app.clone() }
+    }
+
     /// The same where another application is.
     pub(super) fn at(&self, other: &App) -> Self {
-        Self { app: App { base: other.base.clone(), ..self.app.clone() }, ..self.clone() }
+        Self { app: self.app_at(other), ..self.clone() }
     }
 
     fn authorize(&self) -> Request {
@@ -69,30 +97,53 @@ fn has_code(answer: &Answer) -> bool {
 }
 
 impl Ledger {
-    /// A code becomes tokens, these become others, and one family in three is ended. Without a clear answer it
-    /// is left where it is.
+    /// A code becomes tokens, these become others, and one family in three is ended.
     pub(super) async fn grant(&self, front: &impl Front, person: &Person, is_ended: bool) {
         let app = &person.app;
-        let Some(allowed) = self.ask(front, person.authorize(), has_code).await else { return };
-        let code = allowed.code();
-        let Some(first) = self.ask(front, app.redeem(&code), is_given).await else {
-            return self.codes.lock().unwrap().push(code);
-        };
-        let used = Tokens::of(&first).refresh;
-        let Some(second) = self.ask(front, app.refresh(&used), is_given).await else {
-            return self.refreshes.lock().unwrap().push(used);
-        };
-        let family = Family { code, tokens: Tokens::of(&second) };
+        let Some(family) = self.begin(front, front, person).await else { return };
         self.ask(front, app.introspect(&family.tokens.access), is_alive).await;
         if !is_ended {
             return self.families.lock().unwrap().push(family);
         }
-        if self.ask(front, app.revoke(&family.tokens.refresh), is_given).await.is_none() {
-            return self.torn.lock().unwrap().push(family);
+        let (access, refresh) = (family.tokens.access.clone(), family.tokens.refresh.clone());
+        if self.end(front, person, family, End::Revoked).await {
+            self.ask_of_the_dead(front, app, &access).await;
+            self.ask(front, app.refresh(&refresh), is_dead).await;
         }
-        self.ask_of_the_dead(front, app, &family.tokens.access).await;
-        self.ask(front, app.refresh(&family.tokens.refresh), is_dead).await;
-        self.ended.lock().unwrap().push(family);
+    }
+
+    /// A family whose code, which is given at the one, was redeemed and refreshed at the other. What had no clear
+    /// answer is left where it is.
+    pub(super) async fn begin(
+        &self,
+        door: &impl Front,
+        front: &impl Front,
+        person: &Person,
+    ) -> Option<Family> {
+        let app = &person.app;
+        let code = self.ask(door, person.authorize(), has_code).await?.code();
+        let Some(first) = self.ask(front, app.redeem(&code), is_given).await else {
+            self.codes.lock().unwrap().push(code);
+            return None;
+        };
+        let used = Tokens::of(&first).refresh;
+        let Some(second) = self.ask(front, app.refresh(&used), is_given).await else {
+            self.refreshes.lock().unwrap().push(used);
+            return None;
+        };
+        Some(Family { code, tokens: Tokens::of(&second) })
+    }
+
+    /// Ends it; whether that was acknowledged.
+    pub(super) async fn end(&self, front: &impl Front, person: &Person, family: Family, how: End) -> bool {
+        let app = &person.app;
+        let heard = match how {
+            End::Revoked => self.ask(front, app.revoke(&family.tokens.refresh), is_given).await,
+            End::Redeemed => self.ask(front, app.redeem(&family.code), is_dead).await,
+        };
+        let kept = if heard.is_some() { &self.ended } else { &self.torn };
+        kept.lock().unwrap().push(family);
+        heard.is_some()
     }
 
     /// Every family is as it was promised: living tokens live and can be refreshed once more (L1), ended ones
@@ -124,6 +175,15 @@ impl Ledger {
 }
 
 impl Family {
+    pub(super) fn access(&self) -> &str {
+        &self.tokens.access
+    }
+
+    /// Of a code that became these.
+    pub(super) fn of(code: String, tokens: Tokens) -> Self {
+        Self { code, tokens }
+    }
+
     /// Whether it lives, which is so of all of it or of nothing. One that does has been refreshed once more
     /// afterwards.
     async fn is_alive_to(&self, person: &Person) -> bool {

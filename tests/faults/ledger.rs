@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// What clients were told, and how often they were told nothing.
 #[derive(Default)]
 pub struct Ledger {
-    person: Option<Person>,
+    pub(super) person: Option<Person>,
     may_be_silent: bool,
     alive: Mutex<Vec<String>>,
     dead: Mutex<Vec<String>>,
@@ -65,7 +65,12 @@ impl fmt::Display for Totals {
 impl Ledger {
     /// One that keeps what is promised to a person's application as well.
     pub fn with(person: Person) -> Self {
-        Self { person: Some(person), ..Self::default() }
+        Self::default().and(person)
+    }
+
+    /// The same, of the person as well.
+    pub fn and(self, person: Person) -> Self {
+        Self { person: Some(person), ..self }
     }
 
     /// Of servers that are killed or frozen and then say nothing. Whoever lives answers every request, be it with
@@ -170,6 +175,11 @@ impl Ledger {
     /// What could be presented beside tokens: the secret of the person's application.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
         self.person.iter().map(Person::secret)
+    }
+
+    /// A family that may have been ended or not.
+    pub(super) fn may_have_ended(&self, family: Family) {
+        self.torn.lock().unwrap().push(family);
     }
 
     /// How many tokens were promised so far.

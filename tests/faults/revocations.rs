@@ -9,11 +9,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::front::{is_dead, is_refusal, told};
+use super::grants::{End, Family, Person};
 use super::ledger::{Ledger, is_given};
 use super::nodes::{NODES, Nodes, WORKERS};
 use super::oracle::judge;
 use super::report::{is_long, record, scale};
-use crate::harness::Request;
+use crate::harness::{App, Request};
 
 const LONG_T1: usize = 60_000;
 /// Nothing is measured while connections are made and statements prepared.
@@ -21,6 +22,35 @@ const WARM_UP: usize = 50;
 /// So many are timed, with nothing else going on.
 const MEASURED: usize = 600;
 const WELL: Duration = Duration::from_millis(100);
+
+/// One in so many is a family's.
+const FAMILY: usize = 8;
+
+/// What lives and is to be ended: a client's token, or a family of somebody's.
+pub enum Living {
+    Token(String),
+    Family(Family, End),
+}
+
+impl Living {
+    /// Its token, which everybody is asked about.
+    pub fn access(&self) -> &str {
+        match self {
+            Self::Token(token) => token,
+            Self::Family(family, _) => family.access(),
+        }
+    }
+
+    /// Whose it is: only they are told whether it lives.
+    pub fn whose(&self, tally: &Tally, nodes: &Nodes) -> Arc<Vec<App>> {
+        let person = tally.ledger.person.as_ref().filter(|_| matches!(self, Self::Family(..)));
+        let at = |node| {
+            let app = nodes.app(node);
+            person.map_or_else(|| app.clone(), |person| person.app_at(app))
+        };
+        Arc::new((0..NODES).map(at).collect())
+    }
+}
 
 /// What the revocations came to.
 #[derive(Default)]
@@ -38,30 +68,63 @@ impl Tally {
         Self { ledger: Ledger::default().of_the_killed(), ..Self::default() }
     }
 
-    pub async fn issue(&self, nodes: &Nodes, node: usize) -> Option<String> {
-        let app = nodes.app(node);
-        let given = self.ledger.ask(app, app.client_credentials(), is_given).await?;
-        Some(given.text("access_token"))
+    /// The same, with families of somebody's among what is ended.
+    pub fn with(self, person: Person) -> Self {
+        Self { ledger: self.ledger.and(person), ..self }
     }
 
-    /// How long it took, if it was acknowledged.
-    pub async fn revoke(&self, nodes: &Nodes, node: usize, token: &str) -> Option<Duration> {
-        let (app, begun) = (nodes.app(node), Instant::now());
-        let ended = self.ledger.ask(app, app.revoke(token), is_given).await;
-        let took = begun.elapsed();
-        if ended.is_none() {
-            self.ledger.in_doubt(token.to_owned());
-            return None;
+    /// A client's token; with a person one in so many is of a family, which is ended in two ways.
+    pub async fn issue(&self, nodes: &Nodes, turn: usize) -> Option<Living> {
+        let app = nodes.app(turn);
+        if let Some(person) = &self.ledger.person
+            && turn.is_multiple_of(FAMILY)
+        {
+            let how = if turn.is_multiple_of(2 * FAMILY) { End::Revoked } else { End::Redeemed };
+            return Some(Living::Family(self.ledger.begin(person.door(), app, person).await?, how));
         }
-        self.ledger.has_ended(token.to_owned());
-        Some(took)
+        let given = self.ledger.ask(app, app.client_credentials(), is_given).await?;
+        Some(Living::Token(given.text("access_token")))
+    }
+
+    /// How long its end took, if it was acknowledged.
+    pub async fn revoke(&self, nodes: &Nodes, node: usize, what: Living) -> Option<Duration> {
+        let (app, begun) = (nodes.app(node), Instant::now());
+        match what {
+            Living::Token(token) => {
+                let ended = self.ledger.ask(app, app.revoke(&token), is_given).await;
+                let took = begun.elapsed();
+                if ended.is_none() {
+                    self.ledger.in_doubt(token);
+                    return None;
+                }
+                self.ledger.has_ended(token);
+                Some(took)
+            }
+            Living::Family(family, how) => {
+                let person = self.ledger.person.as_ref()?;
+                let is_ended = self.ledger.end(app, person, family, how).await;
+                is_ended.then(|| begun.elapsed())
+            }
+        }
+    }
+
+    /// What was not ended in the end.
+    pub fn leave(&self, what: Living) {
+        match what {
+            Living::Token(token) => self.ledger.promised(token),
+            Living::Family(family, _) => self.ledger.families.lock().unwrap().push(family),
+        }
     }
 
     /// What a node says, by introspection and as a resource, of a token whose end was acknowledged before it is
     /// asked.
-    pub async fn ask_of_the_dead(&self, nodes: &Nodes, node: usize, token: &str) {
-        let app = nodes.app(node);
-        tokio::join!(self.is_told(app.introspect(token)), self.is_told(app.resource(token)));
+    pub async fn ask_of_the_dead(&self, app: &App, token: &str) {
+        tokio::join!(self.is_told(app.introspect(token)), self.ask_resource(app, token));
+    }
+
+    /// The same as a resource alone, where whose it is has been shut out as well.
+    pub async fn ask_resource(&self, app: &App, token: &str) {
+        self.is_told(app.resource(token)).await;
     }
 
     async fn is_told(&self, request: Request) {
@@ -77,7 +140,7 @@ impl Tally {
     }
 
     pub fn revoked(&self) -> usize {
-        self.ledger.revoked()
+        self.ledger.revoked() + self.ledger.ended.lock().unwrap().len()
     }
 
     pub fn timed(&self, took: Duration) {
@@ -94,9 +157,10 @@ impl Tally {
         let answers = self.answers.load(Ordering::Relaxed);
         let unavailable = self.unavailable.load(Ordering::Relaxed);
         format!(
-            "{} revocations, {answers} answers on {NODES} nodes begun after their 200: {} stale, {unavailable} of them \
+            "{} revocations, {} of them of families, {answers} answers on {NODES} nodes begun after their 200: {} stale, {unavailable} of them \
              503 or none ({} %); revoking took {} ms (p50), {} ms (p99), {} ms at most",
             self.revoked(),
+            self.ledger.ended.lock().unwrap().len(),
             self.stale.load(Ordering::Relaxed),
             unavailable * 100 / answers.max(1),
             self.percentile(50).as_millis(),
@@ -114,38 +178,40 @@ pub async fn are_kept<const N: usize>(row: &str, nodes: &Nodes, tallies: [&Tally
     judge(row, &nodes.cli, nodes.app(0), tallies.map(|tally| &tally.ledger)).await;
 }
 
-/// Every node is told of the token, and remembers it.
-pub async fn remember(nodes: &Nodes, token: &str) {
-    for node in 0..NODES {
-        drop(told(nodes.app(node).introspect(token)).await);
+/// Every node that these are at is told of the token, and remembers it.
+pub async fn remember(apps: impl IntoIterator<Item = &App>, token: &str) {
+    for app in apps {
+        drop(told(app.introspect(token)).await);
     }
 }
 
 /// Issues a token, lets every node remember it, revokes it on one, and asks all of them at once.
 async fn revoke_and_ask(nodes: Arc<Nodes>, tally: Arc<Tally>, turn: usize) {
-    let Some(token) = tally.issue(&nodes, turn).await else { return };
-    remember(&nodes, &token).await;
-    let Some(took) = tally.revoke(&nodes, turn / NODES, &token).await else { return };
+    let Some(what) = tally.issue(&nodes, turn).await else { return };
+    let (token, apps) = (what.access().to_owned(), what.whose(&tally, &nodes));
+    remember(&*apps, &token).await;
+    let Some(took) = tally.revoke(&nodes, turn / NODES, what).await else { return };
     tally.timed(took);
     let mut asking = JoinSet::new();
     for node in 0..NODES {
-        let (nodes, tally, token) = (Arc::clone(&nodes), Arc::clone(&tally), token.clone());
-        asking.spawn(async move { tally.ask_of_the_dead(&nodes, node, &token).await });
+        let (tally, apps, token) = (Arc::clone(&tally), Arc::clone(&apps), token.clone());
+        asking.spawn(async move { tally.ask_of_the_dead(&apps[node], &token).await });
     }
     asking.join_all().await;
 }
 
 /// The same while every node is asked about the token without a pause, from before its end until after.
 pub async fn revoke_while_asked(nodes: Arc<Nodes>, tally: Arc<Tally>, turn: usize) {
-    let Some(token) = tally.issue(&nodes, turn).await else { return };
-    remember(&nodes, &token).await;
+    let Some(what) = tally.issue(&nodes, turn).await else { return };
+    let (token, apps) = (what.access().to_owned(), what.whose(&tally, &nodes));
+    remember(&*apps, &token).await;
     let (is_over, mut asking) = (watch::Sender::new(None), JoinSet::new());
     for node in 0..NODES {
-        let (nodes, tally, token) = (Arc::clone(&nodes), Arc::clone(&tally), token.clone());
+        let (tally, apps, token) = (Arc::clone(&tally), Arc::clone(&apps), token.clone());
         let is_over = is_over.subscribe();
-        asking.spawn(async move { ask_throughout(&nodes, &tally, node, &token, &is_over).await });
+        asking.spawn(async move { ask_throughout(&tally, &apps[node], &token, &is_over).await });
     }
-    let took = tally.revoke(&nodes, turn / NODES, &token).await;
+    let took = tally.revoke(&nodes, turn / NODES, what).await;
     is_over.send_replace(Some(took.is_some()));
     if let Some(took) = took {
         tally.timed(took);
@@ -154,19 +220,13 @@ pub async fn revoke_while_asked(nodes: Arc<Nodes>, tally: Arc<Tally>, turn: usiz
 }
 
 /// Until two of the answers were begun after the end was acknowledged; none is, if it was not.
-async fn ask_throughout(
-    nodes: &Nodes,
-    tally: &Tally,
-    node: usize,
-    token: &str,
-    is_over: &watch::Receiver<Option<bool>>,
-) {
+async fn ask_throughout(tally: &Tally, app: &App, token: &str, is_over: &watch::Receiver<Option<bool>>) {
     for _ in 0..2 {
         while is_over.borrow().is_none() {
-            drop(told(nodes.app(node).introspect(token)).await);
+            drop(told(app.introspect(token)).await);
         }
         if *is_over.borrow() == Some(true) {
-            tally.ask_of_the_dead(nodes, node, token).await;
+            tally.ask_of_the_dead(app, token).await;
         }
     }
 }
@@ -193,8 +253,8 @@ where
 }
 
 /// So many revocations while nothing else goes on.
-async fn revoke_many(nodes: &Arc<Nodes>, times: usize) -> Arc<Tally> {
-    let (nodes, tally) = (Arc::clone(nodes), Arc::<Tally>::default());
+async fn revoke_many(nodes: &Arc<Nodes>, person: &Person, times: usize) -> Arc<Tally> {
+    let (nodes, tally) = (Arc::clone(nodes), Arc::new(Tally::default().with(person.clone())));
     let kept = Arc::clone(&tally);
     in_turns(times, move |turn| revoke_and_ask(Arc::clone(&nodes), Arc::clone(&kept), turn)).await;
     tally
@@ -203,8 +263,9 @@ async fn revoke_many(nodes: &Arc<Nodes>, times: usize) -> Arc<Tally> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t1_after_a_revocation_no_node_says_active() {
     let nodes = Arc::new(Nodes::start().await);
-    let warm = revoke_many(&nodes, WARM_UP).await;
-    let well = revoke_many(&nodes, MEASURED).await;
+    let person = Person::new(&nodes.cli, &nodes.app(0).base).await;
+    let warm = revoke_many(&nodes, &person, WARM_UP).await;
+    let well = revoke_many(&nodes, &person, MEASURED).await;
     record("T1", &format!("all nodes well: {}", well.text()));
     assert!(well.revoked() > 500, "{}", well.text());
     assert_eq!(well.unavailable.load(Ordering::Relaxed), 0, "{}", well.text());
@@ -215,7 +276,7 @@ async fn t1_after_a_revocation_no_node_says_active() {
 
     let wanted = if is_long() { LONG_T1 } else { MEASURED * scale() };
     let rest = wanted.saturating_sub(MEASURED).max(MEASURED / 3);
-    let asked = Arc::<Tally>::default();
+    let asked = Arc::new(Tally::default().with(person));
     let (there, kept) = (Arc::clone(&nodes), Arc::clone(&asked));
     in_turns(rest, move |turn| revoke_while_asked(Arc::clone(&there), Arc::clone(&kept), turn)).await;
     record("T1", &format!("every node asked about each token without a pause: {}", asked.text()));

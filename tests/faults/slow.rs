@@ -100,20 +100,25 @@ async fn f9_a_database_far_away_refuses_what_is_too_much_at_once() {
     let url = cluster.url().replace(&cluster.port.to_string(), &proxy.port.to_string());
     let far = Cli::at(home.path(), Some(url));
     let server = Process::start_with(&far, &home, port, &["--admission-queue", &BORNE.to_string()]).await;
+    // One that has ended says why.
     let begun = Instant::now();
-    while app.client_credentials().send().await.status != 200 {
+    while issue(&app).await != Some(200) {
         assert!(begun.elapsed() < Duration::from_secs(40), "{}", server.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    let ledger = Arc::new(Ledger::default());
+    let load = ledger.load(&app, 1);
     let before = server.memory();
     let (mut given, mut refused) = storm(&app, LOAD).await;
     let grown = server.memory().saturating_sub(before);
+    load.stop().await;
+    let [totals] = judge("F9", &near, &app, [&*ledger]).await;
     let (p99, at_once) = (given.percentile(99), refused.percentile(99));
     record(
         "F9",
         &format!(
             "{} ms from the database, {TASKS} at once, {BORNE} admitted: {} tokens given, {p99} ms (p99); {} refused, {at_once} ms \
-             (p99); {} MiB more memory",
+             (p99); of one more {totals}, nothing lost; {} MiB more memory",
             2 * FAR.as_millis(),
             given.0.len(),
             refused.0.len(),
@@ -124,7 +129,7 @@ async fn f9_a_database_far_away_refuses_what_is_too_much_at_once() {
     assert!(p99 <= 2_000, "{p99} ms");
     assert!(at_once <= AT_ONCE, "{at_once} ms");
     assert!(grown < GROWTH, "{grown} KiB");
-    near.run(&["verify"]).succeeded();
+    assert!(totals.issued > 0, "{totals}");
 }
 
 /// What is admitted waits for the log until its deadline; whatever comes beside that is refused at once.
@@ -220,7 +225,8 @@ async fn f10_without_a_connection_what_is_known_is_still_told() {
         refused.0.push(asked.elapsed());
     }
     drop(taken);
-    let (slowest, again) = (refused.percentile(100), until_served(&app).await.as_millis());
+    let (usual, slowest) = (refused.percentile(50), refused.percentile(100));
+    let again = until_served(&app).await.as_millis();
     load.stop().await;
     // Its connections are those of the server that is asked next.
     assert_eq!(server.terminate().await, 0);
@@ -228,14 +234,15 @@ async fn f10_without_a_connection_what_is_known_is_still_told() {
     record(
         "F10",
         &format!(
-            "all {CONNECTIONS} connections taken for {} s: {totals}, nothing lost; {} tokens refused in {slowest} ms at most, \
-             health and the dead still told, and {warm} times the living; served again {again} ms later",
+            "all {CONNECTIONS} connections taken for {} s: {totals}, nothing lost; {} tokens refused in {usual} ms (p50), {slowest} ms \
+             at most, health and the dead still told, and {warm} times the living; served again {again} ms later",
             TAKEN.as_secs(),
             refused.0.len()
         ),
     );
     assert!(refused.0.len() > 10, "{} refused", refused.0.len());
     assert!(slowest <= 250, "{slowest} ms");
+    assert!(usual <= 50, "what has just been heard is not waited for again: {usual} ms");
     assert!(again <= 1_000, "{again} ms");
     assert!(totals.issued > 10 && totals.refused > 0, "there was a load: {totals}");
 }

@@ -60,10 +60,25 @@ const LONG: usize = 1_000_000;
 const ENDS: usize = 1_000_000;
 const SHORT_ENDS: Duration = Duration::from_secs(30);
 
-/// The calls on the way of a command and of its answer: before and after each of them somebody must have
-/// ended in a long run.
-const COMMAND_PATH: [&str; 8] =
-    ["append", "find_batch", "load_stream", "batches_after", "pulse", "find_row", "find_state", "execute"];
+/// Every call that a node that serves makes of the database, for a command, its answer, or what follows: before and
+/// after each of them somebody must have ended in a long run.
+const CALLS: [&str; 15] = [
+    "append",
+    "find_batch",
+    "load_stream",
+    "find_state",
+    "batches_after",
+    "head",
+    "pulse",
+    "find_row",
+    "all_rows",
+    "query",
+    "execute",
+    "find_secret",
+    "find_subject_key",
+    "checkpoint",
+    "advance",
+];
 
 #[test]
 fn three_nodes_keep_their_word_whatever_happens() {
@@ -104,7 +119,7 @@ fn three_nodes_keep_their_word_whatever_happens() {
         ),
     );
     if is_long {
-        let missed = COMMAND_PATH.iter().flat_map(|&call| [(call, "before"), (call, "after")]);
+        let missed = CALLS.iter().flat_map(|&call| [(call, "before"), (call, "after")]);
         let missed: Vec<CrashPoint> = missed.filter(|point| !points.contains_key(point)).collect();
         assert_eq!(missed, [], "nobody ended there");
     }

@@ -126,10 +126,9 @@ pub(super) struct Server {
 
 impl Connections {
     /// At most so many, made when they are needed.
-    pub(super) fn to(server: &Arc<Server>, most: u32, deadline: Duration) -> Self {
+    pub(super) fn to(server: &Arc<Server>, most: u32) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(most)
-            .acquire_timeout(deadline)
             .test_before_acquire(false)
             .connect_lazy_with(server.options.clone());
         Self { pool, server: Arc::clone(server), answered: Arc::default() }
@@ -180,10 +179,13 @@ impl Connections {
         waiting: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
         let mut waiting = pin!(waiting);
+        // Who met a broken connection after a refusal, or comes right after one, need not wait to hear the same.
+        let mut patience = if self.server.has_just_refused() { Duration::ZERO } else { PATIENCE };
         loop {
-            if let Ok(result) = timeout(PATIENCE, &mut waiting).await {
+            if let Ok(result) = timeout(patience, &mut waiting).await {
                 return result;
             }
+            patience = PATIENCE;
             let refusal = tokio::select! {
                 result = &mut waiting => return result,
                 refusal = self.server.refusal() => refusal,
@@ -223,6 +225,14 @@ impl Server {
     pub(super) async fn connect(&self) -> Result<(), sqlx::Error> {
         drop(PgConnection::connect_with(&self.options).await?.close().await);
         Ok(())
+    }
+
+    /// Whether the one who asked last was refused, and that still tells something.
+    fn has_just_refused(&self) -> bool {
+        let asked = self.asked.try_lock();
+        asked.is_ok_and(|asked| {
+            asked.as_ref().is_some_and(|(at, why)| why.is_some() && at.elapsed() < PATIENCE)
+        })
     }
 
     /// Why it gives no connection, if it does not: asked once for all who wait.
