@@ -1,6 +1,15 @@
 //! Does a server that stops and starts again know all it decided before?
 
-use crate::harness::{Tokens, expect_dead, expect_token_error, on_both_engines};
+use std::time::{Duration, Instant};
+
+use chancery::templates::paths;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
+
+use crate::harness::process::free_port;
+use crate::harness::{
+    Cli, Directory, Process, Tokens, expect_dead, expect_token_error, on_both_engines, prepared,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_decided_before_a_restart_holds_after_it() {
@@ -24,4 +33,28 @@ async fn what_was_decided_before_a_restart_holds_after_it() {
         expect_token_error(&app.refresh(&revoked.refresh).send().await, "invalid_grant");
     })
     .await;
+}
+
+/// Whoever asks and does not take the answer would keep a server from its end for more than a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_no_answer_is_cut_off_ten_seconds_after_the_server_was_told_to_stop() {
+    let (home, port) = (Directory::copy_of(prepared::sqlite()), free_port());
+    let mut server = Process::start_with(&Cli::at(home.path(), None), &home, port, &[]).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    // What fits in here is taken from the server at once.
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(([127, 0, 0, 1], port).into()).await.unwrap();
+    let asked = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", paths::STYLE).repeat(1_000);
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let begun = Instant::now();
+    assert_eq!(server.terminate_within(Duration::from_secs(15)).await, 0);
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(9), "{took:?}: who is slow is waited for");
+    assert!(took <= Duration::from_secs(12), "{took:?}");
+    assert!(
+        server.log().contains("some requests did not finish in time and were cut off"),
+        "{}",
+        server.log()
+    );
 }

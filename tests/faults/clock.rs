@@ -154,8 +154,8 @@ async fn drift(app: &App, clock: &Clock) -> i64 {
         assert!(noticed < 10_000, "it goes on {noticed} ms off");
     }
     assert!((1_900..=3_000).contains(&noticed), "{noticed} ms off");
-    // On the way to ten minutes it does not come to look right.
-    for off in (noticed..TEN_MINUTES).step_by(20_000).chain([TEN_MINUTES]) {
+    // On the way to ten minutes it does not come to look right. Just at the bound a millisecond decides.
+    for off in (noticed + 500..TEN_MINUTES).step_by(20_000).chain([TEN_MINUTES]) {
         show(off);
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!((readiness(app).await.0, issue(app).await.0), (503, 503), "{off} ms off");

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::browser::Browser;
 use super::cli::Cli;
@@ -103,14 +103,20 @@ impl Process {
 
     /// Ends as an operator would, and says with which code.
     pub async fn terminate(mut self) -> i32 {
+        self.terminate_within(Duration::from_secs(10)).await
+    }
+
+    /// The same of one that somebody keeps from it for a while.
+    pub async fn terminate_within(&mut self, limit: Duration) -> i32 {
         self.signal("TERM");
-        for _ in 0..500 {
+        let begun = Instant::now();
+        while begun.elapsed() < limit {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code().unwrap_or(-1);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("it did not end within 10 s: {}", self.log());
+        panic!("it did not end within {limit:?}: {}", self.log());
     }
 }
 
