@@ -202,6 +202,13 @@ pub async fn open_on(
     open_for(Purpose::Command, engine, config, clock).await
 }
 
+async fn reach(purpose: Purpose, engine: &dyn Engine) -> Result<(), EngineError> {
+    match purpose {
+        Purpose::Serving => engine.connect().await,
+        Purpose::Command | Purpose::AcceptingRollback => engine.reach().await,
+    }
+}
+
 async fn open_for(
     purpose: Purpose,
     engine: Arc<dyn Engine>,
@@ -210,7 +217,7 @@ async fn open_for(
 ) -> Result<AppState, OpenError> {
     let name = engine.name();
     let database = |error| OpenError::Database { engine: name, error };
-    engine.connect().await.map_err(database)?;
+    reach(purpose, engine.as_ref()).await.map_err(database)?;
     migrate(&config, engine.as_ref()).await?;
     check_whole(engine.as_ref()).await?;
     let has_history = engine.head().await.map_err(database)?.position > 0;

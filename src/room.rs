@@ -74,10 +74,11 @@ pub struct Part {
 }
 
 impl Part {
-    /// How much that is.
-    #[must_use]
-    pub fn amount(&self) -> usize {
-        self.amount
+    /// As much of another room, and no more of this one.
+    pub fn moved_to(self, room: &Room) -> Result<Self, Full> {
+        let mut moved = room.part(self.network);
+        moved.grow(self.amount)?;
+        Ok(moved)
     }
 
     /// Takes so much more, or nothing.
@@ -143,6 +144,21 @@ mod tests {
         assert_eq!(room.in_use(), 0);
         assert!(room.lock().networks.is_empty(), "nobody is remembered who has nothing");
         assert_eq!(room.part(network("192.0.2.1")).grow(4), Ok(()));
+    }
+
+    #[test]
+    fn what_moves_leaves_its_place_to_others() {
+        let (from, to) = (Room::new(10, 10), Room::new(5, 4));
+        let mut part = from.part(network("192.0.2.1"));
+        part.grow(3).unwrap();
+        let part = part.moved_to(&to).unwrap();
+        assert_eq!((from.in_use(), to.in_use()), (0, 3));
+        let mut second = from.part(network("192.0.2.1"));
+        second.grow(2).unwrap();
+        assert_eq!(second.moved_to(&to).err(), Some(Full::Network));
+        assert_eq!((from.in_use(), to.in_use()), (0, 3));
+        drop(part);
+        assert_eq!(to.in_use(), 0);
     }
 
     #[test]

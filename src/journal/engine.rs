@@ -378,7 +378,8 @@ pub trait Engine: Send + Sync {
         true
     }
 
-    /// Makes the first connections, which nobody is in a hurry for; in the words of whoever refuses them, why not.
+    /// Makes the first connections of a server, which nobody is in a hurry for; in the words of whoever refuses them,
+    /// why not.
     async fn connect(&self) -> Result<(), EngineError> {
         Ok(())
     }

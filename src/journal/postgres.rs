@@ -195,14 +195,13 @@ impl Engine for PostgresEngine {
 
     async fn connect(&self) -> Result<(), EngineError> {
         let until = Instant::now() + FIRST;
-        // A pool tries until it is late, and then says only that.
-        within(until, self.server.connect()).await?;
         for connections in [&self.reads, &self.writing] {
             connections.acquire(until).await?.was_answered();
         }
         Ok(())
     }
 
+    /// A pool tries until it is late, and then says only that.
     async fn reach(&self) -> Result<(), EngineError> {
         within(self.until(), self.server.connect()).await
     }

@@ -30,7 +30,8 @@ const PROMPT: Duration = Duration::from_millis(20);
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of all headers together.
 const LONGEST_HEADERS: usize = 32 * 1024;
-/// Bytes of all bodies together that come at once: twelve thousand of most.
+/// Bytes of all bodies together that come at once: some seven hundred that are being read, or twelve thousand that
+/// have been.
 const PROMPT_BODIES: usize = 12 << 20;
 /// And of all others: some five hundred that are on their way at once.
 const SLOW_BODIES: usize = 8 << 20;
@@ -149,15 +150,17 @@ async fn read_body(state: &AppState, request: Request) -> Result<Read, TooMuch> 
         return Err(TooMuch::Body);
     }
     let mut arrived = Arrived::default();
+    let mut on_its_way = state.bodies.prompt.part(network);
+    on_its_way.grow(ON_ITS_WAY).map_err(TooMuch::Room)?;
     if let Ok(read) = timeout(PROMPT, arrived.read(&mut body, limit, &mut part)).await {
         read?;
     } else {
-        let (mut on_its_way, mut slow) = (state.bodies.slow.part(network), state.bodies.slow.part(network));
-        on_its_way.grow(ON_ITS_WAY).and_then(|()| slow.grow(part.amount())).map_err(TooMuch::Room)?;
-        part = slow;
+        on_its_way = on_its_way.moved_to(&state.bodies.slow).map_err(TooMuch::Room)?;
+        part = part.moved_to(&state.bodies.slow).map_err(TooMuch::Room)?;
         let read = timeout(BODY_TIMEOUT, arrived.read(&mut body, limit, &mut part));
         read.await.map_err(|_| TooMuch::Time)??;
     }
+    drop(on_its_way);
     Ok(Read { request: Request::from_parts(parts, Body::from(arrived.whole())), is_whole: true, part })
 }
 

@@ -295,3 +295,25 @@ async fn unfinished_bodies_of_one_network_leave_room_for_others() {
     }
     app.client_credentials().header("x-forwarded-for", "192.0.2.1").send().await.is(200);
 }
+
+/// The first half of a form, a while later the second: read as one, and no larger than one may be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_in_two_halves_is_one_body() {
+    let server = Setup::new(Engine::Sqlite).start().await;
+    let app = server.user("ada").await.register(&Registration::machine()).await;
+    let form = app.client_credentials().encoded();
+    let (first, second) = form.split_at(form.len() / 2);
+    let head = "POST /o/token/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+    let whole = format!("{head}Content-Length: {}\r\n\r\n{first}", form.len());
+    let too_much = format!("{head}Transfer-Encoding: chunked\r\n\r\n8000\r\n{}\r\n", "a".repeat(0x8000));
+    let more = format!("9000\r\n{}\r\n0\r\n\r\n", "a".repeat(0x9000));
+    for (first, second, expected) in [(whole.as_str(), second, 200), (&too_much, &more, 413)] {
+        let mut stream = TcpStream::connect(server.base.trim_start_matches("http://")).await.unwrap();
+        stream.write_all(first.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        stream.write_all(second.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {expected}"));
+    }
+}

@@ -177,9 +177,9 @@ impl Ledger {
         self.person.iter().map(Person::secret)
     }
 
-    /// A family that may have been ended or not.
-    pub(super) fn may_have_ended(&self, family: Family) {
-        self.torn.lock().unwrap().push(family);
+    /// A family whose end was acknowledged.
+    pub(super) fn has_ended_all(&self, family: Family) {
+        self.ended.lock().unwrap().push(family);
     }
 
     /// How many tokens were promised so far.

@@ -121,13 +121,13 @@ async fn f23_invariant_04_sixteen_racers_on_three_processes_have_one_winner() {
             let code = nodes.code().await;
             let mut winners = nodes.race(|app| app.redeem(&code)).await;
             assert_eq!(winners.len(), 1, "a code, round {round} on {engine}");
-            // Whoever came second may have ended it.
-            ledger.may_have_ended(Family::of(code, winners.remove(0)));
+            // Whoever came second was told no only once it was dead.
+            ledger.has_ended_all(Family::of(code, winners.remove(0)));
             let code = nodes.code().await;
             let tokens = Tokens::of(&nodes.apps[round % NODES].redeem(&code).send().await);
             let mut winners = nodes.race(|app| app.refresh(&tokens.refresh)).await;
             assert_eq!(winners.len(), 1, "a refresh token, round {round} on {engine}");
-            ledger.may_have_ended(Family::of(code, winners.remove(0)));
+            ledger.has_ended_all(Family::of(code, winners.remove(0)));
         }
         let again = rounds / 5;
         race_within_the_window(&nodes, again).await;

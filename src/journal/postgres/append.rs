@@ -128,8 +128,8 @@ async fn attempt(
 /// A connection in a transaction. One that is already broken shows here, before anything depends on it.
 async fn begin(engine: &PostgresEngine, until: Instant) -> Result<Held, EngineError> {
     let mut last = EngineError::Unavailable("no connection".to_owned());
-    for _ in 0..TRIES {
-        let mut connection = engine.writing.acquire(until).await?;
+    for tries in 0..TRIES {
+        let mut connection = engine.writing.acquire_after(until, tries > 0).await?;
         match within(until, connection.execute("BEGIN")).await {
             Ok(_) => return Ok(connection),
             Err(error) => last = error,

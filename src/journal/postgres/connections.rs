@@ -38,7 +38,7 @@ macro_rules! asked_on {
         let mut tries = 0;
         loop {
             tries += 1;
-            let mut held = $connections.acquire($until).await?;
+            let mut held = $connections.acquire_after($until, tries > 1).await?;
             let $connection: &mut PgConnection = &mut held;
             let asked = tokio::time::timeout_at($limit, $work).await;
             match $connections.heard(held, asked) {
@@ -78,6 +78,10 @@ pub(super) struct Held {
 }
 
 impl Held {
+    fn new(connection: PoolConnection<Postgres>) -> Self {
+        Self { connection, is_answered: false }
+    }
+
     /// Nothing is under way on it.
     pub(super) fn was_answered(&mut self) {
         self.is_answered = true;
@@ -134,15 +138,30 @@ impl Connections {
         Self { pool, server: Arc::clone(server), answered: Arc::default() }
     }
 
+    /// One that waits, or a new one.
     pub(super) async fn acquire(&self, until: Instant) -> Result<Held, EngineError> {
-        let connection = match self.unless_refused(within(until, self.pool.acquire())).await {
-            Ok(connection) => connection,
+        self.acquire_after(until, false).await
+    }
+
+    /// The same for who may have met one that was `broken`: after a refusal they need not wait to hear it themselves,
+    /// and nobody needs to where there is no connection at all.
+    pub(super) async fn acquire_after(&self, until: Instant, broken: bool) -> Result<Held, EngineError> {
+        // What they have heard was as old then as one may be that is passed on.
+        let recent = if broken { 2 * PATIENCE } else { PATIENCE };
+        if (broken || self.pool.size() == 0)
+            && let Some(why) = self.server.refused_within(recent)
+            && !self.have_answered_lately()
+        {
+            let idle = self.pool.try_acquire();
+            return idle.map(Held::new).ok_or(EngineError::Unavailable(why));
+        }
+        match self.unless_refused(within(until, self.pool.acquire())).await {
+            Ok(connection) => Ok(Held::new(connection)),
             // Who is connecting does not look at what is given back meanwhile. Who is late leaves it alone: it would
             // be late for whatever is asked, too, and closed.
-            Err(error) if Instant::now() < until => self.pool.try_acquire().ok_or(error)?,
-            Err(error) => return Err(error),
-        };
-        Ok(Held { connection, is_answered: false })
+            Err(error) if Instant::now() < until => self.pool.try_acquire().map(Held::new).ok_or(error),
+            Err(error) => Err(error),
+        }
     }
 
     /// What a call came to, and what becomes of its connection; to be gone on with on another one where this one
@@ -179,13 +198,10 @@ impl Connections {
         waiting: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
         let mut waiting = pin!(waiting);
-        // Who met a broken connection after a refusal, or comes right after one, need not wait to hear the same.
-        let mut patience = if self.server.has_just_refused() { Duration::ZERO } else { PATIENCE };
         loop {
-            if let Ok(result) = timeout(patience, &mut waiting).await {
+            if let Ok(result) = timeout(PATIENCE, &mut waiting).await {
                 return result;
             }
-            patience = PATIENCE;
             let refusal = tokio::select! {
                 result = &mut waiting => return result,
                 refusal = self.server.refusal() => refusal,
@@ -227,12 +243,11 @@ impl Server {
         Ok(())
     }
 
-    /// Whether the one who asked last was refused, and that still tells something.
-    fn has_just_refused(&self) -> bool {
-        let asked = self.asked.try_lock();
-        asked.is_ok_and(|asked| {
-            asked.as_ref().is_some_and(|(at, why)| why.is_some() && at.elapsed() < PATIENCE)
-        })
+    /// What the one who asked last was told, if it was no, and not longer ago.
+    fn refused_within(&self, recent: Duration) -> Option<String> {
+        let asked = self.asked.try_lock().ok()?;
+        let (at, why) = asked.as_ref()?;
+        if at.elapsed() < recent { why.clone() } else { None }
     }
 
     /// Why it gives no connection, if it does not: asked once for all who wait.
