@@ -36,6 +36,7 @@ use aggregates::client_token::{ClientToken, ClientTokenCommand};
 use aggregates::values::{NewToken, RefreshTerms, Scope};
 use chancery::clock::{SharedClock, SystemClock};
 use chancery::commands::{Actor, Commands, Origin, Stream};
+use chancery::config::{Config, Environment, Flags};
 use chancery::journal::postgres::PostgresEngine;
 use chancery::journal::sqlite::SqliteEngine;
 use chancery::journal::{Capacity, Engine, Journal};
@@ -158,7 +159,9 @@ impl Node {
     async fn on(engine: Arc<dyn Engine>) -> Self {
         let clock = SystemClock::shared();
         let keys = Arc::new(Keys::derive(&RootSecret::from_text(&"k".repeat(43)).unwrap()).unwrap());
-        let journal = Journal::open(engine, Arc::clone(&clock), Capacity::default()).await.unwrap();
+        let limits = Config::load(&Flags::default(), &Environment::default()).unwrap().limits;
+        let capacity = Capacity { rows: limits.row_cache, aggregates: limits.aggregate_cache };
+        let journal = Journal::open(engine, Arc::clone(&clock), capacity).await.unwrap();
         let personal = PersonalData::new(journal.clone(), keys);
         let commands = Commands::new(journal, personal, Arc::clone(&clock), 4096);
         Self { commands, origin: Origin::internal(Actor::Operator, &clock), clock }

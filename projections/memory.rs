@@ -34,6 +34,8 @@ struct TableMemory {
 struct Shard {
     /// Rows read as of before this are not remembered: what happened to them was not kept aside.
     since: i64,
+    /// No row ends before this: where the horizon comes in slices, most of them are looked for nothing in most shards.
+    first_end: i64,
     rows: LruCache<String, Remembered>,
     loading: HashMap<String, Vec<(i64, RowOp)>>,
 }
@@ -103,7 +105,7 @@ impl Memory {
         // Where all rows are held, nobody may fill memory with keys that are none.
         let is_kept = row.is_some() || table.residency != Residency::Resident;
         if is_kept && as_of >= shard.since {
-            shard.rows.insert(key.to_owned(), remembered);
+            shard.insert(table, key.to_owned(), remembered);
         }
         row
     }
@@ -151,9 +153,9 @@ impl Memory {
         for (shard, rows) in memory.shards.iter().zip(by_shard) {
             let mut shard = lock(shard);
             shard.rows.clear();
-            shard.since = as_of;
+            (shard.since, shard.first_end) = (as_of, i64::MAX);
             for (key, row) in rows {
-                shard.rows.insert(key, Remembered { row: Some(row), as_of });
+                shard.insert(table, key, Remembered { row: Some(row), as_of });
             }
         }
         memory.changes.fetch_add(1, Ordering::Release);
@@ -187,7 +189,7 @@ impl TableMemory {
                 } else {
                     LruCache::new((capacity / SHARDS).max(1))
                 };
-                Mutex::new(Shard { since: 0, rows, loading: HashMap::new() })
+                Mutex::new(Shard { since: 0, first_end: i64::MAX, rows, loading: HashMap::new() })
             })
             .collect();
         Self { table, shards, changes: AtomicU64::new(0) }
@@ -206,10 +208,12 @@ impl TableMemory {
         }
         if let Some(remembered) = shard.rows.get_mut(key) {
             remembered.apply(position, op);
+            let end = remembered.end(self.table);
+            shard.first_end = shard.first_end.min(end);
         } else if self.keeps_new_rows(op) {
             let mut remembered = Remembered { row: None, as_of: 0 };
             remembered.apply(position, op);
-            shard.rows.insert(key.clone(), remembered);
+            shard.insert(self.table, key.clone(), remembered);
         }
     }
 
@@ -224,16 +228,28 @@ impl TableMemory {
             for pending in shard.loading.values_mut() {
                 pending.push((position, op.clone()));
             }
-            let gone: Vec<String> = shard
-                .rows
-                .iter()
-                .filter(|(_, remembered)| remembered.expires(self.table, before))
-                .map(|(key, _)| key.clone())
-                .collect();
+            if shard.first_end >= before {
+                continue;
+            }
+            let (mut gone, mut first_end) = (Vec::new(), i64::MAX);
+            for (key, remembered) in &shard.rows {
+                match remembered.end(self.table) {
+                    end if end < before => gone.push(key.clone()),
+                    end => first_end = first_end.min(end),
+                }
+            }
             for key in gone {
                 shard.rows.remove(&key);
             }
+            shard.first_end = first_end;
         }
+    }
+}
+
+impl Shard {
+    fn insert(&mut self, table: &Table, key: String, remembered: Remembered) {
+        self.first_end = self.first_end.min(remembered.end(table));
+        self.rows.insert(key, remembered);
     }
 }
 
@@ -252,15 +268,15 @@ impl Remembered {
             }
             RowOp::Delete { .. } => self.row = None,
             RowOp::Expire { table, before } => {
-                if self.expires(table, *before) {
+                if self.end(table) < *before {
                     self.row = None;
                 }
             }
         }
     }
 
-    fn expires(&self, table: &Table, before: i64) -> bool {
-        self.row.as_ref().is_some_and(|row| ended(table, row, before))
+    fn end(&self, table: &Table) -> i64 {
+        self.row.as_ref().map_or(i64::MAX, |row| end(table, row))
     }
 }
 
@@ -282,8 +298,15 @@ pub fn update(row: &mut Row, set: &[(usize, Value)]) {
 /// Whether a row's last use lies before the horizon.
 #[must_use]
 pub fn ended(table: &Table, row: &Row, before: i64) -> bool {
-    let cell = table.keep_until.and_then(|column| row.get(column));
-    matches!(cell, Some(Value::Int(until)) if *until < before)
+    end(table, row) < before
+}
+
+/// When a row was last of use; one that stays has no end.
+fn end(table: &Table, row: &Row) -> i64 {
+    match table.keep_until.and_then(|column| row.get(column)) {
+        Some(Value::Int(until)) => *until,
+        Some(Value::Null | Value::Text(_)) | None => i64::MAX,
+    }
 }
 
 /// A poisoned lock only says that another thread stopped; rows are replaced whole, never half.

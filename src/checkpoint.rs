@@ -5,12 +5,13 @@
 //! chain was there. A log that is shorter, or another one, is refused until an operator accepts it with
 //! `chancery acceptrollback`, which makes everything that was issued before invalid.
 //!
-//! By default the notes are in the data directory, where a copy of the whole of it brings its own along: who
-//! restores such copies keeps them elsewhere (`checkpoint-dir`).
+//! The notes are outside of the data directory (`checkpoint-dir`): an old copy of all of that would bring an old note
+//! along. Where they were kept there before, they are still read.
 //!
-//! A note is about a log, wherever it is: one that was restored under another name is held against it as
-//! well. One acceptance is enough for all nodes: it begins a new key epoch, and a note of an earlier epoch has
-//! nothing to say any more.
+//! A note says how far this node has followed the log, not where a database says that it ends: the one that
+//! answers may be another by then. It is about a log, wherever that is: one that was restored under another name is
+//! held against it as well. One acceptance is enough for all nodes: it begins a new key epoch, and a note of an
+//! earlier epoch has nothing to say any more.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -25,7 +26,7 @@ use tokio::sync::watch;
 use crate::config::{Config, Database};
 use crate::journal::chain::{GENESIS, fold, hex};
 use crate::journal::history::chain_at;
-use crate::journal::{Engine, EngineError};
+use crate::journal::{Engine, EngineError, Journal};
 use crate::keys::Keys;
 use crate::secret::random_bytes;
 use crate::state::AppState;
@@ -54,6 +55,18 @@ struct Noted {
 }
 
 impl Noted {
+    /// Of a log that is still to be named, and without its MAC.
+    fn new(position: i64, chain: [u8; 32], epoch: u8) -> Self {
+        Self {
+            position,
+            chain: hex(&chain),
+            log: None,
+            epoch: Some(epoch),
+            restored: false,
+            mac: String::new(),
+        }
+    }
+
     fn authenticated(&self, keys: &Keys) -> String {
         let Self { position, chain, log, epoch, restored, mac: _ } = self;
         let fingerprint = keys.fingerprint();
@@ -140,16 +153,16 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Where this configuration's note is: one file a database.
+    /// Where this configuration's note is: one file a database and a root secret. Whoever begins anew with
+    /// another one has seen nothing.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
-        let name = match &config.database {
-            Database::Embedded(_) => "checkpoint.json".to_owned(),
-            Database::Postgres(url) => {
-                let place = digest(&SHA256, url.place().as_bytes());
-                format!("checkpoint-{}.json", hex(place.as_ref().get(..8).unwrap_or_default()))
-            }
+    pub fn of(config: &Config, keys: &Keys) -> Self {
+        let place = match &config.database {
+            Database::Embedded(_) => String::new(),
+            Database::Postgres(url) => url.place(),
         };
+        let name = digest(&SHA256, format!("{} {place}", keys.fingerprint()).as_bytes());
+        let name = format!("checkpoint-{}.json", hex(name.as_ref().get(..8).unwrap_or_default()));
         Self { path: config.checkpoint_dir.join(name), data_dir: config.data_dir.clone() }
     }
 
@@ -159,28 +172,44 @@ impl Checkpoint {
         &self.path
     }
 
-    /// How far the log was seen; `None` before the first note.
+    /// How far the log was seen by this note; `None` before there is one.
     pub fn seen(&self, keys: &Keys) -> Result<Option<i64>, RollbackError> {
         Ok(read(&self.path, keys)?.map(|noted| noted.position))
+    }
+
+    /// The same by any note of this node.
+    pub async fn seen_anywhere(
+        &self,
+        engine: &dyn Engine,
+        keys: &Keys,
+    ) -> Result<Option<i64>, RollbackError> {
+        Ok(self.notes(engine, keys).await?.iter().map(|noted| noted.position).max())
     }
 
     /// Whether the database contains what was seen of its log, here or under another name; `epoch` is its key
     /// epoch. Tells whether anything was seen of it at all.
     pub async fn check(&self, engine: &dyn Engine, keys: &Keys, epoch: u8) -> Result<bool, RollbackError> {
-        let log = log_of(engine).await?;
-        let mut notes: Vec<Noted> = read(&self.path, keys)?.into_iter().collect();
-        // What is not ours, or was damaged, has nothing to say of this log.
-        let elsewhere = self.others()?.into_iter().filter_map(|path| read(&path, keys).ok().flatten());
-        notes.extend(elsewhere.filter(|noted| noted.log.is_some() && noted.log == log));
+        let notes = self.notes(engine, keys).await?;
         for noted in &notes {
             contains(engine, noted, epoch).await?;
         }
         Ok(!notes.is_empty())
     }
 
-    /// Notes where the log ends now. Another node may have noted less; nobody notes less than there is.
-    pub async fn note(&self, engine: &dyn Engine, keys: &Keys, epoch: u8) -> Result<i64, RollbackError> {
-        self.put(engine, keys, epoch, false).await
+    /// What this node has noted of this place, and of this log elsewhere.
+    async fn notes(&self, engine: &dyn Engine, keys: &Keys) -> Result<Vec<Noted>, RollbackError> {
+        let log = log_of(engine).await?;
+        let mut notes: Vec<Noted> = read(&self.path, keys)?.into_iter().collect();
+        // What is not ours, or was damaged, has nothing to say of this log.
+        let elsewhere = self.others()?.into_iter().filter_map(|path| read(&path, keys).ok().flatten());
+        notes.extend(elsewhere.filter(|noted| noted.log.is_some() && noted.log == log));
+        Ok(notes)
+    }
+
+    /// Notes how far this process has followed the log, unless another one has noted more of it.
+    pub async fn note(&self, journal: &Journal, keys: &Keys, epoch: u8) -> Result<i64, RollbackError> {
+        let (position, chain) = journal.followed().await;
+        self.put(journal.engine(), keys, Noted::new(position, chain, epoch)).await
     }
 
     /// Notes that the log was restored, and that nobody here knows what it had become after the backup.
@@ -190,25 +219,28 @@ impl Checkpoint {
         keys: &Keys,
         epoch: u8,
     ) -> Result<i64, RollbackError> {
-        self.put(engine, keys, epoch, true).await
+        let head = engine.head().await?;
+        let noted = Noted { restored: true, ..Noted::new(head.position, head.chain, epoch) };
+        self.put(engine, keys, noted).await
     }
 
-    async fn put(
-        &self,
-        engine: &dyn Engine,
-        keys: &Keys,
-        epoch: u8,
-        restored: bool,
-    ) -> Result<i64, RollbackError> {
-        let head = engine.head().await?;
-        let mut noted = Noted {
-            position: head.position,
-            chain: hex(&head.chain),
-            log: log_of(engine).await?,
-            epoch: Some(epoch),
-            restored,
-            mac: String::new(),
+    async fn put(&self, engine: &dyn Engine, keys: &Keys, mut noted: Noted) -> Result<i64, RollbackError> {
+        let before = match read(&self.path, keys) {
+            Ok(before) => before,
+            // What somebody else wrote into its place is none.
+            Err(RollbackError::Forged(_)) => None,
+            Err(error) => return Err(error),
         };
+        noted.log = log_of(engine).await?;
+        if let Some(before) = before.filter(|before| before.epoch == noted.epoch) {
+            // The database that answers now may be another one already than what was followed.
+            if before.log.is_some() && before.log != noted.log {
+                return Err(RollbackError::Different { seen: before.position });
+            }
+            if before.position > noted.position {
+                return Ok(before.position);
+            }
+        }
         noted.mac = keys.checkpoint_mac(&noted.authenticated(keys));
         self.write(&noted).map_err(|reason| failed(&self.path, reason))?;
         Ok(noted.position)
@@ -304,7 +336,7 @@ fn failed(path: &Path, reason: io::Error) -> RollbackError {
 
 /// Notes how far the log goes, every few seconds and when the server stops.
 pub(crate) async fn follow(state: AppState, mut stopping: watch::Receiver<bool>) {
-    let checkpoint = Checkpoint::of(&state.config);
+    let checkpoint = Checkpoint::of(&state.config, &state.keys);
     let epoch = state.keys.current().number();
     let (mut noted, mut was_noted) = (-1, true);
     loop {
@@ -313,12 +345,13 @@ pub(crate) async fn follow(state: AppState, mut stopping: watch::Receiver<bool>)
             _ = stopping.wait_for(|stopping| *stopping) => true,
         };
         if state.journal.applied() != noted && state.journal.vouch().is_ok() {
-            match checkpoint.note(state.journal.engine(), &state.keys, epoch).await {
+            match checkpoint.note(&state.journal, &state.keys, epoch).await {
                 Ok(position) => (noted, was_noted) = (position, true),
                 Err(error) => {
                     if was_noted {
                         tracing::error!(
                             %error,
+                            what_to_do = error.advice(),
                             "how far the log goes cannot be noted: a database that is rolled back would not be seen"
                         );
                     }

@@ -15,6 +15,7 @@ mod createapplication;
 mod createuser;
 mod disableapplication;
 mod doctor;
+mod draft;
 mod export;
 mod failure;
 mod import;
@@ -25,6 +26,7 @@ mod readmodels;
 mod replay;
 mod restore;
 mod run;
+mod seen;
 mod serve;
 mod verify;
 
@@ -161,8 +163,9 @@ pub enum Command {
     #[command(
         long_about = "Write the whole log into a file of JSON lines, its chain of hashes verified: to move it to \
             another database, or to analyse it. Verifiers, keys and the root secret are left out unless \
-            --with-secrets is given, and are then sealed with a passphrase (age). The server may run meanwhile; \
-            to move an installation, stop it first.",
+            --with-secrets is given, and are then sealed with a passphrase (age). Whoever gets hold of the file can \
+            guess at that for years: it must have 20 characters, best six random words. The server may run \
+            meanwhile; to move an installation, stop it first.",
         after_long_help = "Examples:\n  chancery export events.ndjson\n  chancery export move.ndjson --with-secrets\n  \
             chancery export - | jq -r '.event_type // empty' | sort | uniq -c"
     )]
@@ -171,9 +174,12 @@ pub enum Command {
     #[command(
         long_about = "Read a log that `export` wrote into a database without a history, on either engine. The \
             file is verified whole before anything is written; an import that was interrupted goes on where it \
-            was when it is run again, and until then no server starts on it. Read models follow from the events. With --with-secrets the root secret is put in its place, \
-            unless one is there.",
-        after_long_help = "Example:\n  chancery import move.ndjson --with-secrets --database-url postgres://chancery@db/chancery"
+            was when it is run again, and until then no server starts on it. Read models follow from the events. \
+            With --with-secrets the root secret is put in its place, unless one is there. What was revoked after \
+            the export is not in it: where no server has seen the log, it must be accepted with `acceptrollback` \
+            before one starts, as a backup must, unless --moved says that nothing happened after the export.",
+        after_long_help = "Example:\n  \
+            chancery import move.ndjson --with-secrets --moved --database-url postgres://chancery@db/chancery"
     )]
     Import(Import),
     /// Copy the embedded database into a file

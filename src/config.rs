@@ -224,7 +224,7 @@ impl Config {
             drain_delay: assemble::drain_delay(&sources)?,
             trusted_proxies: assemble::trusted_proxies(&sources)?,
             tls,
-            checkpoint_dir: assemble::checkpoint_dir(&sources, &data_dir)?,
+            checkpoint_dir: assemble::checkpoint_dir(&sources, environment, &data_dir)?,
             database: assemble::database(&sources, &data_dir)?,
             database_deadline: assemble::database_deadline(&sources)?,
             lease: assemble::lease(&sources)?,

@@ -269,6 +269,16 @@ pub struct Failure {
     pub cause: Option<String>,
 }
 
+/// The first step of whoever reads in the log that a request failed with this status.
+#[must_use]
+pub fn what_to_do(status: StatusCode) -> &'static str {
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        "See to the cause. Whoever asked may come again."
+    } else {
+        "Run `chancery verify`. If the history is whole it is a fault of the program: report the line."
+    }
+}
+
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     error: &'static str,

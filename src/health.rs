@@ -66,6 +66,11 @@ pub async fn ready(State(state): State<AppState>) -> Response {
     never_cached(json::answer(status, &answer))
 }
 
+/// Whether requests are answered: what `/readyz` says, metrics show.
+pub(crate) async fn is_ready(state: &AppState) -> bool {
+    check_ready(state).await.is_ok()
+}
+
 async fn check_ready(state: &AppState) -> Result<(), NotReady> {
     state.journal.freshen().await?;
     introduce(state).await.map_err(|error| NotReady {

@@ -56,7 +56,10 @@ impl Drop for Logging {
         if let Some(traces) = &self.traces
             && let Err(error) = traces.shutdown_with_timeout(FAREWELL)
         {
-            tracing::warn!(%error, "the last spans were not sent");
+            tracing::warn!(
+                %error, what_to_do = "Nothing: some traces are missing.",
+                "the last spans were not sent"
+            );
         }
     }
 }

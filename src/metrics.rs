@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::health::is_ready;
 use crate::logging::dropped_lines;
 use crate::state::AppState;
 
@@ -95,15 +96,17 @@ pub(crate) fn known(method: &Method) -> &'static str {
 
 /// `GET /metrics`.
 pub async fn get(State(state): State<AppState>) -> Response {
+    let is_ready = is_ready(&state).await;
+    let registry = registry(&state, is_ready);
     let mut text = String::new();
-    if encode(&mut text, &registry(&state)).is_err() {
+    if encode(&mut text, &registry).is_err() {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }
 
-fn registry(state: &AppState) -> Registry {
+fn registry(state: &AppState, is_ready: bool) -> Registry {
     let mut registry = Registry::with_prefix("chancery");
     registry.register("build", "The running program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     let metrics = &state.metrics;
@@ -122,12 +125,19 @@ fn registry(state: &AppState) -> Registry {
         metrics.refusals_dropped.clone(),
     );
     state.journal.metrics().register(&mut registry);
-    now(state, &mut registry);
+    let dropped = Counter::<u64>::default();
+    dropped.inc_by(u64::try_from(dropped_lines()).unwrap_or(u64::MAX));
+    registry.register(
+        "log_lines_dropped",
+        "Log lines that found no room, in memory or where they are written",
+        dropped,
+    );
+    now(state, is_ready, &mut registry);
     registry
 }
 
 /// What is read off at this moment.
-fn now(state: &AppState, registry: &mut Registry) {
+fn now(state: &AppState, is_ready: bool, registry: &mut Registry) {
     let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let mut show = |name: &str, help: &str, value: i64| {
         let gauge = Gauge::<i64>::default();
@@ -135,7 +145,7 @@ fn now(state: &AppState, registry: &mut Registry) {
         registry.register(name, help, gauge);
     };
     let lease = state.journal.lease();
-    show("ready", "Whether the server answers", i64::from(state.journal.vouch().is_ok()));
+    show("ready", "Whether the server answers", i64::from(is_ready));
     show("commands_in_progress", "Commands admitted and not ended", whole(state.commands.in_progress()));
     show(
         "passwords_waiting",
@@ -146,11 +156,6 @@ fn now(state: &AppState, registry: &mut Registry) {
         "client_secrets_waiting",
         "Chosen client secrets that are being checked or wait for it",
         whole(state.client_secrets.waiting()),
-    );
-    show(
-        "log_lines_dropped",
-        "Log lines that found no room, in memory or where they are written",
-        whole(dropped_lines()),
     );
     show("log_position", "The position applied to memory", state.journal.applied());
     let age = Gauge::<f64, AtomicU64>::default();

@@ -2,6 +2,7 @@
 //! for the server and for every command, so that a command never works on another database.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -87,7 +88,7 @@ pub enum OpenError {
     /// What must happen while nobody answers cannot happen now.
     #[error("{0} servers still answer from this database")]
     Served(usize),
-    /// The embedded database is served, or exchanged, by another process.
+    /// Another process has the embedded database open, or exchanges it.
     #[error("another process is using the embedded database")]
     InUse,
     /// This process may not answer from memory.
@@ -128,11 +129,11 @@ pub async fn open_to_serve(config: Arc<Config>, clock: SharedClock) -> Result<Ap
 /// on. Returns the events that are gone; nothing when the log contains all that was seen of it, so that there
 /// is nothing to accept.
 pub async fn accept_rollback(config: Arc<Config>, clock: SharedClock) -> Result<Option<i64>, OpenError> {
-    let _alone = match config.database {
+    let alone = match config.database {
         Database::Embedded(_) => Some(lock_exclusively(&config)?),
         Database::Postgres(_) => None,
     };
-    let engine = open_engine(&config)?;
+    let engine = open_engine_under(alone, &config, Pace::InTime)?;
     let name = engine.name();
     let database = |error| OpenError::Database { engine: name, error };
     match still_answering(engine.as_ref()).await.map_err(database)? {
@@ -140,7 +141,7 @@ pub async fn accept_rollback(config: Arc<Config>, clock: SharedClock) -> Result<
         servers => return Err(OpenError::Served(servers)),
     }
     let state = open_for(Purpose::AcceptingRollback, engine, Arc::clone(&config), clock).await?;
-    let checkpoint = Checkpoint::of(&config);
+    let checkpoint = Checkpoint::of(&config, &state.keys);
     let (engine, epoch) = (state.journal.engine(), state.keys.current().number());
     match checkpoint.check(engine, &state.keys, epoch).await {
         Ok(true) => return Ok(None),
@@ -155,13 +156,13 @@ pub async fn accept_rollback(config: Arc<Config>, clock: SharedClock) -> Result<
         ) => {}
     }
     let head = engine.head().await.map_err(database)?;
-    let seen = checkpoint.seen(&state.keys).ok().flatten().unwrap_or(head.position);
+    let seen = checkpoint.seen_anywhere(engine, &state.keys).await.ok().flatten().unwrap_or(head.position);
     let command = InstallationCommand::AcceptRollback { seen, head: head.position, at: state.clock.now() };
     let origin = Origin::internal(Actor::Operator, &state.clock);
     let stream = Stream::Existing(INSTALLATION.to_owned());
     let executed = state.commands.execute::<Installation>(stream, command, &origin).await;
     executed.map_err(|error| OpenError::Bind(error.to_string()))?;
-    checkpoint.note(engine, &state.keys, key_epoch(engine).await.map_err(database)?).await?;
+    checkpoint.note(&state.journal, &state.keys, key_epoch(engine).await.map_err(database)?).await?;
     Ok(Some((seen - head.position).max(0)))
 }
 
@@ -202,13 +203,6 @@ pub async fn open_on(
     open_for(Purpose::Command, engine, config, clock).await
 }
 
-async fn reach(purpose: Purpose, engine: &dyn Engine) -> Result<(), EngineError> {
-    match purpose {
-        Purpose::Serving => engine.connect().await,
-        Purpose::Command | Purpose::AcceptingRollback => engine.reach().await,
-    }
-}
-
 async fn open_for(
     purpose: Purpose,
     engine: Arc<dyn Engine>,
@@ -217,7 +211,7 @@ async fn open_for(
 ) -> Result<AppState, OpenError> {
     let name = engine.name();
     let database = |error| OpenError::Database { engine: name, error };
-    reach(purpose, engine.as_ref()).await.map_err(database)?;
+    engine.connect().await.map_err(database)?;
     migrate(&config, engine.as_ref()).await?;
     check_whole(engine.as_ref()).await?;
     let has_history = engine.head().await.map_err(database)?.position > 0;
@@ -225,7 +219,7 @@ async fn open_for(
     let keys = Arc::new(Keys::derive_minting(&root_secret(&config, has_history)?, epoch)?);
     check_root_secret(engine.as_ref(), &keys).await?;
     if purpose != Purpose::AcceptingRollback {
-        let was_seen = Checkpoint::of(&config).check(engine.as_ref(), &keys, epoch).await?;
+        let was_seen = Checkpoint::of(&config, &keys).check(engine.as_ref(), &keys, epoch).await?;
         if has_history && !was_seen {
             tracing::info!(
                 "this node sees this database for the first time: of what it was before it knows nothing"
@@ -315,71 +309,94 @@ pub async fn check_root_secret(engine: &dyn Engine, keys: &Keys) -> Result<(), O
     }
 }
 
-/// Opens the database without looking at its tables.
+/// For how long a call is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// For the deadline that is configured.
+    InTime,
+    /// For minutes.
+    Patient,
+}
+
+/// Opens the database without looking at its tables. While it is open nobody exchanges an embedded one.
 pub fn open_engine(config: &Config) -> Result<Arc<dyn Engine>, OpenError> {
-    open_engine_with(config, |postgres| postgres)
+    open_engine_under(lock_shared(config)?, config, Pace::InTime)
 }
 
 /// The same for a command that reads or rebuilds all of it: its statements may take minutes.
 pub fn open_patient_engine(config: &Config) -> Result<Arc<dyn Engine>, OpenError> {
-    open_engine_with(config, PostgresEngine::patient)
+    open_engine_under(lock_shared(config)?, config, Pace::Patient)
 }
 
 /// The same for a command that only looks: nothing is made or changed, not even a file's mode.
 pub fn open_engine_to_read(config: &Config) -> Result<Arc<dyn Engine>, OpenError> {
     match &config.database {
         Database::Embedded(path) => {
+            let lock = lock_to_read(config)?;
             let engine = SqliteEngine::open_to_read(path, config.database_deadline)
                 .map_err(|error| OpenError::Database { engine: "SQLite", error })?;
-            Ok(Arc::new(engine))
+            Ok(Arc::new(engine.under(lock)))
         }
         Database::Postgres(_) => open_patient_engine(config),
     }
 }
 
-fn open_engine_with(
-    config: &Config,
-    pace: impl FnOnce(PostgresEngine) -> PostgresEngine,
-) -> Result<Arc<dyn Engine>, OpenError> {
+fn open_engine_under(lock: Option<File>, config: &Config, pace: Pace) -> Result<Arc<dyn Engine>, OpenError> {
     match &config.database {
         Database::Embedded(path) => {
             make_private_directory(path.parent().unwrap_or(Path::new(".")))?;
             let engine = SqliteEngine::open(path, config.database_deadline)
-                .map_err(|error| OpenError::Database { engine: "SQLite", error })?;
-            Ok(Arc::new(engine))
+                .map_err(|error| OpenError::Database { engine: "SQLite", error })?
+                .under(lock);
+            Ok(Arc::new(if pace == Pace::Patient { engine.patient() } else { engine }))
         }
         Database::Postgres(url) => {
             let engine = PostgresEngine::new(url.expose(), POSTGRES_CONNECTIONS, config.database_deadline)
                 .map_err(|error| OpenError::Database { engine: "PostgreSQL", error })?;
-            Ok(Arc::new(pace(engine)))
+            Ok(Arc::new(if pace == Pace::Patient { engine.patient() } else { engine }))
         }
     }
 }
 
-/// Servers on the embedded database hold this together; whoever exchanges the file must be alone.
-pub fn lock_shared(config: &Config) -> Result<Option<File>, OpenError> {
+/// Servers and commands on the embedded database hold this together; whoever exchanges the file must be alone. What is
+/// written through a connection to a file that was put aside is lost, and SQLite takes by their names away what stands
+/// beside it: the new one's log.
+fn lock_shared(config: &Config) -> Result<Option<File>, OpenError> {
     let Database::Embedded(_) = config.database else { return Ok(None) };
     let (path, file) = lock_file(config)?;
-    match file.try_lock_shared() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
-        Err(TryLockError::Error(reason)) => Err(OpenError::DataDirectory { path, reason }),
+    locked(path, file.try_lock_shared()).map(|()| Some(file))
+}
+
+/// The same for who makes nothing, and that file neither: where there is none, no server was.
+fn lock_to_read(config: &Config) -> Result<Option<File>, OpenError> {
+    let path = lock_path(config);
+    match File::open(&path) {
+        Ok(file) => locked(path, file.try_lock_shared()).map(|()| Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(reason) => Err(OpenError::DataDirectory { path, reason }),
     }
 }
 
-/// Makes sure that no server runs on the embedded database, for as long as the file is held.
+/// Makes sure that nobody else has the embedded database open, for as long as the file is held.
 pub fn lock_exclusively(config: &Config) -> Result<File, OpenError> {
     let (path, file) = lock_file(config)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
-        Err(TryLockError::Error(reason)) => Err(OpenError::DataDirectory { path, reason }),
-    }
+    locked(path, file.try_lock()).map(|()| file)
+}
+
+fn locked(path: PathBuf, tried: Result<(), TryLockError>) -> Result<(), OpenError> {
+    tried.map_err(|error| match error {
+        TryLockError::WouldBlock => OpenError::InUse,
+        TryLockError::Error(reason) => OpenError::DataDirectory { path, reason },
+    })
+}
+
+fn lock_path(config: &Config) -> PathBuf {
+    config.data_dir.join("chancery.lock")
 }
 
 fn lock_file(config: &Config) -> Result<(PathBuf, File), OpenError> {
     make_private_directory(&config.data_dir)?;
-    let path = config.data_dir.join("chancery.lock");
+    let path = lock_path(config);
     let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = opened.map_err(|reason| OpenError::DataDirectory { path: path.clone(), reason })?;
     Ok((path, file))

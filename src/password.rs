@@ -28,7 +28,9 @@ use crate::secret::{Secret, random_bytes};
 pub use aggregates::values::SecretKind;
 pub use client_secret::{AttemptError, Claim, ClientSecretVerifier, keyed_verifier, kind_of, verify_keyed};
 pub use name::{LONGEST_USERNAME, NameError, normalise_email, normalise_username};
-pub use policy::{LONGEST_PASSWORD, PolicyError, SHORTEST_PASSWORD, check_policy};
+pub use policy::{
+    LONGEST_PASSWORD, PolicyError, SHORTEST_PASSPHRASE, SHORTEST_PASSWORD, check_passphrase, check_policy,
+};
 
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;

@@ -103,7 +103,12 @@ impl Count {
         if now - self.since >= period || now < self.since {
             let dropped = self.seen.saturating_sub(limit);
             if dropped > 0 {
-                tracing::warn!(refusals.dropped = dropped, refusals.of = of, "refusals were only counted");
+                tracing::warn!(
+                    refusals.dropped = dropped,
+                    refusals.of = of,
+                    what_to_do = "Find out who: the timeline has the first. Keep strangers out by the proxy.",
+                    "refusals were only counted"
+                );
             }
             *self = Self { since: now, seen: 0 };
         }
@@ -125,6 +130,7 @@ pub async fn record(state: &AppState, origin: &Origin, refused: RefusedRequest) 
     if let Err(error) = state.commands.execute::<Refusal>(stream, command, origin).await {
         tracing::error!(
             correlation.id = %origin.correlation_id, refusal.rule = ?rule, error = %error,
+            what_to_do = "See to the database. The request was refused all the same.",
             "a refusal could not be kept"
         );
     }

@@ -1,9 +1,14 @@
-//! How much of something is in use, by everybody and by one network? Connections, and bytes of bodies: what
-//! all share must not be taken by one of them.
+//! How much of something is in use, by everybody and by one network? Connections, and bytes of bodies and answers:
+//! what all share must not be taken by one of them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::http::StatusCode;
+use ipnet::IpNet;
+
+use crate::extract::request_context::networks;
 
 /// A bounded amount of something. Clones share it.
 #[derive(Clone, Debug)]
@@ -17,7 +22,7 @@ pub struct Room {
 struct Used {
     all: usize,
     /// Those who have some.
-    networks: HashMap<IpAddr, usize>,
+    networks: HashMap<IpNet, usize>,
 }
 
 /// Why there was no more.
@@ -38,10 +43,20 @@ impl Full {
             Self::Network => network,
         }
     }
+
+    /// What it is answered with. Proxies leave a node out that says 503, and one network's greed is nothing that
+    /// another node would mend (RFC 6585 §4).
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::All => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Network => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
 }
 
 impl Room {
-    /// So much for `all`, and no more than so much for `each` network.
+    /// So much for `all`, and no more than so much for `each` network; a wide one has a few shares.
     #[must_use]
     pub fn new(all: usize, each: usize) -> Self {
         Self { used: Arc::default(), all, each: each.min(all) }
@@ -88,12 +103,16 @@ impl Part {
         if all > self.room.all {
             return Err(Full::All);
         }
-        if let Some(network) = self.network {
-            let own = used.networks.get(&network).copied().unwrap_or_default().saturating_add(more);
-            if own > self.room.each {
-                return Err(Full::Network);
-            }
-            used.networks.insert(network, own);
+        let charged = || self.network.into_iter().flat_map(networks);
+        let has_share = charged().all(|(network, shares)| {
+            let own = used.networks.get(&network).copied().unwrap_or_default();
+            own.saturating_add(more) <= self.room.each.saturating_mul(shares)
+        });
+        if !has_share {
+            return Err(Full::Network);
+        }
+        for (network, _) in charged() {
+            *used.networks.entry(network).or_default() += more;
         }
         used.all = all;
         self.amount += more;
@@ -108,9 +127,8 @@ impl Drop for Part {
         }
         let mut used = self.room.lock();
         used.all = used.all.saturating_sub(self.amount);
-        if let Some(network) = self.network
-            && let Some(own) = used.networks.get_mut(&network)
-        {
+        for (network, _) in self.network.into_iter().flat_map(networks) {
+            let Some(own) = used.networks.get_mut(&network) else { continue };
             *own = own.saturating_sub(self.amount);
             if *own == 0 {
                 used.networks.remove(&network);
@@ -144,6 +162,31 @@ mod tests {
         assert_eq!(room.in_use(), 0);
         assert!(room.lock().networks.is_empty(), "nobody is remembered who has nothing");
         assert_eq!(room.part(network("192.0.2.1")).grow(4), Ok(()));
+    }
+
+    /// 300 of each of the 256 networks that one line at home has.
+    #[test]
+    fn all_networks_of_one_line_have_three_shares_and_leave_the_rest_to_others() {
+        let room = Room::new(1_000, 100);
+        let (mut taken, mut most) = (Vec::new(), 0);
+        for line in 0..=255 {
+            let mut own = 0;
+            for _ in 0..300 {
+                let mut part = room.part(network(&format!("2001:db8:1:{line:x}::1")));
+                if part.grow(1).is_ok() {
+                    own += 1;
+                    taken.push(part);
+                }
+            }
+            most = most.max(own);
+        }
+        assert_eq!((room.in_use(), most), (300, 100));
+        for other in ["192.0.2.1", "2001:db8:2::1"] {
+            assert_eq!(room.part(network(other)).grow(100), Ok(()), "{other}");
+        }
+        drop(taken);
+        assert!(room.lock().networks.is_empty());
+        assert_eq!(room.part(network("2001:db8:1:1::1")).grow(100), Ok(()));
     }
 
     #[test]

@@ -97,7 +97,10 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
         return bytes;
     }
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        tracing::error!("the operating system gives no random bytes");
+        tracing::error!(
+            what_to_do = "Let the process call `getrandom`: a sandbox forbids it.",
+            "the operating system gives no random bytes"
+        );
         std::process::abort();
     }
     bytes

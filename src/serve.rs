@@ -4,20 +4,23 @@
 //! log, and accept. Stopping finishes the requests in progress.
 
 mod accept;
+mod answer;
 mod connection;
 mod error;
-mod horizon;
+pub mod horizon;
 mod listen;
 mod tls;
 
-use std::fs::File;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 pub use self::error::StartError;
 
@@ -34,8 +37,10 @@ use crate::state::AppState;
 
 /// Connections of those who read metrics.
 const OPERATORS: usize = 64;
-/// How long requests in progress may take to finish when the server stops.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long requests in progress may take to finish when the server stops, unless somebody is in a hurry.
+const DRAIN: Duration = Duration::from_secs(9);
+/// How long they may still take after that, or once somebody is: ten seconds together.
+const HURRIED: Duration = Duration::from_secs(1);
 
 /// A server that runs until it is stopped or dropped.
 pub struct Running {
@@ -47,8 +52,6 @@ pub struct Running {
     pub state: AppState,
     stopping: watch::Sender<bool>,
     tasks: JoinSet<()>,
-    /// While it is held, nobody exchanges the embedded database.
-    _lock: Option<File>,
 }
 
 /// Starts a server.
@@ -65,7 +68,6 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
     };
     // Also beside PostgreSQL: how far the log was seen is noted there.
     open::make_private_directory(&config.data_dir)?;
-    let lock = open::lock_shared(&config)?;
     let state = open::open_to_serve(Arc::new(config), clock).await?;
     match introduce(&state).await {
         Ok(())
@@ -100,7 +102,7 @@ pub async fn start(config: Config, clock: SharedClock) -> Result<Running, StartE
     }
     tasks.spawn(checkpoint::follow(state.clone(), stopped.clone()));
     tasks.spawn(horizon::follow(state.clone(), stopped));
-    Ok(Running { addresses, metrics_addresses, state, stopping, tasks, _lock: lock })
+    Ok(Running { addresses, metrics_addresses, state, stopping, tasks })
 }
 
 /// Whether certificate and key can be used.
@@ -111,21 +113,48 @@ pub(crate) fn check_tls(files: &TlsFiles) -> Result<(), StartError> {
 impl Running {
     /// Says that it is not ready for as long as configured, then stops accepting and waits for the requests
     /// in progress, for ten seconds at most.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        self.stop_unless_hurried(std::future::pending()).await;
+    }
+
+    /// The same, until somebody is in a hurry: from there on it takes a second at most.
+    pub async fn stop_unless_hurried(mut self, hurried: impl Future<Output = ()>) {
+        let mut hurried = pin!(hurried);
         self.state.draining.store(true, Ordering::Relaxed);
-        tokio::time::sleep(self.state.config.drain_delay).await;
+        let is_hurried = timeout(self.state.config.drain_delay, &mut hurried).await.is_ok();
         self.stopping.send_replace(true);
-        let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} });
-        if drained.await.is_err() {
-            tracing::warn!("some requests did not finish in time and were cut off");
+        let is_cut_off = tokio::select! {
+            () = async { while self.tasks.join_next().await.is_some() {} } => false,
+            () = async {
+                if !is_hurried {
+                    let _ = timeout(DRAIN, hurried).await;
+                }
+                sleep(HURRIED).await;
+            } => true,
+        };
+        if is_cut_off {
+            tracing::warn!(
+                what_to_do = "Nothing: each is done whole or not at all, and its client asks again.",
+                "some requests did not finish in time and were cut off"
+            );
         }
         self.state.journal.stop_answering().await;
     }
 
     /// Waits until a part of the server ends by itself, which none does unless it is broken.
     pub async fn broken(&mut self) {
-        let ended = self.tasks.join_next().await.transpose();
-        tracing::error!(panicked = ended.is_err(), "a part of the server has ended");
+        let reason = tokio::select! {
+            ended = self.tasks.join_next() => match ended {
+                Some(Err(error)) => error.to_string(),
+                Some(Ok(())) | None => "it was not told to".to_owned(),
+            },
+            reason = self.state.journal.ended() => reason,
+        };
+        tracing::error!(
+            reason,
+            what_to_do = "Start it again, as systemd does, and report it with the last lines of the log.",
+            "a part of the server has ended"
+        );
     }
 }
 

@@ -301,10 +301,36 @@ fn first_texts<'a>(code: &'a str, opens: &'a str, closes: char) -> impl Iterator
     })
 }
 
-/// What each line of the log of this level says, behind its fields.
-fn log_lines<'a>(code: &'a str, opens: &'a str) -> impl Iterator<Item = &'a str> {
-    let calls = code.split(opens).skip(1).map(|rest| rest.split(");").next().unwrap());
-    calls.map(|call| call.split('"').nth_back(1).unwrap())
+/// What stands between the parentheses of a call, up to the one that closes it.
+fn arguments(opened: &str) -> &str {
+    let (mut depth, mut is_quoted) = (1, false);
+    let end = opened.find(|letter: char| {
+        match letter {
+            '"' => is_quoted = !is_quoted,
+            '(' if !is_quoted => depth += 1,
+            ')' if !is_quoted => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    &opened[..end.unwrap()]
+}
+
+/// The arguments of each call that tells of trouble in the log.
+fn log_lines(code: &str) -> impl Iterator<Item = &str> {
+    let levels = ["tracing::warn!(", "tracing::error!("];
+    levels.into_iter().flat_map(move |opens| code.split(opens).skip(1)).map(arguments)
+}
+
+/// What a line of the log says, behind its fields.
+fn message_of(line: &str) -> &str {
+    line.split('"').nth_back(1).unwrap()
+}
+
+/// Whether a line of the log has this field: its name begins an argument, outside of quotation marks.
+fn has_field(line: &str, name: &str) -> bool {
+    let arguments = line.split('"').step_by(2).flat_map(|outside| outside.split(','));
+    arguments.filter_map(|argument| argument.split('=').next()).any(|field| field.trim() == name)
 }
 
 /// Whoever is told something finds it in the guide, with what to do: a new message cannot be forgotten.
@@ -317,13 +343,17 @@ fn every_message_for_operators_stands_in_their_guide() {
         let own = message.split('{').filter_map(|piece| piece.rsplit('}').next());
         own.collect::<String>().contains(char::is_alphabetic)
     };
-    let mut messages = BTreeSet::new();
+    let (mut messages, mut lines) = (BTreeSet::new(), 0);
     for file in rust_files("src").iter().filter(|file| !file.ends_with("tests.rs")) {
         let code = code_of(file);
         let path = file.strip_prefix(root()).unwrap().to_str().unwrap();
         let mut told: Vec<&str> = Vec::new();
-        told.extend(log_lines(&code, "tracing::warn!("));
-        told.extend(log_lines(&code, "tracing::error!("));
+        for line in log_lines(&code) {
+            let message = message_of(line);
+            assert!(has_field(line, "what_to_do"), "{path}: “{message}” is said without `what_to_do`");
+            told.push(message);
+            lines += 1;
+        }
         if path.starts_with("src/cli/doctor") {
             told.extend(first_texts(&code, "Finding::new(", ';'));
         }
@@ -340,6 +370,60 @@ fn every_message_for_operators_stands_in_their_guide() {
     }
     assert!(messages.len() > 90, "{}: {messages:?}", messages.len());
     assert!(!in_the_guide("a message that nobody has written a row for"));
+    assert!(lines > 20, "{lines}");
+}
+
+/// Whoever reads the log knows of the field with the first step. A line without it is found by what is looked for.
+#[test]
+fn the_operators_guide_tells_of_the_first_step_that_each_line_of_the_log_has() {
+    let guide = read("OPERATING.md");
+    let of_the_log = guide.split("\n\n").find(|paragraph| paragraph.contains("level ERROR")).unwrap();
+    assert!(of_the_log.contains("`what_to_do`"), "{of_the_log}");
+    for (code, is_there) in [
+        (r#"tracing::warn!(%error, what_to_do = "See to it (now), at once.", "it is");"#, true),
+        (r#"tracing::error!(reason = of(1), what_to_do, "it is")"#, true),
+        ("tracing::error!(\n    a = \"1\",\n    what_to_do = stale.what_to_do(),\n    \"it is\"\n);", true),
+        (r#"tracing::warn!("it is"); told(what_to_do, "");"#, false),
+        (r#"tracing::warn!(reason = stale.what_to_do(), "it is");"#, false),
+        (r#"tracing::warn!(of = ", what_to_do = ", "it is");"#, false),
+    ] {
+        let line = log_lines(code).next().unwrap();
+        assert_eq!((message_of(line), has_field(line, "what_to_do")), ("it is", is_there), "{code}");
+    }
+}
+
+/// The metrics that the program registers, without what the format adds to a name: a unit, a kind.
+fn registered_metrics() -> BTreeSet<String> {
+    let sources = [("src/metrics.rs", ""), ("src/journal/metrics.rs", "journal_")];
+    for file in rust_files("src") {
+        let is_known = sources.iter().any(|(path, _)| file.ends_with(path));
+        let registers = code_of(&file).contains("prometheus_client::registry");
+        assert!(is_known || !registers, "{} registers metrics", file.display());
+    }
+    let of_source = |(path, prefix): (&str, &str)| {
+        let code = code_of(&root().join(path));
+        let opens = ["register(", "register_with_unit(", "show("].into_iter();
+        let names =
+            opens.flat_map(|opens| first_texts(&code, opens, ')').map(|name| format!("{prefix}{name}")));
+        names.collect::<Vec<_>>()
+    };
+    sources.into_iter().flat_map(of_source).collect()
+}
+
+/// Whoever sets up an alarm finds every metric, and none that is not there.
+#[test]
+fn every_metric_stands_in_the_operators_guide_and_no_other() {
+    let guide = read("OPERATING.md");
+    let table = guide.split("| metric (`chancery_…`)").nth(1).unwrap().split("\n\n").next().unwrap();
+    let cells =
+        table.lines().filter(|line| line.starts_with("| `")).map(|row| row.split('|').nth(1).unwrap());
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let bare = |name: &str| {
+        let name = name.split('{').next().unwrap();
+        ["_total", "_seconds", "_info"].iter().fold(name, |name, end| name.trim_end_matches(end)).to_owned()
+    };
+    assert_eq!(names.map(bare).collect::<BTreeSet<_>>(), registered_metrics());
+    assert!(registered_metrics().len() > 20, "{:?}", registered_metrics());
 }
 
 /// The rows of the table of attacks; those of features to come assert that the feature is not there.

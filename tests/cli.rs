@@ -259,6 +259,22 @@ fn the_doctor_names_what_is_unsafe() {
     cli.run(&unreachable).failed_about("127.0.0.1:1");
 }
 
+#[test]
+fn the_doctor_does_not_pass_what_it_has_not_looked_at() {
+    let (directory, cli) = installation();
+    let empty = Directory::new();
+    for private in [&directory, &empty] {
+        fs::set_permissions(private.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let looked = cli.run(&["doctor"]).succeeded().stdout;
+    assert!(
+        looked.contains("Nothing unsafe was found.") && !looked.contains("nothing was checked"),
+        "{looked}"
+    );
+    let said = Cli::at(empty.path(), None).run(&["doctor"]).succeeded().stdout;
+    assert!(said.contains("There is no database: nothing was checked"), "{said}");
+}
+
 /// What a start refuses the doctor says before.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_knows_what_a_start_refuses() {

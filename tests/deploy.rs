@@ -1,5 +1,7 @@
 //! Do the examples of `deploy/` do what they say? nginx and Caddy in front of two nodes, with nothing changed but
-//! addresses and files; the unit as systemd reads it; the configuration.
+//! addresses and files; the unit as systemd reads it; the configuration; the image, in `image.rs`.
+
+mod image;
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -310,4 +312,15 @@ fn the_example_configuration_is_one() {
     for part in ["https://login.example.com", "/var/lib/chancery", "127.0.0.1:9464"] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
+}
+
+/// Whoever is killed in the middle of a stop has not finished its requests, and other nodes wait for it.
+#[test]
+fn the_unit_gives_a_stop_the_time_that_it_may_take() {
+    let seconds = |text: &str, name: &str| -> u64 {
+        let value = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        value.trim_matches([' ', '=', '"', 's']).parse().unwrap()
+    };
+    let drain_delay = seconds(include_str!("../deploy/chancery.toml"), "drain-delay");
+    assert!(seconds(UNIT, "TimeoutStopSec") >= drain_delay + 15);
 }

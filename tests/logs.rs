@@ -97,7 +97,7 @@ async fn a_server_that_cannot_go_on_says_so_in_its_log() {
     let lines = lines(&outcome.stderr);
     let last = lines.last().unwrap();
     assert_eq!(last["level"], "ERROR", "{outcome:?}");
-    assert!(last["message"].as_str().unwrap().contains("root") && last["error.advice"].is_string(), "{last}");
+    assert!(last["message"].as_str().unwrap().contains("root") && last["what_to_do"].is_string(), "{last}");
     // Where the log is switched off, a person is told.
     let silent = cli.run(&[&arguments[..], &["--log", "off"]].concat());
     assert!(silent.code == 1 && silent.stderr.contains("root"), "{silent:?}");

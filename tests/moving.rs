@@ -1,13 +1,17 @@
 //! Can an installation be moved between the engines, and brought back from a backup?
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use chancery::journal::archive::{Proved, half_imported};
 use chancery::journal::chain::{GENESIS, fold, hex, leaf};
 use chancery::journal::engine::NewEvent;
+use chancery::journal::sqlite::SqliteEngine;
 use serde_json::Value;
 
+use crate::harness::cli::Outcome;
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
 use crate::harness::{Cli, Directory, PASSWORD, Process, Registration, Server, Tokens, prepared};
@@ -17,6 +21,25 @@ const PASSPHRASE: &str = "a passphrase of several words";
 fn file(directory: &Directory, name: &str) -> (PathBuf, String) {
     let path = directory.path().join(name);
     (path.clone(), path.to_str().unwrap().to_owned())
+}
+
+/// An import of which the operator says that nothing has happened since the export.
+fn moved(name: &str) -> [&str; 5] {
+    ["import", name, "--with-secrets", "--moved", "--noinput"]
+}
+
+/// What a start says that is refused.
+async fn refused_start(cli: &Cli) -> Outcome {
+    let (cli, listen) = (cli.clone(), format!("127.0.0.1:{}", free_port()));
+    tokio::task::spawn_blocking(move || cli.run(&["--listen", &listen])).await.unwrap()
+}
+
+/// What stands in a directory, by name.
+fn names(directory: &Directory) -> Vec<String> {
+    let entries = fs::read_dir(directory.path()).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 /// A history with a person, applications, tokens and a revocation; the server has stopped.
@@ -50,7 +73,7 @@ async fn an_installation_moves_from_one_engine_to_the_other_and_back() {
     with_passphrase(&from).run(&["export", &name, "--with-secrets", "--noinput"]).succeeded();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let to = Cli::at(new.path(), Some(database.url()));
-    let imported = with_passphrase(&to).run(&["import", &name, "--with-secrets", "--noinput"]).succeeded();
+    let imported = with_passphrase(&to).run(&moved(&name)).succeeded();
     assert!(imported.stdout.contains("with secrets"), "{}", imported.stdout);
     assert_eq!(chain(&to), chain(&from));
 
@@ -64,11 +87,11 @@ async fn an_installation_moves_from_one_engine_to_the_other_and_back() {
     process.terminate().await;
     with_passphrase(&to)
         .run(&["export", &name, "--with-secrets", "--noinput"])
-        .failed_about("cannot be read or written");
+        .failed_about("cannot be used");
     fs::remove_file(&path).unwrap();
     with_passphrase(&to).run(&["export", &name, "--with-secrets", "--noinput"]).succeeded();
     let home = Cli::at(back.path(), None);
-    with_passphrase(&home).run(&["import", &name, "--with-secrets", "--noinput"]).succeeded();
+    with_passphrase(&home).run(&moved(&name)).succeeded();
     assert_eq!(chain(&home), chain(&to));
 }
 
@@ -118,9 +141,7 @@ async fn an_export_holds_no_secret_unless_it_is_sealed() {
     let to = Cli::at(new.path(), None);
     to.run(&["import", &name]).succeeded();
     assert_eq!(chain(&to), chain(&cli));
-    let listen = format!("127.0.0.1:{}", free_port());
-    let refused = tokio::task::spawn_blocking(move || to.run(&["--listen", &listen])).await.unwrap();
-    refused.failed_about("root secret");
+    refused_start(&to).await.failed_about("root secret");
     let another = Cli::at(Directory::new().path(), None);
     another.run(&["import", &sealed_name]).failed_about("passphrase");
     let wrong = another.clone().password("another passphrase of words");
@@ -246,6 +267,192 @@ fn prepared_elsewhere() -> Directory {
     directory
 }
 
+const UNKNOWN: &str = "what was revoked after the backup is not known";
+
+/// What was revoked after an export is not in it, and would live again wherever it is imported (F21).
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_export_revives_nothing() {
+    let old = Directory::copy_of(prepared::sqlite());
+    let (from, revoked, _, app) = history(&old, None).await;
+    let (_, name) = file(&old, "move.ndjson");
+    let from = from.password(PASSPHRASE);
+    from.run(&["export", &name, "--with-secrets", "--noinput"]).succeeded();
+    // The old servers go on.
+    let process = Process::start_with(&from, &old, free_port(), &["--issuer", &app.base]).await;
+    let there = crate::harness::App { base: process.base.clone(), ..app.clone() };
+    there.revoke(&revoked.refresh).send().await.is(200);
+    process.terminate().await;
+
+    let postgres = Database::empty();
+    for database in [None, Some(postgres.url())] {
+        let home = Directory::new();
+        let to = Cli::at(home.path(), database).password(PASSPHRASE);
+        // Saying it again is no acceptance.
+        for _ in 0..2 {
+            let imported = to.run(&["import", &name, "--with-secrets", "--noinput"]).succeeded();
+            assert!(imported.stdout.contains("acceptrollback"), "{imported:?}");
+            assert!(imported.stderr.contains("--moved"), "{imported:?}");
+            refused_start(&to).await.failed_about(UNKNOWN);
+            to.run(&["lockuser", "ada"]).failed_about(UNKNOWN);
+        }
+        to.run(&["acceptrollback"]).succeeded();
+        let process = Process::start_with(&to, &home, free_port(), &["--issuer", &app.base]).await;
+        let there = crate::harness::App { base: process.base.clone(), ..app.clone() };
+        assert!(!there.sees_active(&revoked.access).await);
+        there.refresh(&revoked.refresh).send().await.is(400);
+        process.browser().login("ada").await;
+        process.terminate().await;
+    }
+
+    // Where more of it was seen, nobody's word counts against that.
+    let elsewhere = Database::empty();
+    let to = Cli::at(old.path(), Some(elsewhere.url())).password(PASSPHRASE);
+    let imported = to.run(&moved(&name)).succeeded();
+    assert!(imported.stdout.contains("acceptrollback"), "{imported:?}");
+    refused_start(&to).await.failed_about("older than what this node has seen");
+}
+
+/// Without its secrets nobody can log in, but what was issued is checked with the root secret alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_export_beside_its_root_secret_revives_nothing() {
+    let old = Directory::copy_of(prepared::sqlite());
+    let (from, ..) = history(&old, None).await;
+    let (_, name) = file(&old, "plain.ndjson");
+    from.run(&["export", &name]).succeeded();
+    let new = Directory::new();
+    fs::copy(old.path().join("root.secret"), new.path().join("root.secret")).unwrap();
+    let to = Cli::at(new.path(), None);
+    to.run(&["import", &name, "--moved"]).failed_about("--with-secrets");
+    let imported = to.run(&["import", &name]).succeeded();
+    assert!(imported.stdout.contains("acceptrollback"), "{imported:?}");
+    refused_start(&to).await.failed_about(UNKNOWN);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_forgot_to_say_that_an_installation_has_moved_says_it_afterwards() {
+    let old = Directory::copy_of(prepared::sqlite());
+    let (from, live, dead, app) = history(&old, None).await;
+    let (_, name) = file(&old, "move.ndjson");
+    from.password(PASSPHRASE).run(&["export", &name, "--with-secrets", "--noinput"]).succeeded();
+    let new = Directory::new();
+    let to = Cli::at(new.path(), None).password(PASSPHRASE);
+    to.run(&["import", &name, "--with-secrets", "--noinput"]).succeeded();
+    refused_start(&to).await.failed_about(UNKNOWN);
+    let said = to.run(&moved(&name)).succeeded();
+    assert!(!said.stdout.contains("acceptrollback"), "{said:?}");
+    let process = Process::start_with(&to, &new, free_port(), &["--issuer", &app.base]).await;
+    let there = crate::harness::App { base: process.base.clone(), ..app.clone() };
+    assert!(there.sees_active(&live.access).await);
+    assert!(!there.sees_active(&dead.access).await);
+    process.terminate().await;
+}
+
+/// With another installation's root secret in its data directory a node would not start on its own database.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_cannot_begin_leaves_no_root_secret_behind() {
+    let old = Directory::copy_of(prepared::sqlite());
+    let (from, ..) = history(&old, None).await;
+    let (_, name) = file(&old, "move.ndjson");
+    from.password(PASSPHRASE).run(&["export", &name, "--with-secrets", "--noinput"]).succeeded();
+
+    // A wrong DATABASE_URL.
+    let (theirs, database) = prepared::postgres();
+    let (new, database) = (Directory::new(), Database::copy_of(database));
+    let there = Cli::at(new.path(), Some(database.url()));
+    let wrong = there.clone().password(PASSPHRASE);
+    wrong.run(&moved(&name)).failed_about("not the beginning of this one");
+    assert!(!new.path().join("root.secret").exists());
+    fs::copy(theirs.join("root.secret"), new.path().join("root.secret")).unwrap();
+    there.run(&["verify"]).succeeded();
+    Process::start_with(&there, &new, free_port(), &[]).await.terminate().await;
+
+    // The first thing that is written is refused.
+    let new = Directory::new();
+    let to = Cli::at(new.path(), None).password(PASSPHRASE);
+    to.run(&["migrate"]).succeeded();
+    let connection = rusqlite::Connection::open(new.path().join("chancery.db")).unwrap();
+    let sql = "CREATE TRIGGER full BEFORE INSERT ON checkpoints BEGIN SELECT RAISE(ABORT, 'no room'); END";
+    connection.execute(sql, []).unwrap();
+    to.run(&moved(&name)).failed_about("no room");
+    assert!(!new.path().join("root.secret").exists());
+    connection.execute("DROP TRIGGER full", []).unwrap();
+    drop(connection);
+    to.run(&moved(&name)).succeeded();
+    assert!(new.path().join("root.secret").exists());
+}
+
+/// What is proved is what is written, whatever happens to the file in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_is_exchanged_after_it_was_checked_is_not_what_is_imported() {
+    let old = Directory::copy_of(prepared::sqlite());
+    let (cli, ..) = history(&old, None).await;
+    let (path, name) = file(&old, "events.ndjson");
+    cli.run(&["export", &name]).succeeded();
+    let whole = fs::read_to_string(&path).unwrap();
+    let (other, _) = file(&old, "other.ndjson");
+    fs::write(&other, forged(&whole, "authorization.revoked")).unwrap();
+    let engine = |directory: &Directory| {
+        SqliteEngine::open(&directory.path().join("chancery.db"), std::time::Duration::from_secs(2)).unwrap()
+    };
+
+    // Another file under its name: the one that was opened is read.
+    let (aside, new) = (old.path().join("aside.ndjson"), Directory::new());
+    let mut proved = Proved::open(&path, None).unwrap();
+    fs::rename(&path, &aside).unwrap();
+    fs::rename(&other, &path).unwrap();
+    {
+        let to = engine(&new);
+        let mut import = proved.begin(&to).await.unwrap();
+        import.mark().await.unwrap();
+        import.write(&|_, _| {}).await.unwrap();
+        import.finish().await.unwrap();
+        assert_eq!(half_imported(&to).await.unwrap(), None);
+    }
+    assert_eq!(chain(&Cli::at(new.path(), None)), chain(&cli));
+
+    // Other lines in the same file, whose chain is right: found, and served by nobody.
+    let new = Directory::new();
+    let mut proved = Proved::open(&aside, None).unwrap();
+    fs::write(&aside, fs::read(&path).unwrap()).unwrap();
+    let to = engine(&new);
+    let mut import = proved.begin(&to).await.unwrap();
+    import.mark().await.unwrap();
+    let refused = import.write(&|_, _| {}).await.unwrap_err();
+    assert!(refused.to_string().contains("the chain of the import breaks"), "{refused}");
+    drop(import);
+    assert!(half_imported(&to).await.unwrap().is_some());
+    drop(to);
+    refused_start(&Cli::at(new.path(), None)).await.failed_about("its import was interrupted");
+}
+
+#[test]
+fn what_has_no_end_or_no_beginning_to_return_to_is_no_export() {
+    let new = Directory::new();
+    let to = Cli::at(new.path(), None);
+    to.run(&["import", "/dev/zero"]).failed_about("longer than");
+    to.clone().stdin("{}").run(&["import", "/dev/stdin"]).failed_about("read twice");
+    to.run(&["import", "-"]).failed_about("read twice");
+    assert!(!new.path().join("chancery.db").exists());
+}
+
+/// Whoever gets hold of an export can guess at its passphrase for years.
+#[test]
+fn an_export_is_sealed_with_a_long_passphrase_or_not_at_all() {
+    let home = Directory::copy_of(prepared::sqlite());
+    let (path, name) = file(&home, "move.ndjson");
+    let export = ["export", &name, "--with-secrets", "--noinput"];
+    let sealed = |passphrase: &str| Cli::at(home.path(), None).password(passphrase).run(&export);
+    let refused = sealed("vxkqtmzr").failed_about("at least 20 characters");
+    assert!(
+        refused.stderr.contains("six random words") && refused.stderr.contains("root secret"),
+        "{refused:?}"
+    );
+    sealed("nineteen characters").failed_about("at least 20 characters");
+    sealed("password1234567890123").failed_about("attackers");
+    assert!(!path.exists());
+    sealed("twenty characters ok").succeeded();
+}
+
 /// Half a log looks like a whole one, and lacks the revocations at its end.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_half_imported_is_served_by_nobody_and_can_be_completed() {
@@ -256,21 +463,18 @@ async fn what_is_half_imported_is_served_by_nobody_and_can_be_completed() {
     sealed.run(&["export", &name, "--with-secrets", "--noinput"]).succeeded();
     let new = Directory::new();
     let to = Cli::at(new.path(), None).password(PASSPHRASE);
-    to.run(&["import", &name, "--with-secrets", "--noinput"]).succeeded();
+    to.run(&moved(&name)).succeeded();
     // As it is while the import goes on.
     let connection = rusqlite::Connection::open(new.path().join("chancery.db")).unwrap();
     let sql = "INSERT INTO checkpoints (projection, lane, position) VALUES ('import', 0, 1000)";
     connection.execute(sql, []).unwrap();
     drop(connection);
-    let listen = format!("127.0.0.1:{}", free_port());
-    let serving = to.clone();
-    let refused = tokio::task::spawn_blocking(move || serving.run(&["--listen", &listen])).await.unwrap();
-    refused.failed_about("its import was interrupted");
+    refused_start(&to).await.failed_about("its import was interrupted");
     to.run(&["lockuser", "ada"]).failed_about("its import was interrupted");
     to.run(&["verify"]).failed_about("its import was interrupted");
     let (_, again) = file(&new, "again.ndjson");
     to.run(&["export", &again]).failed_about("its import was interrupted");
-    to.run(&["import", &name, "--with-secrets", "--noinput"]).succeeded();
+    to.run(&moved(&name)).succeeded();
     assert_eq!(chain(&to), chain(&from));
 }
 
@@ -311,6 +515,81 @@ async fn a_backup_is_made_while_the_server_goes_on_and_is_put_back() {
     process.browser().login("ada").await;
     process.terminate().await;
     cli.run(&["verify"]).succeeded();
+}
+
+/// Under a name that says what it is, a part of a backup is taken for one.
+#[test]
+fn what_is_cut_off_never_has_the_name_of_a_backup() {
+    let home = Directory::copy_of(prepared::sqlite());
+    let cli = Cli::at(home.path(), None);
+    let whole = fs::metadata(home.path().join("chancery.db")).unwrap().len();
+    assert!(whole > 128 << 10, "{whole}");
+    // A file may grow to 64 KiB: writing more fails, or ends whoever tries.
+    let limited = |what: &str| {
+        let script = format!("{what}ulimit -f 128; exec \"$@\"");
+        cli.clone().run_by(["sh", "-c", &script, "sh"].map(str::to_owned).to_vec())
+    };
+    let copies = Directory::new();
+    let (_, name) = file(&copies, "backup.db");
+    limited("trap '' XFSZ; ").run(&["backup", &name]).failed_about("chancery");
+    assert_eq!(names(&copies), [""; 0]);
+    assert_eq!(limited("").run(&["backup", &name]).code, -1, "it is killed");
+    let left = names(&copies);
+    assert!(left.iter().all(|name| name.contains(".incomplete")) && !left.is_empty(), "{left:?}");
+    for name in left {
+        assert_eq!(
+            fs::metadata(copies.path().join(&name)).unwrap().permissions().mode() & 0o077,
+            0,
+            "{name}"
+        );
+        fs::remove_file(copies.path().join(name)).unwrap();
+    }
+
+    cli.run(&["backup", &name]).succeeded();
+    assert_eq!(names(&copies), ["backup.db"]);
+    let (before, there) = (names(&home), chain(&cli));
+    limited("trap '' XFSZ; ").run(&["restore", &name, "--replace"]).failed_about("cannot be used");
+    assert_eq!((names(&home), chain(&cli)), (before, there), "nothing is left and nothing was exchanged");
+
+    // What is not whole is not named a backup either.
+    let database = home.path().join("chancery.db");
+    let mut bytes = fs::read(&database).unwrap();
+    let middle = bytes.windows(10).position(|part| part == b"configurat").unwrap();
+    bytes[middle] ^= 1;
+    fs::write(&database, bytes).unwrap();
+    let (_, other) = file(&copies, "other.db");
+    assert_ne!(cli.run(&["backup", &other]).code, 0);
+    assert_eq!(names(&copies), ["backup.db"]);
+}
+
+/// What it wrote would be acknowledged, and go into the file that was put aside.
+#[test]
+fn a_database_is_not_exchanged_under_a_command_that_waits_at_its_prompt() {
+    let home = Directory::copy_of(prepared::sqlite());
+    let cli = Cli::at(home.path(), None);
+    let (_, name) = file(&home, "backup.db");
+    cli.run(&["backup", &name]).succeeded();
+    let mut changing = cli.command(&["changepassword", "ada"]).spawn().unwrap();
+    let mut said = changing.stderr.take().unwrap();
+    let mut asked = [0; "Password: ".len()];
+    said.read_exact(&mut asked).unwrap();
+    assert_eq!(str::from_utf8(&asked).unwrap(), "Password: ");
+    for alone in [&["restore", &name, "--replace"][..], &["acceptrollback"]] {
+        let refused = cli.run(alone).failed_about("another process is using the embedded database");
+        assert!(refused.stderr.contains("let every other command end"), "{}", refused.stderr);
+    }
+    // Others need not be alone.
+    cli.run(&["verify"]).succeeded();
+    cli.run(&["lockuser", "bob"]).succeeded();
+    let mut typed = changing.stdin.take().unwrap();
+    writeln!(typed, "an entirely different phrase\nan entirely different phrase").unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(changing.wait().unwrap().success(), "{rest}");
+    let names = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let is_aside = names.into_iter().any(|name| name.to_str().unwrap().contains(".replaced-"));
+    assert!(!is_aside, "what was acknowledged is where it is served from");
+    cli.run(&["restore", &name, "--replace"]).succeeded();
 }
 
 #[tokio::test(flavor = "multi_thread")]

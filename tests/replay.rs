@@ -14,8 +14,9 @@ use chancery::journal::{Engine, EngineError};
 use chancery::secret::new_id;
 use projections::row::Value;
 
+use crate::harness::process::free_port;
 use crate::harness::server::on_both_engines_with;
-use crate::harness::{App, Registration, Request, Server, Setup, on_both_engines};
+use crate::harness::{App, Process, Registration, Request, Server, Setup, on_both_engines};
 
 async fn execute(engine: &dyn Engine, sql: &str) {
     engine.execute(sql, &[]).await.unwrap();
@@ -378,6 +379,22 @@ async fn a_waiting_server_notices_that_a_roll_back_was_accepted() {
     .await;
 }
 
+/// The line of a log for machines that says this, for this reason.
+async fn logged(process: &Process, message: &str, reason: &str) -> serde_json::Value {
+    for _ in 0..200 {
+        let log = process.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let is_it = |line: &serde_json::Value| {
+            line["message"] == message && line["reason"].as_str().is_some_and(|why| why.contains(reason))
+        };
+        if let Some(line) = lines.find(is_it) {
+            return line;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("nothing says {message:?} for {reason:?}: {}", process.log());
+}
+
 /// An event that cannot be read stops the read model that follows, is named, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poisoned_event_stops_only_its_projection_and_is_named() {
@@ -400,10 +417,24 @@ async fn a_poisoned_event_stops_only_its_projection_and_is_named() {
         assert!(app.sees_active(&more.text("access_token")).await);
         let admin = server.user("admin").await;
         assert!(admin.get("/").await.body.contains("href=\"/admin/read-models/\""));
-        admin.get("/admin/read-models/").await.is(200).shows("Stands still").shows("event at position");
+        let page = admin.get("/admin/read-models/").await.is(200);
+        let page = page.shows("Stands still").shows("event at position");
+        // The damaged event, and everything behind it.
+        let lag = engine.head().await.unwrap().position - (position - 2);
+        let (_, row) = page.body.split_once(">timeline</th>").unwrap();
+        let row = row.split("</tr>").next().unwrap();
+        let cell = format!("data-label=\"Yet to take\" class=\"number\">{lag}</td>");
+        assert!(row.contains(&cell), "{lag}: {row}");
         let ada = server.user("ada").await;
         assert!(!ada.get("/").await.body.contains("/admin/read-models/"));
         ada.get("/admin/read-models/").await.is(403);
+        // Whoever reads the log is told at which event, and what to do first: here that of a node beside it.
+        let arguments = ["--issuer", &server.base, "--log-format", "json"];
+        let beside = Process::start_with(&server.cli(), &server.directory, free_port(), &arguments).await;
+        let reason = format!("event at position {}:", position - 1);
+        let line = logged(&beside, "a projection stands still", &reason).await;
+        assert!(line["level"] == "ERROR" && line["projection"] == "timeline", "{line}");
+        assert!(line["what_to_do"].as_str().unwrap().contains("`chancery verify`"), "{line}");
         // What an alarm is made of.
         let shown =
             Request::new(&server.client, "GET", format!("{}/metrics", server.metrics())).send().await.body;
@@ -413,6 +444,10 @@ async fn a_poisoned_event_stops_only_its_projection_and_is_named() {
             value.unwrap_or_else(|| panic!("{line}: {shown}")).parse::<i64>().unwrap()
         };
         assert_eq!(value("projection_stopped"), 1);
+        assert!(
+            shown.contains("\nchancery_journal_unreadable_total 1\n"),
+            "once, and not at every try: {shown}"
+        );
         assert!(value("projection_lag_events") > 0);
     })
     .await;

@@ -1,7 +1,7 @@
 //! Is a database refused that is older than what the node has seen of it? (F21)
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::faults::report::record;
 use crate::harness::postgres::Database;
@@ -77,6 +77,15 @@ impl Installation {
             }
         }
     }
+}
+
+/// The one note of an installation.
+fn note_of(home: &Directory) -> PathBuf {
+    let places = fs::read_dir(Directory::memory_of(home.path()).join("chancery")).unwrap();
+    let notes = places.flat_map(|place| fs::read_dir(place.unwrap().path()).unwrap());
+    let notes: Vec<_> = notes.map(|note| note.unwrap().path()).collect();
+    let [note] = notes.as_slice() else { panic!("{notes:?}") };
+    note.clone()
 }
 
 async fn application(process: &Process, installation: &Installation) -> (Browser, App) {
@@ -164,16 +173,14 @@ async fn a_backup_revives_nothing(installation: &Installation) {
     installation.run(&["acceptrollback"]).failed_about("nothing to accept");
 }
 
-/// Its note comes along with an old copy of all of a data directory, unless it is kept elsewhere.
+/// An old copy of all of a data directory does not bring along what was seen.
 #[tokio::test(flavor = "multi_thread")]
 async fn f21_an_old_copy_of_the_whole_data_directory_revives_nothing() {
-    let mut installation = Installation::embedded();
-    let told = installation.run(&["doctor"]);
-    assert!(told.stdout.contains("`checkpoint-dir`"), "{told:?}");
-    let notes = Directory::new();
-    let place = notes.path().join("of this node");
-    installation.cli = installation.cli.variable("CHANCERY_CHECKPOINT_DIR", place.to_str().unwrap());
+    let installation = Installation::embedded();
     assert!(!installation.run(&["doctor"]).stdout.contains("`checkpoint-dir`"));
+    let within = installation.cli.clone().variable("CHANCERY_CHECKPOINT_DIR", installation.home.text());
+    let told = within.run(&["doctor"]);
+    assert!(told.stdout.contains("`checkpoint-dir`"), "{told:?}");
     let process = installation.start().await;
     let (ada, app) = application(&process, &installation).await;
     let revoked = tokens(&ada, &app).await;
@@ -352,11 +359,12 @@ async fn f21_another_history_of_the_same_length_is_refused() {
     installation.start().await.terminate().await;
     installation.restore(&backup);
     let aside = Directory::new();
-    let checkpoint = installation.home.path().join("checkpoint.json");
+    let checkpoint = note_of(&installation.home);
     fs::rename(&checkpoint, aside.path().join("checkpoint.json")).unwrap();
     for name in ["One", "Two", "Three", "Four"] {
         grow(name);
     }
+    // What was noted meanwhile is of the other history.
     fs::rename(aside.path().join("checkpoint.json"), &checkpoint).unwrap();
     installation.refuses().await.failed_about("another history");
 

@@ -21,7 +21,8 @@ static CHECKPOINT: LazyLock<Checkpoint> = LazyLock::new(|| {
     let base = if memory.is_dir() { memory } else { std::env::temp_dir() };
     let directory = base.join(format!("chancery-note-{}", std::process::id()));
     let flags = Flags::from([("data-dir", vec![directory.display().to_string()])]);
-    Checkpoint::of(&Config::load(&flags, &Environment::from_iter([("HOME", "/")])).unwrap())
+    // Without a home it is in the data directory.
+    Checkpoint::of(&Config::load(&flags, &Environment::default()).unwrap(), &KEYS)
 });
 
 pub fn run(data: &[u8]) {

@@ -165,6 +165,21 @@ fn the_horizon_takes_what_ended_before_it() {
 }
 
 #[test]
+fn the_horizon_finds_what_ended_however_it_came_into_memory() {
+    let memory = memory(100);
+    memory.apply(1, &insert(&CACHED, "shortened", 50));
+    memory.apply(2, &RowOp::Expire { table: &CACHED, before: 10 });
+    memory.apply(3, &RowOp::update(&CACHED, "shortened", vec![("until", 20_i64.into())]));
+    let _ = memory.lookup(&CACHED, "read");
+    memory.loaded(&CACHED, "read", Some(row("read", 15, "new")), 3);
+    memory.apply(4, &RowOp::Expire { table: &CACHED, before: 21 });
+    assert!(memory.snapshot(&CACHED).is_empty());
+    memory.replace(&CACHED, vec![row("replaced", 25, "new"), row("later", 26, "new")], 4);
+    memory.apply(5, &RowOp::Expire { table: &CACHED, before: 26 });
+    assert_eq!(memory.snapshot(&CACHED), [row("later", 26, "new").into()]);
+}
+
+#[test]
 fn only_so_many_rows_are_held() {
     let memory = memory(SHARDS);
     for number in 0..200 {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::doctor::open_existing;
+use super::doctor::must_exist;
 use super::failure::Failure;
 use super::run::Context;
 use crate::open::accept_rollback;
 
 pub(super) async fn run(context: &Context) -> Result<(), Failure> {
-    drop(open_existing(context)?);
+    must_exist(context)?;
     let gone = accept_rollback(Arc::clone(&context.config), Arc::clone(&context.clock)).await?;
     let Some(gone) = gone else { return Err(Failure::NothingToAccept) };
     context.console.done("The database as it stands is the one to go on with.");

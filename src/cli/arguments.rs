@@ -95,7 +95,8 @@ pub struct Export {
     /// The file to write; `-` is standard output
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// With verifiers, keys of personal data and the root secret, sealed with a passphrase (age)
+    /// With verifiers, keys of personal data and the root secret, sealed with a passphrase (age) of 20 characters
+    /// or more
     #[arg(long)]
     pub with_secrets: bool,
     /// How the passphrase is given.
@@ -112,6 +113,10 @@ pub struct Import {
     /// The export has secrets: open them with the passphrase
     #[arg(long)]
     pub with_secrets: bool,
+    /// This is the newest there is: the old servers were stopped before it was exported, and stay so. What was issued
+    /// before goes on; without this it must be made invalid, because some of it may have been revoked since
+    #[arg(long, requires = "with_secrets")]
+    pub moved: bool,
     /// How the passphrase is given.
     #[command(flatten)]
     pub passphrase: PasswordInput,

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::run::Context;
 use crate::accounts::AccountError;
 use crate::console::Console;
-use crate::password::check_policy;
+use crate::password::{PolicyError, check_passphrase, check_policy};
 use crate::secret::Secret;
 
 /// Whether somebody can be asked again when an answer will not do.
@@ -23,12 +23,12 @@ pub(super) fn new_password(
     username: &str,
     email: &str,
 ) -> Result<Secret, Failure> {
-    new_secret(context, input, "Password", username, email)
+    new_secret(context, input, "Password", |password| check_policy(password, username, email))
 }
 
 /// The passphrase of something that is made now.
 pub(super) fn new_passphrase(context: &Context, input: PasswordInput) -> Result<Secret, Failure> {
-    new_secret(context, input, "Passphrase", "", "")
+    new_secret(context, input, "Passphrase", check_passphrase)
 }
 
 /// Asked for twice, and again while it will not do.
@@ -36,24 +36,21 @@ fn new_secret(
     context: &Context,
     input: PasswordInput,
     what: &str,
-    username: &str,
-    email: &str,
+    check: impl Fn(&str) -> Result<(), PolicyError>,
 ) -> Result<Secret, Failure> {
-    if input.noinput {
-        let given = context.environment.password().ok_or(Failure::NoPassword)?;
-        return checked(Secret::new(given.expose()), username, email);
-    }
-    if input.password_stdin {
-        return checked(first_line()?, username, email);
+    if input.noinput || input.password_stdin {
+        let secret = given(context, input)?;
+        check(secret.expose()).map_err(AccountError::from)?;
+        return Ok(secret);
     }
     loop {
-        let password = hidden(context.console, what)?;
-        if let Err(problem) = check_policy(password.expose(), username, email) {
+        let secret = hidden(context.console, what)?;
+        if let Err(problem) = check(secret.expose()) {
             context.console.remark(problem);
             continue;
         }
-        if password.ct_eq(hidden(context.console, &format!("{what} (again)"))?.expose()) {
-            return Ok(password);
+        if secret.ct_eq(hidden(context.console, &format!("{what} (again)"))?.expose()) {
+            return Ok(secret);
         }
         context.console.remark("The two are not the same; type both again.");
     }
@@ -61,14 +58,19 @@ fn new_secret(
 
 /// The passphrase of something that exists: asked for once.
 pub(super) fn passphrase(context: &Context, input: PasswordInput) -> Result<Secret, Failure> {
+    if input.noinput || input.password_stdin {
+        return given(context, input);
+    }
+    hidden(context.console, "Passphrase")
+}
+
+/// What is given without being asked for.
+fn given(context: &Context, input: PasswordInput) -> Result<Secret, Failure> {
     if input.noinput {
         let given = context.environment.password().ok_or(Failure::NoPassword)?;
         return Ok(Secret::new(given.expose()));
     }
-    if input.password_stdin {
-        return first_line();
-    }
-    hidden(context.console, "Passphrase")
+    first_line()
 }
 
 /// A line that is asked for until it will do.
@@ -94,11 +96,6 @@ pub(super) fn first_line() -> Result<Secret, Failure> {
         "" => Err(Failure::NoPassword),
         text => Ok(Secret::new(text)),
     }
-}
-
-fn checked(password: Secret, username: &str, email: &str) -> Result<Secret, Failure> {
-    check_policy(password.expose(), username, email).map_err(AccountError::from)?;
-    Ok(password)
 }
 
 /// Asks without showing what is typed. Piped input has nothing to hide and is read line by line.

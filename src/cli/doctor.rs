@@ -65,7 +65,13 @@ pub(super) async fn run(context: &Context, arguments: Report) -> Result<(), Fail
             context.console.say(format!("  what to do: {}", finding.advice));
         }
         if serious == 0 {
-            context.console.done("Nothing unsafe was found.");
+            context.console.done(match must_exist(context) {
+                Ok(()) => "Nothing unsafe was found.",
+                Err(_) => {
+                    "Nothing unsafe was found in the configuration. There is no database: nothing was checked of one, \
+                     nor the root secret against it."
+                }
+            });
         }
     }
     if serious == 0 { Ok(()) } else { Err(Failure::Findings(serious)) }

@@ -1,20 +1,18 @@
 //! `export`: the whole log, line by line.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::arguments::Export;
 use super::ask;
 use super::doctor::open_to_read;
+use super::draft::Draft;
 use super::failure::Failure;
 use super::run::Context;
-use crate::journal::archive::{ArchiveError, Moved, export};
-use crate::journal::chain::hex;
+use crate::journal::archive::{Moved, export};
 use crate::keys::Keys;
 use crate::open::{OpenError, check_root_secret, check_whole, root_secret};
-use crate::secret::{Secret, random_bytes};
+use crate::secret::Secret;
 
 pub(super) async fn run(context: &Context, arguments: Export) -> Result<(), Failure> {
     let engine = open_to_read(context)?;
@@ -37,13 +35,13 @@ pub(super) async fn run(context: &Context, arguments: Export) -> Result<(), Fail
         export(engine.as_ref(), &mut out, sealed_with, &progress).await?;
         return Ok(());
     }
-    let draft = Draft::beside(&arguments.file)?;
-    let mut out = BufWriter::new(&draft.file);
+    let draft = Draft::of_new(&arguments.file)?;
+    let mut out = BufWriter::new(draft.file());
     let moved = export(engine.as_ref(), &mut out, sealed_with, &progress).await;
     drop(out);
     drop(bar);
     let moved = moved?;
-    draft.put_in_place().map_err(ArchiveError::File)?;
+    draft.put_in_place()?;
     say(context, "exported", &moved);
     if !moved.with_secrets {
         context.console.remark(
@@ -52,40 +50,6 @@ pub(super) async fn run(context: &Context, arguments: Export) -> Result<(), Fail
         );
     }
     Ok(())
-}
-
-/// A file that is whole when it has its name, and gone otherwise.
-struct Draft<'a> {
-    file: File,
-    path: PathBuf,
-    target: &'a Path,
-}
-
-impl<'a> Draft<'a> {
-    /// Never in the place of a file that is there: it may be the export that is needed.
-    fn beside(target: &'a Path) -> Result<Self, ArchiveError> {
-        if target.exists() {
-            return Err(ArchiveError::File(io::ErrorKind::AlreadyExists.into()));
-        }
-        let mut name = target.as_os_str().to_owned();
-        name.push(format!(".{}.incomplete", hex(&random_bytes::<4>())));
-        let path = PathBuf::from(name);
-        // It may hold secrets: nobody else reads it at any time.
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        Ok(Self { file: file.map_err(ArchiveError::File)?, path, target })
-    }
-
-    fn put_in_place(&self) -> io::Result<()> {
-        self.file.sync_all()?;
-        fs::rename(&self.path, self.target)
-    }
-}
-
-impl Drop for Draft<'_> {
-    fn drop(&mut self) {
-        // Once it has its name, there is nothing here any more.
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 pub(super) fn wrapped(passphrase: &Secret) -> age::secrecy::SecretString {

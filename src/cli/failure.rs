@@ -166,8 +166,7 @@ impl Failure {
     pub(super) fn log(&self, config: &Config) {
         let causes = std::iter::successors(self.source(), |cause| (*cause).source());
         let cause = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-        let advice = self.advice(config);
-        tracing::error!(error.cause = cause, error.advice = advice, "{self}");
+        tracing::error!(error.cause = cause, what_to_do = self.advice(config), "{self}");
     }
 }
 

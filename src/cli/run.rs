@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tracing::Level;
 
@@ -21,6 +22,9 @@ use crate::console::Console;
 use crate::logging;
 use crate::open::open;
 use crate::state::AppState;
+
+/// How long a thread may still take for what nobody waits for any more: a name that is looked up, a slow disk.
+const LEFT: Duration = Duration::from_secs(1);
 
 /// What every command gets.
 pub(super) struct Context {
@@ -55,8 +59,8 @@ impl Context {
     /// What a command wrote may be a revocation: a backup from before it is to be noticed.
     async fn note_how_far(&self) {
         let Some(state) = self.opened.get() else { return };
-        let (checkpoint, epoch) = (Checkpoint::of(&self.config), state.keys.current().number());
-        if let Err(error) = checkpoint.note(state.journal.engine(), &state.keys, epoch).await {
+        let (checkpoint, epoch) = (Checkpoint::of(&self.config, &state.keys), state.keys.current().number());
+        if let Err(error) = checkpoint.note(&state.journal, &state.keys, epoch).await {
             tracing::debug!(%error, "how far the log goes could not be noted");
         }
     }
@@ -176,7 +180,7 @@ pub fn run(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
 fn carry_out(context: &Context, command: Command) -> Result<(), Failure> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
-    runtime.block_on(async {
+    let carried_out = runtime.block_on(async {
         let result = match command {
             Command::Serve => serve::run(context).await,
             Command::Migrate => migrate::run(context).await,
@@ -201,7 +205,9 @@ fn carry_out(context: &Context, command: Command) -> Result<(), Failure> {
         };
         context.note_how_far().await;
         result
-    })
+    });
+    runtime.shutdown_timeout(LEFT);
+    carried_out
 }
 
 /// Only the server tells what it does at every step; of other commands people read the result.

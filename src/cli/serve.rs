@@ -2,7 +2,9 @@
 //! on a new installation what to do next. A log for machines says it in its own form: nothing else is
 //! written then, as whoever collects both streams reads every line alike.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::failure::Failure;
 use super::run::Context;
@@ -11,19 +13,43 @@ use crate::serve::{Running, start};
 
 pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     // Asked for before the start, so that a signal in between is not missed.
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
-    let mut running = start(context.config.as_ref().clone(), context.clock.clone()).await?;
+    let mut signals = Signals::new().map_err(Failure::Signals)?;
+    let mut running = tokio::select! {
+        started = start(context.config.as_ref().clone(), context.clock.clone()) => started?,
+        // Whatever it was waiting for, what it had begun is undone by the database.
+        () = signals.next() => {
+            remark(context, "Stopped before it had started.");
+            return Ok(());
+        }
+    };
     greet(context, &running).await?;
     let is_broken = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
+        () = signals.next() => false,
         () = running.broken() => true,
     };
     remark(context, "Stopping: requests in progress are finished first.");
-    running.stop().await;
+    running.stop_unless_hurried(signals.next()).await;
     remark(context, "Stopped.");
     if is_broken { Err(Failure::Broken) } else { Ok(()) }
+}
+
+/// SIGTERM and SIGINT: the first asks the server to finish what it does and stop, the second to leave it.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn remark(context: &Context, what: &'static str) {

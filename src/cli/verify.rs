@@ -69,6 +69,6 @@ pub(super) async fn is_all_there(context: &Context, engine: &dyn Engine) -> Resu
     let Ok(root) = root_secret(&context.config, true) else { return Ok(false) };
     let keys = Keys::derive(&root).map_err(OpenError::from)?;
     check_root_secret(engine, &keys).await?;
-    let checked = Checkpoint::of(&context.config).check(engine, &keys, key_epoch(engine).await?).await;
+    let checked = Checkpoint::of(&context.config, &keys).check(engine, &keys, key_epoch(engine).await?).await;
     Ok(checked.map_err(OpenError::from)?)
 }

@@ -3,10 +3,11 @@
 //! One function a part, each checking its values alone and against one another.
 
 use std::net::IpAddr;
-use std::path::Path;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf, absolute};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use ipnet::IpNet;
 use url::Url;
 
@@ -19,6 +20,7 @@ use super::scopes::{self, Scope};
 use super::sources::Sources;
 use super::value::{LONGEST, Raw};
 use super::{Lifetimes, Limits, Log, LogFormat, RootSecretSource, TlsFiles, Traces};
+use crate::journal::chain::hex;
 use crate::journal::lease::LONGEST as LONGEST_LEASE;
 
 /// RFC 6749 §4.1.2 recommends ten minutes at most for a code.
@@ -109,8 +111,20 @@ pub(super) fn data_dir(sources: &Sources, environment: &Environment) -> Result<P
     sources.find_path("data-dir")?.or_else(usual).ok_or(ConfigError::NoDataDirectory)
 }
 
-pub(super) fn checkpoint_dir(sources: &Sources, data_dir: &Path) -> Result<PathBuf, ConfigError> {
-    Ok(sources.find_path("checkpoint-dir")?.unwrap_or_else(|| data_dir.to_owned()))
+/// A directory of its own for each data directory, and not part of it: who puts back an old copy of that must not
+/// put back what it is to be judged by.
+pub(super) fn checkpoint_dir(
+    sources: &Sources,
+    environment: &Environment,
+    data_dir: &Path,
+) -> Result<PathBuf, ConfigError> {
+    if let Some(named) = sources.find_path("checkpoint-dir")? {
+        return Ok(named);
+    }
+    let Some(state) = environment.state_home() else { return Ok(data_dir.to_owned()) };
+    let whose = absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let digest = digest(&SHA256, whose.as_os_str().as_bytes());
+    Ok(state.join("chancery").join(hex(digest.as_ref().get(..8).unwrap_or_default())))
 }
 
 pub(super) fn database(sources: &Sources, data_dir: &Path) -> Result<Database, ConfigError> {

@@ -49,6 +49,13 @@ impl Environment {
         self.directory("XDG_DATA_HOME").or_else(|| Some(self.directory("HOME")?.join(".local").join("share")))
     }
 
+    /// The directory of what a program remembers from one run to the next (XDG Base Directory Specification).
+    #[must_use]
+    pub fn state_home(&self) -> Option<PathBuf> {
+        self.directory("XDG_STATE_HOME")
+            .or_else(|| Some(self.directory("HOME")?.join(".local").join("state")))
+    }
+
     /// The value of a variable that is text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {

@@ -226,8 +226,8 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         everywhere!("checkpoint-dir", "CHANCERY_CHECKPOINT_DIR"),
         (Group::Storage, Kind::Text("DIRECTORY")),
-        Preset::Computed("data-dir"),
-        "Where this node notes how far it has seen the log; best where no copy of data-dir is ever put back",
+        Preset::Computed("a directory for data-dir in $XDG_STATE_HOME/chancery or ~/.local/state/chancery"),
+        "Where this node notes how far it has seen the log; where no copy of data-dir is ever put back",
     ),
     setting(
         ("database-url", Some("database-url"), Some("DATABASE_URL")),

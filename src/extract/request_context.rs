@@ -88,6 +88,20 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// How many shares of one network a wide one has.
+pub const WIDE: usize = 3;
+
+/// What an address is charged under, each with its number of shares. One line at home has 256 networks of IPv6 and
+/// more, and 65,536 are to be had for nothing: together they have a few shares, and not one each.
+pub fn networks(address: IpAddr) -> impl Iterator<Item = (IpNet, usize)> {
+    let lengths: &[(u8, usize)] = match address {
+        IpAddr::V4(_) => &[(32, 1)],
+        IpAddr::V6(_) => &[(64, 1), (48, WIDE)],
+    };
+    let network = move |length| IpNet::new(address, length).ok().map(|network| network.trunc());
+    lengths.iter().filter_map(move |(length, shares)| Some((network(*length)?, *shares)))
+}
+
 /// Whether this peer's forwarded headers are believed.
 #[must_use]
 pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
@@ -174,6 +188,18 @@ mod tests {
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(network("2001:db8:1:2::1"), "2001:db8:1:2::");
         assert_eq!(network("192.0.2.7"), "192.0.2.7");
+    }
+
+    #[test]
+    fn networks_of_one_line_are_charged_together_as_well() {
+        let charged = |text: &str| {
+            let networks = networks(text.parse().unwrap());
+            networks.map(|(network, shares)| format!("{network} {shares}")).collect::<Vec<_>>()
+        };
+        assert_eq!(charged("2001:db8:1:2:3:4:5:6"), ["2001:db8:1:2::/64 1", "2001:db8:1::/48 3"]);
+        // The first network of a wide one is not the wide one.
+        assert_eq!(charged("2001:db8:1::7"), ["2001:db8:1::/64 1", "2001:db8:1::/48 3"]);
+        assert_eq!(charged("192.0.2.7"), ["192.0.2.7/32 1"]);
     }
 
     #[test]

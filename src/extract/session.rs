@@ -125,6 +125,10 @@ async fn renew(state: &AppState, context: &RequestContext, logged_in: &LoggedIn)
     let command = SessionCommand::RenewSession { idle_expires_at, at: context.now };
     let origin = logged_in.origin(context);
     if let Err(error) = state.commands.execute::<SessionAggregate>(stream, command, &origin).await {
-        tracing::warn!(session.id = %logged_in.session.session_id, %error, "the session was not renewed");
+        tracing::warn!(
+            session.id = %logged_in.session.session_id, %error,
+            what_to_do = "Nothing: the next page tries again. If it goes on, see to the database.",
+            "the session was not renewed"
+        );
     }
 }

@@ -15,27 +15,21 @@
 //! lines can make the chain anew.
 
 mod format;
+mod import;
 mod secrets;
 
 use std::io::{self, BufRead, Write};
 
 use age::secrecy::SecretString;
-use aggregates::AnyEvent;
-use projections::row::Value;
 
+pub use self::import::{Import, Proved, append_of, half_imported};
 pub use self::secrets::Secrets;
 
 use self::format::{Header, Line, Next, Reader, put};
 use super::chain::{GENESIS, fold, hex};
-use super::claims::claims;
-use super::engine::{Append, Engine, EngineError, LANE, Outcome, PAGE, StoredRow};
+use super::engine::{Engine, EngineError, PAGE};
 use super::feed::check_density;
-use super::stored::transactional_ops;
 use crate::keys::{KeyError, Keys, RootSecret};
-use crate::secret::random_bytes;
-
-/// Events of one transaction of an import.
-const CHUNK: usize = 512;
 
 /// Why a log could not be exported or imported.
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +93,6 @@ pub enum ArchiveError {
 
 /// The event that says which root secret a log belongs to.
 pub const ROOT_SECRET_BOUND: &str = "installation.root_secret_bound";
-/// Stands for an import among the checkpoints while it goes on.
-const IMPORTING: &str = "import";
 
 /// What an export or import came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,7 +131,7 @@ pub async fn export(
             put(to, &Line::of(row))?;
         }
         position = last;
-        progress(unsigned(position), unsigned(head.position));
+        progress(position.unsigned_abs(), head.position.unsigned_abs());
     }
     if (position, chain) != (head.position, head.chain) {
         return Err(ArchiveError::Chain { what: "log", position });
@@ -198,111 +190,4 @@ pub fn check(
 pub fn bound_fingerprint(payload: &str) -> Option<String> {
     let payload: serde_json::Value = serde_json::from_str(payload).ok()?;
     Some(payload.get("fingerprint")?.as_str()?.to_owned())
-}
-
-/// How much is there of a log whose import has begun and not ended, and how much of it there is to be. Half a
-/// log looks whole, and lacks the revocations at its end.
-pub async fn half_imported(engine: &dyn Engine) -> Result<Option<(i64, i64)>, EngineError> {
-    let sql = "SELECT c.position, l.head FROM checkpoints c JOIN lanes l ON l.lane = c.lane WHERE c.projection = $1";
-    let rows = engine.query(sql, &[IMPORTING.into()]).await?;
-    match rows.first().map(Vec::as_slice) {
-        Some([Value::Int(total), Value::Int(there)]) => Ok(Some((*there, *total))),
-        Some(_) => Err(EngineError::Damaged("a checkpoint has another shape".to_owned())),
-        None => Ok(None),
-    }
-}
-
-/// Writes an export that was [`check`]ed into a database without a history, or goes on where an import of
-/// the same export was interrupted.
-pub async fn import(
-    engine: &dyn Engine,
-    from: &mut (dyn BufRead + Send),
-    secrets: Option<&Secrets>,
-    progress: &(dyn Fn(u64, u64) + Sync),
-) -> Result<Moved, ArchiveError> {
-    let start = engine.head().await?;
-    let mut reader = Reader::new(from)?;
-    while reader.position < start.position {
-        if !matches!(reader.next()?, Next::Event(_)) {
-            return Err(ArchiveError::NotEmpty { head: start.position });
-        }
-    }
-    if reader.chain != start.chain {
-        return Err(ArchiveError::NotEmpty { head: start.position });
-    }
-    let begun = "INSERT INTO checkpoints (projection, lane, position) VALUES ($1, $2, $3) \
-                 ON CONFLICT (projection) DO UPDATE SET position = excluded.position";
-    engine.execute(begun, &[IMPORTING.into(), LANE.into(), reader.header.events.into()]).await?;
-    if let Some(secrets) = secrets {
-        secrets.keep(engine).await?;
-    }
-    let mut chunk = Vec::with_capacity(CHUNK);
-    let moved = loop {
-        match reader.next()? {
-            Next::Event(row) => chunk.push(append_of(row)?),
-            Next::Sealed(_) => {}
-            Next::End(moved) => break moved,
-        }
-        if chunk.len() == CHUNK {
-            write(engine, start.epoch, &std::mem::take(&mut chunk)).await?;
-            progress(unsigned(reader.position), unsigned(reader.header.events));
-        }
-    };
-    write(engine, start.epoch, &chunk).await?;
-    let head = engine.head().await?;
-    if (head.position, hex(&head.chain)) != (moved.events, moved.chain.clone()) {
-        return Err(ArchiveError::Chain { what: "import", position: head.position });
-    }
-    engine.execute("DELETE FROM checkpoints WHERE projection = $1", &[IMPORTING.into()]).await?;
-    Ok(Moved { with_secrets: secrets.is_some(), ..moved })
-}
-
-/// One transaction.
-async fn write(engine: &dyn Engine, epoch: i64, appends: &[Append]) -> Result<(), ArchiveError> {
-    if appends.is_empty() {
-        return Ok(());
-    }
-    // Time-ordered ids are for a log that grows for years; these are written once, in order.
-    let batch = i64::from_be_bytes(random_bytes::<8>()) & i64::MAX;
-    match engine.append(batch, epoch, appends).await? {
-        Outcome::Committed(_) => Ok(()),
-        Outcome::Lost(_) => {
-            Err(EngineError::Refused("an event or a name of the export is taken already".to_owned()).into())
-        }
-    }
-}
-
-/// What the event writes, as when it happened; an error for one that this program cannot have written.
-pub fn append_of(row: StoredRow) -> Result<Append, ArchiveError> {
-    let known = AnyEvent::TYPES.iter().find(|(name, _)| *name == row.aggregate_type);
-    let Some((aggregate_type, _)) = known else {
-        let reason = format!("streams of type {} are unknown to this program", row.aggregate_type);
-        return Err(EngineError::Refused(reason).into());
-    };
-    let damaged = |reason| EngineError::Damaged(format!("event at position {}: {reason}", row.position));
-    let expected = row.sequence.checked_sub(1).filter(|expected| *expected >= 0);
-    let expected = expected.ok_or_else(|| damaged(format!("a stream has no event {}", row.sequence)))?;
-    let payload = serde_json::from_str(&row.event.payload).map_err(|error| damaged(error.to_string()))?;
-    // A read model may pass over what it does not know; whoever wrote it may have claimed a name with it.
-    let event =
-        AnyEvent::decode(&row.aggregate_type, &row.event.event_type, &row.event.event_version, &payload)
-            .map_err(|error| {
-                EngineError::Refused(format!("the event at position {}: {error}", row.position))
-            })?;
-    Ok(Append {
-        aggregate_type,
-        rows: vec![transactional_ops(&row)?],
-        claims: claims(&event),
-        aggregate_id: row.aggregate_id,
-        expected,
-        events: vec![row.event],
-        secrets: Vec::new(),
-        subject_keys: Vec::new(),
-        state: None,
-        invalidates: false,
-    })
-}
-
-fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
 }

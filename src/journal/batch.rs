@@ -1,6 +1,9 @@
 //! How do commands become one transaction? One writer, one batch in flight; whatever queued
 //! meanwhile is the next batch. No timer: under light load a command waits for nobody.
 
+#[cfg(test)]
+mod model;
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -29,6 +32,8 @@ const LONG_UNANSWERED: Duration = Duration::from_millis(500);
 const AT_ONCE: Duration = Duration::from_millis(20);
 /// A batch that meets losers again and again gives up on all of it.
 const ROUNDS: usize = 64;
+/// The first step of whoever reads that the database refused a command.
+const LACKS: &str = "Give the database's role what the cause says it lacks. If it lacks nothing, report it.";
 
 /// A command's events on their way into the log.
 pub struct Submission {
@@ -90,7 +95,7 @@ pub(super) async fn write(inner: Weak<Inner>, mut queue: mpsc::Receiver<Submissi
             if waited >= LONG_UNANSWERED
                 || waited >= LONG_UNAVAILABLE && (is_unavailable || is_refused_at_once(&inner).await)
             {
-                refuse_waiting(&inner, &mut queue, &error);
+                refuse_waiting(&inner, &mut queue, error);
             }
         }
     }
@@ -100,14 +105,17 @@ async fn is_refused_at_once(inner: &Inner) -> bool {
     timeout(AT_ONCE, inner.engine.reach()).await.is_ok_and(|reached| reached.is_err())
 }
 
-/// To be tried in turn would make who queued behind such a batch wait as long again.
-fn refuse_waiting(inner: &Inner, queue: &mut mpsc::Receiver<Submission>, error: &EngineError) {
+/// To be tried in turn would make who queued behind such a batch wait as long again. Of what became of their
+/// commands there is no doubt: they were never sent.
+fn refuse_waiting(inner: &Inner, queue: &mut mpsc::Receiver<Submission>, error: EngineError) {
+    let error =
+        if let EngineError::Unknown(reason) = error { EngineError::Unavailable(reason) } else { error };
     let mut answers = Vec::new();
     while let Ok(submission) = queue.try_recv() {
         answers.push(submission.answer);
     }
     if !answers.is_empty() {
-        fail(inner, answers, &EngineError::Unavailable(error.to_string()));
+        fail(inner, answers, &error);
     }
 }
 
@@ -154,7 +162,12 @@ async fn commit(inner: &Arc<Inner>, batch: Vec<Submission>) -> Result<(), Engine
             Err(EngineError::Refused(reason)) => {
                 // One alone goes again as well: it may have been the batch's id that was taken.
                 let commands = appends.len();
-                tracing::warn!(reason, commands, "a batch was refused; its commands go one by one");
+                tracing::warn!(
+                    reason,
+                    commands,
+                    what_to_do = "Nothing: a command that is refused again has a line of its own.",
+                    "a batch was refused; its commands go one by one"
+                );
                 return one_by_one(inner, appends, answers).await;
             }
             Err(error) => error,
@@ -187,7 +200,7 @@ async fn one_by_one(
             Ok(Outcome::Committed(batch)) => committed(inner, batch, alone.into(), vec![answer]).await,
             Ok(Outcome::Lost(lost)) => drop_losers(&mut alone.into(), &mut vec![answer], &lost),
             Err(error @ EngineError::Refused(_)) => {
-                tracing::error!(%error, "a command was refused by the database");
+                tracing::error!(%error, what_to_do = LACKS, "a command was refused by the database");
                 fail(inner, vec![answer], &error);
             }
             Err(error) => {
@@ -273,15 +286,19 @@ async fn committed(
 }
 
 fn fail(inner: &Inner, answers: Vec<oneshot::Sender<Result<i64, AppendError>>>, error: &EngineError) {
-    let why = match error {
-        EngineError::Unavailable(_) => "unavailable",
-        EngineError::Unknown(_) => "unknown",
-        EngineError::Refused(_) => "refused",
-        EngineError::EpochMoved | EngineError::OtherVersion { .. } => "epoch",
-        EngineError::Damaged(_) | EngineError::Later { .. } => "damaged",
+    let (why, what_to_do) = match error {
+        EngineError::Unavailable(_) => ("unavailable", "See to the database. Clients come again."),
+        EngineError::Unknown(_) => ("unknown", "See to the database. Clients come again."),
+        EngineError::Refused(_) => ("refused", LACKS),
+        EngineError::EpochMoved | EngineError::OtherVersion { .. } => {
+            ("epoch", "See \"Upgrade\" in OPERATING.md.")
+        }
+        EngineError::Damaged(_) | EngineError::Later { .. } => {
+            ("damaged", "Keep a copy of the database as evidence, then run `chancery verify`.")
+        }
     };
     inner.metrics.failed(why, answers.len());
-    tracing::warn!(%error, commands = answers.len(), "commands are answered 503");
+    tracing::warn!(%error, commands = answers.len(), what_to_do, "commands are answered 503");
     for reply in answers {
         answer(reply, Err(AppendError::Unavailable(error.to_string())));
     }

@@ -1,6 +1,9 @@
 //! What must a database do for the journal? One trait, two engines ([`super::postgres`],
 //! [`super::sqlite`]), and the plain data that goes between.
 
+mod append;
+mod flip;
+mod hazards;
 pub(super) mod sql;
 
 use std::path::Path;
@@ -11,6 +14,12 @@ use projections::projection::Projection;
 use projections::read::ReadError;
 use projections::row::{Row, RowOp, Table, Value};
 
+pub use self::append::{
+    Append, Claim, Committed, Lost, Outcome, SecretOp, StateRow, SubjectKeyRow, last_invalidating, leaves,
+};
+pub(super) use self::flip::overtaken;
+pub use self::flip::{Flip, OpsOf, shadow_name};
+pub use self::hazards::{Awaited, Hazards, Replication};
 use super::chain::leaf;
 
 /// The single chain used today. Every table with a position has the column.
@@ -66,102 +75,6 @@ pub struct StoredBatch {
     pub chain: Vec<u8>,
     /// Its events by index.
     pub events: Vec<StoredRow>,
-}
-
-/// A name that at most one stream may hold.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Claim {
-    /// What kind of name.
-    pub kind: &'static str,
-    /// Keyed hash of the name.
-    pub value: String,
-}
-
-/// A change of the secrets table, written with the events that refer to it.
-#[derive(Clone)]
-pub enum SecretOp {
-    /// Keeps a verifier.
-    Put {
-        /// What events call it.
-        id: String,
-        /// Keyed hash or PHC string; never the secret.
-        verifier: String,
-    },
-    /// Deletes a verifier for good.
-    Delete {
-        /// What events called it.
-        id: String,
-    },
-}
-
-/// A wrapped key under which a subject's personal data is sealed.
-#[derive(Clone)]
-pub struct SubjectKeyRow {
-    /// Whose: a `sub`, or a month for what belongs to nobody.
-    pub subject: String,
-    /// The key, wrapped under the server's sealing key.
-    pub wrapped: String,
-}
-
-/// The state of a long stream, so that loading it reads only its end.
-#[derive(Clone, Debug)]
-pub struct StateRow {
-    /// The last event it contains.
-    pub sequence: i64,
-    /// JSON of the aggregate.
-    pub state: String,
-}
-
-/// Everything one command writes: all of it, or nothing.
-#[derive(Clone)]
-pub struct Append {
-    /// Kind of stream.
-    pub aggregate_type: &'static str,
-    /// Which stream.
-    pub aggregate_id: String,
-    /// The last event the decision was based on; 0 for a new stream.
-    pub expected: i64,
-    /// What happened.
-    pub events: Vec<NewEvent>,
-    /// Row operations, one list an event.
-    pub rows: Vec<Vec<RowOp>>,
-    /// Names it needs.
-    pub claims: Vec<Claim>,
-    /// Verifiers it writes or deletes.
-    pub secrets: Vec<SecretOp>,
-    /// Keys it brings.
-    pub subject_keys: Vec<SubjectKeyRow>,
-    /// The new state, every so many events.
-    pub state: Option<StateRow>,
-    /// Whether something that was alive is dead after it, so that no process may answer from before.
-    pub invalidates: bool,
-}
-
-/// Why one command of a batch lost while its neighbours did not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// Another command extended the stream first.
-    Conflict,
-    /// Another stream holds a name it needs.
-    Claimed(&'static str),
-}
-
-/// A batch in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// Position of its first event.
-    pub first: i64,
-    /// The chain after its last one.
-    pub chain: [u8; 32],
-}
-
-/// What became of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All of it is durable.
-    Committed(Committed),
-    /// These commands lost; nothing was written, the others may go again without them.
-    Lost(Vec<(usize, Lost)>),
 }
 
 /// Why a database call failed.
@@ -230,6 +143,20 @@ pub struct AsOf {
     pub epoch: i64,
 }
 
+impl AsOf {
+    /// A connection may lead to a standby, or to a primary that is none any more: what it answers from before what
+    /// this process has applied would be remembered, and nothing that happened since would ever change it.
+    pub(super) fn is_not_before(self, applied: i64) -> Result<(), EngineError> {
+        if self.position < applied {
+            return Err(EngineError::Unavailable(format!(
+                "a connection leads to a server that is behind: it is at event {}, and {applied} is known",
+                self.position
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// What a process that answers from memory asks again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pulse {
@@ -243,45 +170,6 @@ pub struct Pulse {
     pub clock: Option<i64>,
     /// The chain after the last event.
     pub chain: [u8; 32],
-}
-
-/// What about the setup of a database may cost what was acknowledged: plain data, for whoever judges it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hazards {
-    /// Settings that are off although a crash then loses what was acknowledged.
-    pub switched_off: Vec<&'static str>,
-    /// What time it is to the database, in milliseconds since 1970; `None` on the same machine.
-    pub clock: Option<i64>,
-    /// Who has copies; `None` where no other machine could.
-    pub replication: Option<Replication>,
-}
-
-/// Who has copies of a database, and whether a commit waits for them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replication {
-    /// What a commit waits for.
-    pub awaits: Awaited,
-    /// The setting that says so, as it is written.
-    pub setting: String,
-    /// Which standbys are to be waited for, as it is written; empty for none.
-    pub named: String,
-    /// Standbys that follow now.
-    pub standbys: i64,
-    /// Those of them that a commit waits for.
-    pub synchronous: i64,
-    /// Those of which we may not know whether it does.
-    pub hidden: i64,
-}
-
-/// Where an acknowledged command is, besides the disk of the server that took it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Awaited {
-    /// Nowhere.
-    Nothing,
-    /// In the memory of a standby's machine.
-    Memory,
-    /// On the disk of a standby.
-    Disk,
 }
 
 /// What became of rows of an eventual projection.
@@ -309,63 +197,6 @@ impl Advanced {
     }
 }
 
-/// What stored events do to rows; pure, so that an engine may ask in the middle of a transaction.
-pub type OpsOf = Arc<dyn Fn(&[StoredBatch]) -> Result<Vec<RowOp>, EngineError> + Send + Sync>;
-
-/// Rebuilt tables that are to take the place of the live ones.
-#[derive(Clone)]
-pub struct Flip {
-    /// The live tables.
-    pub tables: Vec<&'static Table>,
-    /// The read models whose tables they are.
-    pub projections: Vec<&'static Projection>,
-    /// Those among them that follow with a checkpoint.
-    pub eventual: Vec<&'static Projection>,
-    /// Under which name the replay keeps its checkpoint.
-    pub replay: &'static Projection,
-    /// Under which name the checkpoint stays when it has become the flip's mark.
-    pub mark: &'static Projection,
-    /// The last event the rebuilt tables contain.
-    pub position: i64,
-    /// What later events do to the rebuilt tables.
-    pub ops_of: OpsOf,
-}
-
-/// What a table is called while it is rebuilt beside the live one.
-#[must_use]
-pub fn shadow_name(table: &Table) -> String {
-    format!("{}_next", table.name)
-}
-
-/// A replay cannot go on where another has begun.
-pub(super) fn overtaken() -> EngineError {
-    EngineError::Refused("another replay of the same read models is running, or has ended".to_owned())
-}
-
-/// The leaves of the chain that these events will be.
-#[must_use]
-pub fn leaves(appends: &[Append]) -> Vec<[u8; 32]> {
-    let of_append = |append: &Append| {
-        let events = (append.expected + 1..).zip(&append.events);
-        let leaf = |(sequence, event)| leaf(append.aggregate_type, &append.aggregate_id, sequence, event);
-        events.map(leaf).collect::<Vec<_>>()
-    };
-    appends.iter().flat_map(of_append).collect()
-}
-
-/// The index, counted from 1, of the last event of a batch that ends something; 0 when none does.
-#[must_use]
-pub fn last_invalidating(appends: &[Append]) -> i64 {
-    let (mut index, mut last) = (0, 0);
-    for append in appends {
-        index += i64::try_from(append.events.len()).unwrap_or(i64::MAX);
-        if append.invalidates {
-            last = index;
-        }
-    }
-    last
-}
-
 /// A database that keeps the log, the read models and what goes with them.
 #[async_trait]
 pub trait Engine: Send + Sync {
@@ -378,8 +209,7 @@ pub trait Engine: Send + Sync {
         true
     }
 
-    /// Makes the first connections of a server, which nobody is in a hurry for; in the words of whoever refuses them,
-    /// why not.
+    /// Makes the first connections, which nobody is in a hurry for; in the words of whoever refuses them, why not.
     async fn connect(&self) -> Result<(), EngineError> {
         Ok(())
     }
@@ -387,6 +217,12 @@ pub trait Engine: Send + Sync {
     /// Whether the database can be reached at all, and in the words of whoever refuses it why not.
     async fn reach(&self) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    /// Waits until a part of the engine has ended without which it does nothing any more, and says which. None does
+    /// unless it is broken.
+    async fn ended(&self) -> &'static str {
+        std::future::pending().await
     }
 
     /// What may cost what was acknowledged; nothing is where the engine does not depend on settings.
@@ -436,6 +272,15 @@ pub trait Engine: Send + Sync {
 
     /// Where the log stands, on a connection that no other work can hold, and in half a second or not at all.
     async fn pulse(&self) -> Result<Pulse, EngineError>;
+
+    /// A sign of life of a registered process, which has applied so much, and where the log stands by the very server
+    /// that took it; nothing of a process that is not registered, or was told that it will be counted out.
+    async fn beat(&self, node: &str, applied: i64) -> Result<Option<Pulse>, EngineError> {
+        match self.execute(sql::BEAT, &[node.into(), applied.into()]).await? {
+            0 => Ok(None),
+            _ => self.pulse().await.map(Some),
+        }
+    }
 
     /// A row by its key together with what it is as of, in one snapshot.
     async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, AsOf), EngineError> {

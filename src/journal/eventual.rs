@@ -36,15 +36,23 @@ pub(super) async fn project(inner: Weak<Inner>) {
             continue;
         }
         for projection in EVENTUAL {
-            let projected = project_all(&inner, projection).await;
-            is_behind |= projected.is_err();
-            if let Err(EngineError::Later { .. }) = &projected
+            let Err(error) = project_all(&inner, projection).await else {
+                left_since.remove(projection.name);
+                inner.note_going_on(projection.name);
+                continue;
+            };
+            is_behind = true;
+            let Some(what_to_do) = what_to_do(&error) else {
+                tracing::debug!(projection = projection.name, %error, "a projection is behind");
+                continue;
+            };
+            if let EngineError::Later { .. } = error
                 && left_since.entry(projection.name).or_insert_with(Instant::now).elapsed() < LEFT_TO_OTHERS
             {
                 continue;
             }
             left_since.remove(projection.name);
-            inner.note_trouble(projection.name, projected.err().map(|error| error.to_string()));
+            inner.note_trouble(projection.name, &error, what_to_do);
         }
     }
 }
@@ -84,6 +92,24 @@ async fn project_all(inner: &Inner, projection: &'static Projection) -> Result<(
     }
 }
 
+/// The first step of whoever reads why a projection stands still. Nothing where only the database's condition is in
+/// the way: that passes, and others say it.
+fn what_to_do(error: &EngineError) -> Option<&'static str> {
+    match error {
+        EngineError::Damaged(_) => {
+            Some("Run `chancery verify`: was the event damaged? Tokens are not affected.")
+        }
+        EngineError::Later { .. } => Some(
+            "Nothing while newer servers run: they take the event. Else see \"Upgrade\" in OPERATING.md.",
+        ),
+        EngineError::OtherVersion { .. } => Some("See \"Upgrade\" in OPERATING.md."),
+        EngineError::Refused(_) => {
+            Some("Give the database's role what the reason says it lacks. If it lacks nothing, report it.")
+        }
+        EngineError::Unavailable(_) | EngineError::Unknown(_) | EngineError::EpochMoved => None,
+    }
+}
+
 impl Inner {
     fn has_trouble(&self, projection: &'static str) -> bool {
         let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,17 +122,21 @@ impl Inner {
     }
 
     /// An alarm once, and not at every try.
-    fn note_trouble(&self, projection: &'static str, trouble: Option<String>) {
+    fn note_trouble(&self, projection: &'static str, error: &EngineError, what_to_do: &'static str) {
+        let trouble = Some(error.to_string());
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let known = progress.entry(projection).or_default();
-        if known.trouble == trouble {
-            return;
+        if known.trouble != trouble {
+            self.metrics.met(error);
+            tracing::error!(projection, reason = %error, what_to_do, "a projection stands still");
+            known.trouble = trouble;
         }
-        if let Some(reason) = &trouble {
-            tracing::error!(projection, reason, "a projection stands still");
-        } else {
+    }
+
+    fn note_going_on(&self, projection: &'static str) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if progress.entry(projection).or_default().trouble.take().is_some() {
             tracing::info!(projection, "a projection goes on");
         }
-        known.trouble = trouble;
     }
 }

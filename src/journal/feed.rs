@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::chain::fold;
 use super::engine::{Committed, Engine, EngineError, PAGE, Pulse, StoredBatch};
 use super::stored::transactional_ops;
-use super::{Inner, lease};
+use super::{Inner, Lease, lease};
 
 /// How often the head is looked at: whoever ended something waits for it everywhere.
 const POLL: Duration = Duration::from_millis(50);
@@ -72,7 +72,7 @@ pub(super) async fn follow(inner: Weak<Inner>) {
             && was_well
             && inner.lease.get().is_none()
         {
-            tracing::warn!(reason = %stale, "cannot follow the log");
+            tracing::warn!(reason = %stale, what_to_do = stale.what_to_do(), "cannot follow the log");
         }
         was_well = renewed.is_ok();
     }
@@ -82,7 +82,17 @@ pub(super) async fn follow(inner: Weak<Inner>) {
 pub(super) async fn catch_up_to_head(inner: &Arc<Inner>) -> Result<Pulse, EngineError> {
     inner.has_history()?;
     let before = inner.applied();
+    let lease = inner.lease.get();
+    let asked = lease.map(Lease::uptime);
     let pulse = inner.engine.pulse().await?;
+    if let (Some(lease), Some(asked)) = (lease, asked) {
+        lease.tells_time(asked, &pulse);
+    }
+    catch_up_to(inner, before, pulse).await
+}
+
+/// The same for where it stands by a server that was asked when everything up to `before` had been applied.
+pub(super) async fn catch_up_to(inner: &Arc<Inner>, before: i64, pulse: Pulse) -> Result<Pulse, EngineError> {
     // Whose read models another version has made follows the log all the same, to know its history when they
     // are its own again.
     let read =
@@ -138,6 +148,7 @@ async fn read_held(inner: &Inner, epoch: i64) -> Result<Vec<Held>, EngineError> 
         if as_of.epoch != epoch {
             return Err(EngineError::EpochMoved);
         }
+        as_of.is_not_before(inner.applied())?;
         held.push((table, rows, as_of.position));
     }
     Ok(held)
@@ -206,7 +217,11 @@ async fn catch_up(
             Ok(ops) => ops.iter().for_each(|op| inner.memory.apply(row.position, op)),
             Err(error) => {
                 inner.metrics.unreadable.inc();
-                tracing::error!(%error, "an event cannot be read: its stream is refused, and nothing else");
+                tracing::error!(
+                    %error,
+                    what_to_do = "Keep a copy of the database as evidence, then run `chancery verify`.",
+                    "an event cannot be read: its stream is refused, and nothing else"
+                );
                 is_damaged = true;
             }
         }

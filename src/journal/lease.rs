@@ -219,6 +219,11 @@ impl Lease {
         Some(self.uptime.now().saturating_sub(begun))
     }
 
+    /// The machine's uptime, by which leases are measured.
+    pub(super) fn uptime(&self) -> Duration {
+        self.uptime.now()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -228,19 +233,28 @@ impl Lease {
         state.reference.map_or(0, |reference| self.wall.now().timestamp_millis() - expected(reference, now))
     }
 
-    /// A pulse that began at `begun` has come back, and what it told of is applied.
-    fn renewed(&self, begun: Duration, pulse: &Pulse) {
+    /// A pulse that was asked for at `asked` has just come back. What is done with it takes time that says nothing of
+    /// the machine's clock.
+    pub(super) fn tells_time(&self, asked: Duration, pulse: &Pulse) {
         let now = self.uptime.now();
         let mut state = self.state();
         state.reference = Some(match (pulse.clock, state.reference) {
             // Half the way there and back is for the answer.
-            (Some(clock), _) => (clock + millis(now.saturating_sub(begun)) / 2, now),
+            (Some(clock), _) => (clock + millis(now.saturating_sub(asked)) / 2, now),
             // On one machine only a clock that was put back is a danger: it revives what has expired.
             (None, reference) => {
                 let shown = self.wall.now().timestamp_millis();
                 (reference.map_or(shown, |reference| shown.max(expected(reference, now))), now)
             }
         });
+    }
+
+    /// What a pulse told of that began at `begun` is applied.
+    fn renewed(&self, begun: Duration) {
+        let mut state = self.state();
+        if state.has_ended {
+            return;
+        }
         state.fresh_until = Some(begun + self.length);
         state.renewed_from = Some(begun);
         state.stale = None;
@@ -270,7 +284,7 @@ impl Lease {
         let now = self.uptime.now();
         let mut state = self.state();
         state.failed = Some(Failed { begun, ended: now });
-        if state.stale.as_ref() != Some(&why) {
+        if !state.has_ended && state.stale.as_ref() != Some(&why) {
             let what_to_do = why.what_to_do();
             tracing::warn!(reason = %why, what_to_do, "the server may not answer from memory for the moment");
             state.stale = Some(why);
@@ -336,12 +350,13 @@ async fn renew_once(inner: &Arc<Inner>, lease: &Lease) -> Result<(), Stale> {
     let begun = lease.uptime.now();
     let pulse = catch_up(inner, lease).await?;
     let applied = inner.applied();
-    if lease.beat_is_due(applied, pulse.revision)
-        && !lease.beat(engine, applied).await.map_err(|error| stale_of(&error))?
-    {
-        return Err(Stale::Lapsed);
+    if lease.beat_is_due(applied, pulse.revision) {
+        let beaten = lease.beat(engine, applied).await.map_err(|error| stale_of(&error))?;
+        // The pulse may come from a server that is the primary no more, and to which nobody else writes.
+        let beaten = beaten.ok_or(Stale::Lapsed)?;
+        feed::catch_up_to(inner, applied, beaten).await.map_err(|error| stale_of(&error))?;
     }
-    lease.renewed(begun, &pulse);
+    lease.renewed(begun);
     if let Some(stale) = lease.stale() {
         return Err(stale);
     }

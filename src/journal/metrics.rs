@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::engine::EngineError;
+
 /// Labels of a look into memory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Look {
@@ -39,7 +41,7 @@ pub struct JournalMetrics {
     pub spread_seconds: Histogram,
     /// Rows asked for by key.
     pub looks: Family<Look, Counter>,
-    /// Events that could not be read.
+    /// How often an event could not be read: by whoever follows the log, by a command, by a projection.
     pub unreadable: Counter,
 }
 
@@ -64,7 +66,7 @@ impl JournalMetrics {
         let journal = registry.sub_registry_with_prefix("journal");
         journal.register("commands", "Commands that were committed", self.commands.clone());
         journal.register("failures", "Commands that were not committed, by reason", self.failures.clone());
-        journal.register("unreadable", "Events that could not be read", self.unreadable.clone());
+        journal.register("unreadable", "Events that could not be read, each time", self.unreadable.clone());
         journal.register("settled", "Unknown outcomes that were found out", self.settled.clone());
         journal.register("batch_size", "Events of a transaction", self.batch_size.clone());
         journal.register_with_unit(
@@ -85,6 +87,13 @@ impl JournalMetrics {
     /// A row was asked for by its key.
     pub fn looked(&self, table: &'static str, found_in: &'static str) {
         self.looks.get_or_create(&Look { table, found_in }).inc();
+    }
+
+    /// Something could not be done; counted where it was an event that could not be read.
+    pub fn met(&self, error: &EngineError) {
+        if let EngineError::Damaged(_) | EngineError::Later { .. } = error {
+            self.unreadable.inc();
+        }
     }
 
     /// Commands were not committed.

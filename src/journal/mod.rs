@@ -35,13 +35,14 @@ pub mod verify;
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::future::Future;
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use hashlink::LruCache;
 use projections::memory::Memory;
-use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, mpsc, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, SetOnce, mpsc, watch};
 use tokio::time::Instant;
 
 pub use engine::{Engine, EngineError, Head, SecretOp, SubjectKeyRow};
@@ -67,12 +68,6 @@ pub struct Capacity {
     pub rows: usize,
     /// Live aggregates.
     pub aggregates: usize,
-}
-
-impl Default for Capacity {
-    fn default() -> Self {
-        Self { rows: 100_000, aggregates: 20_000 }
-    }
 }
 
 /// How far an eventual projection has come.
@@ -113,6 +108,8 @@ struct Inner {
     epoch: AtomicI64,
     /// Why this process no longer knows the history of its database.
     lost: OnceLock<String>,
+    /// Which of the journal's own tasks has ended, and why, although the journal lives.
+    ended: SetOnce<String>,
     configuration: AtomicU32,
 }
 
@@ -149,32 +146,33 @@ impl Journal {
         capacity: Capacity,
     ) -> Result<Self, EngineError> {
         let head = engine.head().await?;
-        let (writer, queue) = mpsc::channel(batch::QUEUE);
-        let inner = Inner {
-            memory: Memory::new(projections::transactional_tables(), capacity.rows),
-            applied: watch::Sender::new(head.position),
-            applying: AsyncMutex::new(head.chain),
-            is_writing: AtomicBool::new(false),
-            hurry: Notify::new(),
-            progress: Mutex::default(),
-            metrics: JournalMetrics::default(),
-            writer,
-            aggregates: Mutex::new(LruCache::new(capacity.aggregates)),
-            secrets: Mutex::new(LruCache::new(capacity.rows)),
-            lease: OnceLock::new(),
-            others: lease::Others::default(),
-            turns: (0..TURNS).map(|_| Arc::default()).collect(),
-            loads: (0..TURNS).map(|_| AsyncMutex::default()).collect(),
-            epoch: AtomicI64::new(UNREAD),
-            lost: OnceLock::new(),
-            configuration: AtomicU32::new(0),
-            engine,
-            clock,
-        };
+        let (inner, queue) = Inner::at(&head, engine, clock, capacity);
         let journal = Self { inner: Arc::new(inner) };
-        tokio::spawn(batch::write(Arc::downgrade(&journal.inner), queue));
-        tokio::spawn(feed::follow(Arc::downgrade(&journal.inner)));
+        journal.keep("writer", batch::write(Arc::downgrade(&journal.inner), queue));
+        journal.keep("feed", feed::follow(Arc::downgrade(&journal.inner)));
         Ok(journal)
+    }
+
+    /// Runs a task that goes on for as long as the journal lives, unless it panics.
+    pub(crate) fn keep(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let inner = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            let ended = tokio::spawn(task).await;
+            if let Some(inner) = inner.upgrade() {
+                let why = ended.err().map(|error| format!(": {error}")).unwrap_or_default();
+                // Whoever is told of one has to end, whatever else has ended.
+                drop(inner.ended.set(format!("the journal's {name} has ended{why}")));
+            }
+        });
+    }
+
+    /// Waits until something that the journal cannot go on without has ended by itself, and says what: every
+    /// command is 503 from then on, and only a new process helps.
+    pub async fn ended(&self) -> String {
+        tokio::select! {
+            ended = self.inner.ended.wait() => ended.clone(),
+            ended = self.inner.engine.ended() => ended.to_owned(),
+        }
     }
 
     /// Reads the read models, unless they have been read: without them nothing can be answered or written.
@@ -244,7 +242,7 @@ impl Journal {
 
     /// Starts keeping the eventual projections, as a server does for every process on its database.
     pub fn start_projecting(&self) {
-        tokio::spawn(eventual::project(Arc::downgrade(&self.inner)));
+        self.keep("projector", eventual::project(Arc::downgrade(&self.inner)));
     }
 
     /// Waits until no process answers from before what is in the log now.
@@ -287,6 +285,12 @@ impl Journal {
         *self.inner.applied.borrow()
     }
 
+    /// How far this process has followed the log, and the chain there.
+    pub async fn followed(&self) -> (i64, [u8; 32]) {
+        let chain = self.inner.applying.lock().await;
+        (self.applied(), *chain)
+    }
+
     /// The revision of the effective configuration, named by the metadata of every event.
     #[must_use]
     pub fn configuration_revision(&self) -> u32 {
@@ -324,14 +328,47 @@ impl Journal {
 }
 
 impl Inner {
+    /// Nothing of the read models is read yet, and of the log it is known where it ends. With what its writer is to
+    /// take.
+    fn at(
+        head: &Head,
+        engine: Arc<dyn Engine>,
+        clock: SharedClock,
+        capacity: Capacity,
+    ) -> (Self, mpsc::Receiver<batch::Submission>) {
+        let (writer, queue) = mpsc::channel(batch::QUEUE);
+        let inner = Self {
+            memory: Memory::new(projections::transactional_tables(), capacity.rows),
+            applied: watch::Sender::new(head.position),
+            applying: AsyncMutex::new(head.chain),
+            is_writing: AtomicBool::new(false),
+            hurry: Notify::new(),
+            progress: Mutex::default(),
+            metrics: JournalMetrics::default(),
+            writer,
+            aggregates: Mutex::new(LruCache::new(capacity.aggregates)),
+            secrets: Mutex::new(LruCache::new(capacity.rows)),
+            lease: OnceLock::new(),
+            others: lease::Others::default(),
+            turns: (0..TURNS).map(|_| Arc::default()).collect(),
+            loads: (0..TURNS).map(|_| AsyncMutex::default()).collect(),
+            epoch: AtomicI64::new(UNREAD),
+            lost: OnceLock::new(),
+            ended: SetOnce::new(),
+            configuration: AtomicU32::new(0),
+            engine,
+            clock,
+        };
+        (inner, queue)
+    }
+
     fn is_read(&self) -> bool {
         self.epoch.load(Ordering::Relaxed) != UNREAD
     }
 }
 
-/// Which of the striped locks a key takes.
+/// Which of the striped locks a key takes: nobody outside can tell which keys share one.
 fn stripe(key: &impl Hash) -> usize {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default()
+    static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    usize::try_from(HASHER.hash_one(key) % TURNS as u64).unwrap_or_default()
 }

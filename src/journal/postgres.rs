@@ -152,15 +152,22 @@ fn bound<'q>(
     })
 }
 
+/// Where the log stands.
+const PULSE: &str = "SELECT head, revision, projection_epoch, \
+    CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint), chain, pg_is_in_recovery() \
+    FROM lanes WHERE lane = $1";
+/// The same with a sign of life, of which it tells whether there was one to give.
+const BEAT: &str = "WITH beaten AS (UPDATE nodes SET applied = $3, beats = beats + 1 \
+    WHERE node = $2 AND beats > 0 RETURNING node) \
+    SELECT head, revision, projection_epoch, \
+    CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint), chain, pg_is_in_recovery(), \
+    (SELECT count(*) FROM beaten) FROM lanes WHERE lane = $1";
+
 async fn pulse(connection: &mut PgConnection) -> Result<Pulse, sqlx::Error> {
-    let row = sqlx::query(
-        "SELECT head, revision, projection_epoch, \
-         CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint), chain, pg_is_in_recovery() \
-         FROM lanes WHERE lane = $1",
-    )
-    .bind(LANE)
-    .fetch_one(connection)
-    .await?;
+    pulse_in(&sqlx::query(PULSE).bind(LANE).fetch_one(connection).await?)
+}
+
+fn pulse_in(row: &PgRow) -> Result<Pulse, sqlx::Error> {
     if row.try_get(5)? {
         return Err(sqlx::Error::Protocol("the server is a standby".to_owned()));
     }
@@ -169,7 +176,7 @@ async fn pulse(connection: &mut PgConnection) -> Result<Pulse, sqlx::Error> {
         revision: row.try_get(1)?,
         epoch: row.try_get(2)?,
         clock: Some(row.try_get(3)?),
-        chain: chain(&row, 4)?,
+        chain: chain(row, 4)?,
     })
 }
 
@@ -214,7 +221,7 @@ impl Engine for PostgresEngine {
         let mut held = self.reads.acquire(self.until()).await?;
         let connection: &mut PgConnection = &mut held;
         let result = within(Instant::now() + MAINTENANCE, async {
-            connection.execute(TABLE).await?;
+            make_table_of_migrations(connection).await?;
             connection.execute("BEGIN; LOCK TABLE schema_migrations IN EXCLUSIVE MODE").await?;
             let done = migrations_done(connection).await?;
             let mut ran = 0;
@@ -279,6 +286,16 @@ impl Engine for PostgresEngine {
             self.connect_for_next_pulse();
         }
         asked
+    }
+
+    /// In one statement: of two, each might be answered by another server.
+    async fn beat(&self, node: &str, applied: i64) -> Result<Option<Pulse>, EngineError> {
+        let until = self.until();
+        asked_on!(self.register, until, self.work_until(until), connection, async {
+            let row = sqlx::query(BEAT).bind(LANE).bind(node).bind(applied).fetch_one(connection).await?;
+            let is_known = row.try_get::<i64, _>(6)? > 0;
+            Ok(if is_known { Some(pulse_in(&row)?) } else { None })
+        })
     }
 
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {
@@ -367,6 +384,19 @@ impl Engine for PostgresEngine {
 
     async fn flip(&self, flip: &Flip) -> Result<i64, EngineError> {
         flip::flip(self, flip).await
+    }
+}
+
+/// `IF NOT EXISTS` does not see what another process is about to commit: of two that make the table at once one is told
+/// that its name is taken. Then it is there.
+async fn make_table_of_migrations(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let made = connection.execute(TABLE).await;
+    let is_taken = |code: &str| matches!(code, "23505" | "42710" | "42P07");
+    match made {
+        Err(sqlx::Error::Database(error)) if error.code().as_deref().is_some_and(is_taken) => {
+            connection.execute(TABLE).await.map(drop)
+        }
+        made => made.map(drop),
     }
 }
 

@@ -79,7 +79,9 @@ impl Journal {
     /// that this process has read, once more if that has just moved.
     async fn read_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, i64), EngineError> {
         for _ in 0..2 {
+            let applied = self.inner.applied();
             let (row, as_of) = self.engine().find_row(table, key).await?;
+            as_of.is_not_before(applied)?;
             if as_of.epoch == self.inner.epoch.load(Ordering::Relaxed) {
                 return Ok((row, as_of.position));
             }

@@ -11,7 +11,7 @@ use projections::projection::Projection;
 use projections::row::{RowOp, Table, Value};
 use projections::{EVENTUAL, TRANSACTIONAL};
 
-use super::engine::{Engine, EngineError, Flip, PAGE, StoredBatch, overtaken, shadow_name};
+use super::engine::{Engine, EngineError, Flip, LANE, PAGE, StoredBatch, overtaken, shadow_name};
 use super::feed::{check_density, stored_versions};
 use super::stored::batch_ops;
 
@@ -230,7 +230,7 @@ impl Replay {
             let stands_at = if is_eventual(projection) {
                 format!("(SELECT position FROM checkpoints WHERE projection = '{}')", projection.name)
             } else {
-                "(SELECT head FROM lanes WHERE lane = 0)".to_owned()
+                format!("(SELECT head FROM lanes WHERE lane = {LANE})")
             };
             for table in projection.tables {
                 let columns = projections::read::columns(table, "t");

@@ -3,13 +3,19 @@
 //!
 //! A command-line tool beside the server is a second writer on the same file: `BEGIN IMMEDIATE` makes
 //! the two take turns, and every batch reads the head it extends inside its own transaction.
+//!
+//! Every call has a deadline. The system's calls have none: a job that a slow disk holds goes on without its caller,
+//! and what was written by it is found in the log.
 
 mod append;
 mod connections;
 mod flip;
 mod log;
 mod look;
+#[cfg(test)]
+mod tests;
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +25,7 @@ use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params, params_from_iter};
+use tokio::time::Instant;
 
 use self::connections::{Readers, Writer, connect};
 use self::log::batches_after;
@@ -30,10 +37,18 @@ use super::migrations::{SQLITE, TABLE};
 const READERS: usize = 4;
 /// A pulse that takes longer is none: whoever waits for it is told so.
 const PULSE_DEADLINE: Duration = Duration::from_millis(500);
+/// How long work may take that no request waits for: a migration, a comparison of whole tables.
+const MAINTENANCE: Duration = Duration::from_mins(10);
 const STATEMENTS_KEPT: usize = 128;
 
 /// An embedded database.
-pub struct SqliteEngine(Connections);
+pub struct SqliteEngine {
+    connections: Connections,
+    /// From a call to its answer.
+    deadline: Duration,
+    /// Let go of when there are no connections any more.
+    _lock: Option<File>,
+}
 
 enum Connections {
     /// To one file: whoever calls waits for another thread.
@@ -49,7 +64,11 @@ enum Connections {
 }
 
 impl SqliteEngine {
-    /// Opens or creates the file. Another process may hold it for at most `deadline`.
+    fn new(connections: Connections, deadline: Duration) -> Self {
+        Self { connections, deadline, _lock: None }
+    }
+
+    /// Opens or creates the file. Another process may hold it for at most `deadline`, and a call takes no longer.
     pub fn open(path: &Path, deadline: Duration) -> Result<Self, EngineError> {
         let writer =
             connect(path, deadline, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
@@ -61,12 +80,12 @@ impl SqliteEngine {
                 .map_err(|error| sqlite_error(&error))
         };
         let (readers, pulse) = (open(READERS, deadline)?, open(1, PULSE_DEADLINE)?);
-        let writer = Some(Writer::start(writer)?);
-        Ok(Self(Connections::File { writer, readers, pulse }))
+        let writer = Some(Writer::start(writer, deadline)?);
+        Ok(Self::new(Connections::File { writer, readers, pulse }, deadline))
     }
 
     /// Opens a file that is there, to look at it and nothing else: it keeps its mode, its tables and its
-    /// neighbours, whether or not a server is at work on it.
+    /// neighbours, whether or not a server is at work on it. Whoever does so looks at all of it, and is patient.
     pub fn open_to_read(path: &Path, deadline: Duration) -> Result<Self, EngineError> {
         // Asked once: the first connection makes one, and the last takes it away if all of them might write.
         let has_log = look::has_log(path);
@@ -75,7 +94,26 @@ impl SqliteEngine {
                 .map_err(|error| sqlite_error(&error))
         };
         let (readers, pulse) = (open(READERS, deadline)?, open(1, PULSE_DEADLINE)?);
-        Ok(Self(Connections::File { writer: None, readers, pulse }))
+        Ok(Self::new(Connections::File { writer: None, readers, pulse }, MAINTENANCE))
+    }
+
+    /// For commands that look at whole tables, and keep no request waiting.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        let connections = match self.connections {
+            Connections::File { writer, readers, pulse } => {
+                let writer = writer.map(|writer| writer.patient(MAINTENANCE));
+                Connections::File { writer, readers, pulse }
+            }
+            memory @ Connections::Memory(_) => memory,
+        };
+        Self { connections, deadline: MAINTENANCE, ..self }
+    }
+
+    /// Keeps a lock for as long as it has connections: under them nobody may exchange the file.
+    #[must_use]
+    pub fn under(self, lock: Option<File>) -> Self {
+        Self { _lock: lock, ..self }
     }
 
     /// A database that is gone with the process, for simulations: everything happens on the caller's
@@ -88,16 +126,29 @@ impl SqliteEngine {
             Ok(connection)
         };
         let connection = open().map_err(|error: rusqlite::Error| sqlite_error(&error))?;
-        Ok(Self(Connections::Memory(Mutex::new(connection))))
+        Ok(Self::new(Connections::Memory(Mutex::new(connection)), MAINTENANCE))
     }
 
-    /// Runs a job on the connection that writes.
+    /// When a call that begins now must have been answered.
+    fn until(&self) -> Instant {
+        Instant::now() + self.deadline
+    }
+
+    /// Runs a job on the connection that writes, in time.
     async fn write<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        match &self.0 {
-            Connections::File { writer: Some(writer), .. } => writer.run(job).await,
+        self.write_until(self.until(), job).await
+    }
+
+    async fn write_until<T: Send + 'static>(
+        &self,
+        until: Instant,
+        job: impl FnOnce(&mut Connection) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        match &self.connections {
+            Connections::File { writer: Some(writer), .. } => writer.run(until, job).await,
             Connections::File { writer: None, .. } => {
                 Err(EngineError::Refused("the database was opened to be read only".to_owned()))
             }
@@ -107,13 +158,13 @@ impl SqliteEngine {
         }
     }
 
-    /// Runs a job on a reading connection.
+    /// Runs a job on a reading connection, in time.
     async fn read<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Connection) -> Result<T, rusqlite::Error> + Send + 'static,
     ) -> Result<T, EngineError> {
-        match &self.0 {
-            Connections::File { readers, .. } => Arc::clone(readers).run(job).await,
+        match &self.connections {
+            Connections::File { readers, .. } => Arc::clone(readers).run(self.until(), job).await,
             Connections::Memory(connection) => {
                 let result = job(&connection.lock().unwrap_or_else(PoisonError::into_inner));
                 result.map_err(|error| sqlite_error(&error))
@@ -191,8 +242,17 @@ impl Engine for SqliteEngine {
         false
     }
 
+    async fn ended(&self) -> &'static str {
+        if let Connections::File { writer: Some(writer), .. } = &self.connections {
+            writer.ended().await;
+            return "the thread that writes to the database has ended";
+        }
+        std::future::pending().await
+    }
+
     async fn migrate(&self) -> Result<usize, EngineError> {
-        self.write(|connection| migrate(connection).map_err(|error| sqlite_error(&error))).await
+        let until = Instant::now() + MAINTENANCE;
+        self.write_until(until, |connection| migrate(connection).map_err(|error| sqlite_error(&error))).await
     }
 
     async fn pending_migrations(&self) -> Result<usize, EngineError> {
@@ -235,11 +295,8 @@ impl Engine for SqliteEngine {
     }
 
     async fn pulse(&self) -> Result<Pulse, EngineError> {
-        let Connections::File { pulse, .. } = &self.0 else { return self.read(read_pulse).await };
-        match tokio::time::timeout(PULSE_DEADLINE, Arc::clone(pulse).run(read_pulse)).await {
-            Ok(result) => result,
-            Err(_) => Err(EngineError::Unavailable(format!("no answer within {PULSE_DEADLINE:?}"))),
-        }
+        let Connections::File { pulse, .. } = &self.connections else { return self.read(read_pulse).await };
+        Arc::clone(pulse).run(Instant::now() + PULSE_DEADLINE, read_pulse).await
     }
 
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {

@@ -134,11 +134,20 @@ impl<A: Remembered> JournalStore<A> {
         Arc::clone(&self.seen)
     }
 
+    /// What a stream has come to. On one node nobody else may ever meet an event of it that cannot be read.
     async fn load(&self, aggregate_id: &str) -> Result<Loaded<A>, AggregateError<A::Error>> {
         if let Some(loaded) = self.journal.remembered::<A>(aggregate_id) {
             self.seen.from_memory.store(true, Ordering::Relaxed);
             return Ok(loaded);
         }
+        let loaded = self.load_from_log(aggregate_id).await;
+        if let Err(AggregateError::DeserializationError(_)) = loaded {
+            self.journal.metrics().unreadable.inc();
+        }
+        loaded
+    }
+
+    async fn load_from_log(&self, aggregate_id: &str) -> Result<Loaded<A>, AggregateError<A::Error>> {
         let engine = self.journal.engine();
         let state = engine.find_state(A::TYPE, aggregate_id).await.map_err(unavailable)?;
         let mut loaded = state.as_ref().and_then(|row| from_state(aggregate_id, row)).unwrap_or_else(|| {
@@ -345,9 +354,19 @@ fn state_row<A: Remembered>(loaded: &Loaded<A>, added: i64) -> Result<Option<Sta
     Ok(Some(StateRow { sequence, state: serde_json::to_string(&loaded.aggregate)? }))
 }
 
+/// An event that stops every command on its stream.
+#[derive(Debug, thiserror::Error)]
+#[error("event at position {position}: {reason}")]
+struct Unreadable {
+    position: i64,
+    reason: String,
+}
+
 fn decode<A: Remembered>(row: &StoredRow) -> Result<A::Event, AggregateError<A::Error>> {
-    let payload = serde_json::from_str(&row.event.payload).map_err(damaged)?;
-    A::Event::decode(&row.event.event_type, &row.event.event_version, &payload).map_err(damaged)
+    let unreadable = |reason: String| damaged(Unreadable { position: row.position, reason });
+    let payload = serde_json::from_str(&row.event.payload).map_err(|error| unreadable(error.to_string()))?;
+    let decoded = A::Event::decode(&row.event.event_type, &row.event.event_version, &payload);
+    decoded.map_err(|error| unreadable(error.to_string()))
 }
 
 fn envelope<A: Remembered>(row: &StoredRow) -> Result<EventEnvelope<A>, AggregateError<A::Error>> {

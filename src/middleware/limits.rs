@@ -219,7 +219,8 @@ fn is_asked_for(request: &Request) -> bool {
     })
 }
 
-fn headers_length(headers: &HeaderMap) -> usize {
+/// Bytes of all headers together.
+pub(crate) fn headers_length(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
@@ -232,12 +233,15 @@ impl TooMuch {
             TooMuch::Body => (StatusCode::PAYLOAD_TOO_LARGE, "The body of the request is too large."),
             TooMuch::Time => (StatusCode::REQUEST_TIMEOUT, "The body of the request came too slowly."),
             TooMuch::Broken => (StatusCode::BAD_REQUEST, "The body of the request broke off."),
-            TooMuch::Room(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "Too much is being sent; try again in a moment.")
-            }
+            TooMuch::Room(full) => (full.status(), "Too much is being sent; try again in a moment."),
         };
         let mut response = match (self, is_api) {
-            (TooMuch::Room(_), true) => OAuthError::unavailable("no room for another body").into_response(),
+            (TooMuch::Room(Full::All), true) => {
+                OAuthError::unavailable("no room for another body").into_response()
+            }
+            (TooMuch::Room(Full::Network), true) => {
+                OAuthError::too_many(Duration::from_secs(RETRY_AFTER)).into_response()
+            }
             (_, true) => OAuthError::invalid_request(sentence).with_status(status).into_response(),
             (_, false) => (status, sentence).into_response(),
         };
@@ -354,12 +358,16 @@ mod tests {
 
     #[test]
     fn rfc_9110_section_10_2_3_no_room_is_said_with_a_time_to_come_again() {
-        for is_api in [true, false] {
-            let answer = TooMuch::Room(Full::All).answer(is_api);
-            assert_eq!(
-                (answer.status(), &answer.headers()["retry-after"]),
-                (StatusCode::SERVICE_UNAVAILABLE, &HeaderValue::from(1))
-            );
+        for (full, status) in
+            [(Full::All, StatusCode::SERVICE_UNAVAILABLE), (Full::Network, StatusCode::TOO_MANY_REQUESTS)]
+        {
+            for is_api in [true, false] {
+                let answer = TooMuch::Room(full).answer(is_api);
+                assert_eq!(
+                    (answer.status(), &answer.headers()["retry-after"]),
+                    (status, &HeaderValue::from(1))
+                );
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Does one address, or one client, take more than its share? Then it is told when to come again.
-//! (RFC 6585 §4)
+//! (RFC 6585 §4) The networks of one line of IPv6 have three shares together.
 //!
 //! Counted on each node alone and in memory: this protects the node, while guesses at passwords are
 //! counted durably and everywhere (`src/pages/credentials.rs`). Programs of this machine are not limited;
@@ -17,9 +17,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use ipnet::IpNet;
 
 use crate::error::OAuthError;
-use crate::extract::request_context::{Peer, limited_network};
+use crate::extract::request_context::{Peer, WIDE, limited_network, networks};
 use crate::router::is_api;
 use crate::state::AppState;
 
@@ -61,7 +62,9 @@ impl<K: Hash + Eq + Clone> Share<K> {
 /// The shares of a node.
 #[derive(Debug)]
 pub struct RateLimits {
-    addresses: Share<IpAddr>,
+    addresses: Share<IpNet>,
+    /// Many networks of IPv6 that are one line.
+    wide: Share<IpNet>,
     clients: Share<String>,
 }
 
@@ -69,7 +72,19 @@ impl RateLimits {
     /// Requests a second; zero is no limit.
     #[must_use]
     pub fn new(per_address: usize, per_client: usize) -> Self {
-        Self { addresses: Share::new(per_address), clients: Share::new(per_client) }
+        Self {
+            addresses: Share::new(per_address),
+            wide: Share::new(per_address.saturating_mul(WIDE)),
+            clients: Share::new(per_client),
+        }
+    }
+
+    /// How long an address must wait, if it must.
+    fn wait(&self, address: IpAddr) -> Option<Duration> {
+        networks(address).find_map(|(network, shares)| {
+            let share = if shares == 1 { &self.addresses } else { &self.wide };
+            share.wait(&network)
+        })
     }
 
     /// A client that has proved, or claims, to be this one asks for something.
@@ -83,7 +98,7 @@ pub async fn enforce(State(state): State<AppState>, request: Request, next: Next
     let peer = request.extensions().get::<Peer>();
     let network =
         peer.and_then(|peer| limited_network(peer.0, request.headers(), &state.config.trusted_proxies));
-    let wait = network.and_then(|network| state.rate_limits.addresses.wait(&network));
+    let wait = network.and_then(|network| state.rate_limits.wait(network));
     match wait {
         None => next.run(request).await,
         Some(wait) => {
@@ -111,5 +126,17 @@ mod tests {
         assert!(spent.is_some_and(|spent| (10..13).contains(&spent)), "{spent:?}");
         assert!(share.wait(&"modest").is_none());
         assert!(Share::new(0).wait(&"anybody").is_none());
+    }
+
+    #[test]
+    fn a_hundred_networks_of_one_line_have_three_shares() {
+        let limits = RateLimits::new(5, 0);
+        let address = |text: String| text.parse().unwrap();
+        let asked = (0..1_000).map(|turn| address(format!("2001:db8:1:{:x}::{turn:x}", turn % 100)));
+        let admitted = asked.filter(|own| limits.wait(*own).is_none()).count();
+        assert!((30..40).contains(&admitted), "{admitted}");
+        for other in ["2001:db8:2::1", "192.0.2.1"] {
+            assert!(limits.wait(address(other.to_owned())).is_none(), "{other}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use axum::response::Response;
 use tracing::Instrument as _;
 
 use super::request_id::RequestId;
-use crate::error::Failure;
+use crate::error::{Failure, what_to_do};
 use crate::extract::request_context::{Peer, is_trusted};
 use crate::state::AppState;
 use crate::{health, telemetry};
@@ -48,7 +48,8 @@ pub async fn log(State(state): State<AppState>, request: Request, next: Next) ->
     if status >= 500 && path != health::READYZ {
         tracing::error!(
             http.method = %method, http.path = path, http.status = status, http.micros = micros,
-            correlation.id = correlation_id, error.code = code, error.cause = cause, "request failed"
+            correlation.id = correlation_id, error.code = code, error.cause = cause,
+            what_to_do = what_to_do(response.status()), "request failed"
         );
     } else {
         tracing::debug!(

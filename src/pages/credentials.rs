@@ -1,9 +1,9 @@
 //! Is this the person's password, and may it be tried now? (NIST SP 800-63B-4 §3.2.2, OWASP ASVS 6.3)
 //!
 //! Every attempt is counted before the password is looked at, so that parallel guesses are counted too,
-//! durably and for all nodes: once for the account, whatever spelling of it was typed, and once for the
-//! address. A name that nobody has is counted and hashed against in the same way, under a keyed hash:
-//! people type passwords there, so it is stored nowhere.
+//! durably and for all nodes: once for the account, whatever spelling of it was typed, and once for each
+//! network that the address is charged under. A name that nobody has is counted and hashed against in the same
+//! way, under a keyed hash: people type passwords there, so it is stored nowhere.
 
 use aggregates::login_attempts::{LoginAttempts, LoginAttemptsCommand, LoginAttemptsError};
 use projections::read::ReadError;
@@ -11,7 +11,7 @@ use projections::users::{User, find_user_by_email_key, find_user_by_name_key};
 
 use super::page_error::PageError;
 use crate::commands::{Origin, Stream};
-use crate::extract::request_context::{RequestContext, network};
+use crate::extract::request_context::{RequestContext, networks};
 use crate::keys::ClaimKind;
 use crate::password::{normalise_email, normalise_username};
 use crate::secret::Secret;
@@ -50,9 +50,10 @@ impl Account {
         origin: &Origin,
     ) -> Result<(), PageError> {
         let limits = &state.config.limits;
-        if let Some(address) = context.address {
-            let key = state.keys.claim(ClaimKind::LoginAddress, &network(address).to_string());
-            count(state, context, origin, key, limits.login_failures_per_address).await?;
+        for (network, shares) in context.address.into_iter().flat_map(networks) {
+            let key = state.keys.claim(ClaimKind::LoginAddress, &network.to_string());
+            let free = limits.login_failures_per_address.saturating_mul(shares);
+            count(state, context, origin, key, free).await?;
         }
         count(state, context, origin, self.key.clone(), limits.login_failures_per_account).await
     }
@@ -72,7 +73,11 @@ impl Account {
         let command = LoginAttemptsCommand::Reset { at: context.now };
         let stream = Stream::Existing(self.key.clone());
         if let Err(error) = state.commands.execute::<LoginAttempts>(stream, command, origin).await {
-            tracing::warn!(correlation.id = %context.correlation_id, %error, "login attempts were not reset");
+            tracing::warn!(
+                correlation.id = %context.correlation_id, %error,
+                what_to_do = "Nothing: the person may have to wait once. If it goes on, see to the database.",
+                "login attempts were not reset"
+            );
         }
     }
 }

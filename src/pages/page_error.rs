@@ -14,7 +14,7 @@ use projections::read::ReadError;
 
 use super::{chrome, next, redirect, render_as};
 use crate::commands::CommandError;
-use crate::error::RETRY_AFTER;
+use crate::error::{RETRY_AFTER, what_to_do};
 use crate::extract::csrf::CsrfError;
 use crate::extract::form_pairs::FormError;
 use crate::extract::request_context::RequestContext;
@@ -208,7 +208,10 @@ pub async fn show(State(state): State<AppState>, request: Request, next: Next) -
 fn log(error: &PageError, context: &RequestContext) {
     let (correlation, path) = (&context.correlation_id, &context.path);
     if error.is_our_fault() {
-        tracing::error!(correlation.id = %correlation, http.path = %path, %error, "a page failed");
+        tracing::error!(
+            correlation.id = %correlation, http.path = %path, %error, what_to_do = what_to_do(error.status()),
+            "a page failed"
+        );
     } else {
         tracing::info!(correlation.id = %correlation, http.path = %path, %error, "a page was refused");
     }

@@ -2,6 +2,7 @@
 //!
 //! - One network tries one secret after the other, and after [`FREE`] wrong ones it waits, before anything
 //!   is hashed: whoever has no secret costs a handful of hashes, whatever they open.
+//! - All networks of one line of IPv6 together have three times as many.
 //! - Other networks are counted apart, and nothing locks a client out: whoever guesses in its name would
 //!   otherwise decide whether it may work.
 //! - All networks together have a share of the pool, so that guesses at one client leave room for others.
@@ -14,10 +15,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hashlink::LruCache;
+use ipnet::IpNet;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::PasswordError;
+use crate::extract::request_context::networks;
 
 /// Wrong secrets that a network may send for a client before it must wait: more than a person who sets up
 /// an application types, and at 20 ms each a fifth of a second of one processor.
@@ -30,7 +33,7 @@ const WAITING: usize = 64;
 /// than this has that many times [`FREE`] guesses, and the client's share of the pool for them.
 const REMEMBERED: usize = 20_000;
 
-type Key = (String, Option<IpAddr>);
+type Key = (String, Option<IpNet>);
 
 /// What is known of those who try.
 pub(super) struct Attempts {
@@ -39,8 +42,8 @@ pub(super) struct Attempts {
     at_once: usize,
 }
 
-/// The turn of one network at one client.
-pub(super) type Turn = OwnedMutexGuard<Failures>;
+/// The turn of one network at one client, and of the wide one that it is in, each with its number of shares.
+pub(super) struct Turn(Vec<(OwnedMutexGuard<Failures>, u32)>);
 
 /// What a hash for a client holds for as long as it runs.
 pub(super) type Place = (OwnedSemaphorePermit, OwnedSemaphorePermit);
@@ -66,9 +69,16 @@ impl Attempts {
     /// wait for the first of them, and find it remembered then; many who have not wait for [`FREE`] hashes
     /// at most, and are refused then.
     pub(super) async fn turn(&self, client_id: &str, network: Option<IpAddr>) -> Turn {
-        let key = (client_id.to_owned(), network);
-        let turn = Arc::clone(lock(&self.networks).entry(key).or_insert_with(Arc::default));
-        turn.lock_owned().await
+        let charged = network.into_iter().flat_map(networks).map(|(own, shares)| (Some(own), shares));
+        let unknown = network.is_none().then_some((None, 1));
+        let mut turns = Vec::new();
+        // The wide one last: whoever has its turn waits for nobody.
+        for (network, shares) in charged.chain(unknown) {
+            let key = (client_id.to_owned(), network);
+            let turn = Arc::clone(lock(&self.networks).entry(key).or_insert_with(Arc::default));
+            turns.push((turn.lock_owned().await, u32::try_from(shares).unwrap_or(u32::MAX)));
+        }
+        Turn(turns)
     }
 
     /// Waits for one of the client's places in the pool.
@@ -92,27 +102,45 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Turn {
+    /// How long the next attempt must wait, if it must.
+    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
+        self.0.iter().filter_map(|(failures, shares)| failures.wait(now, *shares)).max()
+    }
+
+    /// Before the hash: a caller that leaves while it is computed has had its guess all the same.
+    pub(super) fn count(&mut self, now: Instant) {
+        for (failures, _) in &mut self.0 {
+            failures.count(now);
+        }
+    }
+
+    /// The secret that was counted was the right one.
+    pub(super) fn take_back(&mut self) {
+        for (failures, _) in &mut self.0 {
+            failures.take_back();
+        }
+    }
+}
+
 /// The wrong secrets of one network for one client.
 #[derive(Debug, Default)]
-pub(super) struct Failures {
+struct Failures {
     /// When all of them will be forgotten.
     forgotten: Option<Instant>,
 }
 
 impl Failures {
-    /// How long the next attempt must wait, if it must.
-    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
+    fn wait(&self, now: Instant, shares: u32) -> Option<Duration> {
         let kept = self.forgotten?.saturating_duration_since(now);
-        kept.checked_sub(EACH * (FREE - 1)).filter(|wait| !wait.is_zero())
+        kept.checked_sub(EACH * (FREE * shares - 1)).filter(|wait| !wait.is_zero())
     }
 
-    /// Before the hash: a caller that leaves while it is computed has had its guess all the same.
-    pub(super) fn count(&mut self, now: Instant) {
+    fn count(&mut self, now: Instant) {
         self.forgotten = Some(self.forgotten.map_or(now, |until| until.max(now)) + EACH);
     }
 
-    /// The secret that was counted was the right one.
-    pub(super) fn take_back(&mut self) {
+    fn take_back(&mut self) {
         self.forgotten = self.forgotten.and_then(|until| until.checked_sub(EACH));
     }
 }
@@ -125,28 +153,46 @@ mod tests {
     fn a_network_waits_after_ten_wrong_secrets_and_has_one_more_every_six_seconds() {
         let (mut failures, now) = (Failures::default(), Instant::now());
         for _ in 0..FREE {
-            assert_eq!(failures.wait(now), None);
+            assert_eq!(failures.wait(now, 1), None);
             failures.count(now);
         }
-        assert_eq!(failures.wait(now), Some(EACH));
-        assert_eq!(failures.wait(now + EACH), None);
+        assert_eq!(failures.wait(now, 1), Some(EACH));
+        assert_eq!(failures.wait(now + EACH, 1), None);
         failures.count(now + EACH);
-        assert_eq!(failures.wait(now + EACH), Some(EACH));
-        assert_eq!(failures.wait(now + EACH * (FREE + 1)), None);
+        assert_eq!(failures.wait(now + EACH, 1), Some(EACH));
+        assert_eq!(failures.wait(now + EACH * (FREE + 1), 1), None);
         // Long ago is no credit.
         for _ in 0..FREE {
             failures.count(now + EACH * 100);
         }
-        assert_eq!(failures.wait(now + EACH * 100), Some(EACH));
+        assert_eq!(failures.wait(now + EACH * 100, 1), Some(EACH));
     }
 
     #[test]
     fn right_secrets_do_not_count() {
         let (mut failures, now) = (Failures::default(), Instant::now());
         for _ in 0..100 {
-            assert_eq!(failures.wait(now), None);
+            assert_eq!(failures.wait(now, 1), None);
             failures.count(now);
             failures.take_back();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hundred_networks_of_one_line_have_three_times_as_many() {
+        let (attempts, now) = (Attempts::new(1), Instant::now());
+        let turn = async |address: String| attempts.turn("shop", address.parse().ok()).await;
+        let mut guessed = 0;
+        for guess in 0..1_000 {
+            let mut turn = turn(format!("2001:db8:1:{:x}::1", guess % 100)).await;
+            if turn.wait(now).is_none() {
+                turn.count(now);
+                guessed += 1;
+            }
+        }
+        assert_eq!(guessed, 3 * FREE);
+        for other in ["2001:db8:2::1", "192.0.2.1", "nowhere"] {
+            assert_eq!(turn(other.to_owned()).await.wait(now), None, "{other}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! May this be somebody's password?
+//! May this be somebody's password? Or the passphrase of a file?
 //!
 //! Length and a blocklist, nothing else: no rules of composition and no forced
 //! change, both of which make worse passwords. NIST SP 800-63B-4 §3.1.1.2,
@@ -13,6 +13,10 @@ use super::normalised;
 pub const SHORTEST_PASSWORD: usize = 8;
 /// Longest password, in characters; all of them count.
 pub const LONGEST_PASSWORD: usize = 1024;
+/// Shortest passphrase of a file, in characters. Guesses at a password are counted by the server; at a file
+/// they are made offline, as many as somebody pays for, for as long as what is in it matters. Six words of a
+/// list of 7,776 (EFF) are 77 bits.
+pub const SHORTEST_PASSPHRASE: usize = 20;
 
 /// The most common passwords long enough to pass the rule of length.
 const COMMON: &str = include_str!("common.txt");
@@ -28,6 +32,12 @@ pub enum PolicyError {
     /// Fewer than [`SHORTEST_PASSWORD`] characters.
     #[error("Use at least {SHORTEST_PASSWORD} characters; three or four words are easy to remember.")]
     TooShort,
+    /// Fewer than [`SHORTEST_PASSPHRASE`] characters, of a passphrase.
+    #[error(
+        "Use at least {SHORTEST_PASSPHRASE} characters, best six random words: whoever gets hold of the file can \
+         guess at its passphrase for years, and the root secret is in it."
+    )]
+    PassphraseTooShort,
     /// More than [`LONGEST_PASSWORD`] characters.
     #[error("Use at most {LONGEST_PASSWORD} characters.")]
     TooLong,
@@ -60,6 +70,14 @@ pub fn check_policy(password: &str, username: &str, email: &str) -> Result<(), P
         return Err(PolicyError::LikeName);
     }
     Ok(())
+}
+
+/// Checks the passphrase of something that is sealed now and may be attacked offline.
+pub fn check_passphrase(passphrase: &str) -> Result<(), PolicyError> {
+    if normalised(passphrase).chars().count() < SHORTEST_PASSPHRASE {
+        return Err(PolicyError::PassphraseTooShort);
+    }
+    check_policy(passphrase, "", "")
 }
 
 /// On the list as it is or without the digits and signs around it, or one
@@ -155,10 +173,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_guessed_at_offline_has_20_characters() {
+        assert_eq!(check_passphrase("paper lantern water"), Err(PolicyError::PassphraseTooShort));
+        assert_eq!(check_passphrase("vxkqtmzr"), Err(PolicyError::PassphraseTooShort));
+        assert_eq!(
+            check_passphrase("🐎🔋📎🌊🎈🎯🧊🪐"),
+            Err(PolicyError::PassphraseTooShort),
+            "bytes are no characters"
+        );
+        assert_eq!(check_passphrase("paper lantern waters"), Ok(()));
+        for common in ["password123456789012345", "aaaaaaaaaaaaaaaaaaaaaaaa", "00000000000000000000"] {
+            assert_eq!(check_passphrase(common), Err(PolicyError::TooCommon), "{common}");
+        }
+        assert_eq!(check_passphrase("chancery 2026-11-28 2026-11-28"), Err(PolicyError::LikeName));
+        assert_eq!(check_passphrase(&"vxkq".repeat(257)), Err(PolicyError::TooLong));
+    }
+
+    #[test]
     fn every_refusal_says_what_to_do() {
-        for refusal in
-            [PolicyError::TooShort, PolicyError::TooLong, PolicyError::TooCommon, PolicyError::LikeName]
-        {
+        for refusal in [
+            PolicyError::TooShort,
+            PolicyError::PassphraseTooShort,
+            PolicyError::TooLong,
+            PolicyError::TooCommon,
+            PolicyError::LikeName,
+        ] {
             let text = refusal.to_string().to_lowercase();
             assert!(text.contains("use ") || text.contains("choose "), "{text}");
         }

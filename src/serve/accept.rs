@@ -2,7 +2,7 @@
 //!
 //! Connections beyond the cap, and beyond the share of one network, are closed at once: a client that waits
 //! in a queue without being told is worse off. HTTP/1.1 (RFC 9112), and over TLS HTTP/2 for those who ask for it (RFC 9113), whose floods
-//! (many streams, resets, pings, endless headers) are bounded here.
+//! (many streams, resets, pings, endless headers, answers that nobody takes) are bounded here and in `answer.rs`.
 
 use std::convert::Infallible;
 use std::io;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, header};
+use axum::http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -27,11 +27,12 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use super::answer::{self, Answer};
 use super::connection::{HEAD, Watch, Watched};
 use super::listen::BACKLOG;
 use crate::extract::request_context::{Peer, is_trusted, network};
 use crate::metrics::Metrics;
-use crate::room::Room;
+use crate::room::{Full, Part, Room};
 use crate::router::spaced_allow;
 
 /// A head that is larger is 431. More than the 32 KiB that are accepted, so that most clients that send
@@ -66,6 +67,7 @@ pub(super) struct Shared {
     router: Router,
     tls: Option<watch::Receiver<TlsAcceptor>>,
     open: Room,
+    answers: Room,
     trusted: Arc<[IpNet]>,
     metrics: Metrics,
 }
@@ -79,7 +81,7 @@ impl Shared {
         metrics: Metrics,
     ) -> Self {
         let open = Room::new(connections, LEAST.max(connections / NETWORKS));
-        Self { router, tls, open, trusted: trusted.into(), metrics }
+        Self { router, tls, open, answers: answer::room(), trusted: trusted.into(), metrics }
     }
 
     /// Whose share a connection takes. Proxies carry many clients, and this machine's programs are its own.
@@ -136,7 +138,11 @@ fn is_clients(error: &io::Error) -> bool {
 
 async fn rest(error: &io::Error) {
     if !is_clients(error) {
-        tracing::error!(error = %error, "cannot accept connections at the moment");
+        tracing::error!(
+            error = %error,
+            what_to_do = "Raise the limit of open files (`LimitNOFILE`), or lower `max-connections`.",
+            "cannot accept connections at the moment"
+        );
         tokio::time::sleep(AFTER_FAILURE).await;
     }
 }
@@ -154,12 +160,12 @@ fn admit(stream: TcpStream, peer: SocketAddr, shared: &Shared, watcher: Watcher)
         let _open = Open::new(&shared.metrics);
         // Small answers must not wait for an acknowledgement (Nagle's algorithm).
         let _ = stream.set_nodelay(true);
-        match shared.tls {
-            None => serve(stream, peer, shared.router, watcher, Version::One).await,
-            Some(tls) => match tokio::time::timeout(HEAD, acceptor(&tls).accept(stream)).await {
+        match &shared.tls {
+            None => serve(stream, peer.ip(), shared, watcher, Version::One).await,
+            Some(tls) => match tokio::time::timeout(HEAD, acceptor(tls).accept(stream)).await {
                 Ok(Ok(stream)) => {
                     let version = Version::agreed(stream.get_ref().1.alpn_protocol());
-                    serve(stream, peer, shared.router, watcher, version).await;
+                    serve(stream, peer.ip(), shared, watcher, version).await;
                 }
                 Ok(Err(error)) => tracing::debug!(error = %error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -203,36 +209,74 @@ impl Version {
     }
 }
 
-async fn serve<Io>(io: Io, peer: SocketAddr, router: Router, watcher: Watcher, version: Version)
+/// One connection, and what answers it.
+struct Connection {
+    peer: IpAddr,
+    shared: Shared,
+    watch: Arc<Watch>,
+}
+
+impl Connection {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let _busy = self.watch.busy();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(self.peer));
+        let mut response = self.shared.router.clone().oneshot(request).await?;
+        if self.watch.is_ambiguous() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(spaced_allow(response))
+    }
+
+    /// On HTTP/2, where answers wait until they are taken: each has room, or there is none. Looked for before hyper
+    /// makes a task of the request: as many as may come at once are many, and each keeps its head until it is its turn.
+    fn answer_stream(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
+        let mut part = self.part();
+        let admitted = answer::reserve(&mut part, &request).map(|reserved| (reserved, request));
+        async move {
+            let _busy = self.watch.busy();
+            let (reserved, request) = match admitted {
+                Ok(admitted) => admitted,
+                Err(full) => return Ok(self.refuse(full)),
+            };
+            let (head, body) = Arc::clone(&self).answer(request).await?.into_parts();
+            Ok(match Answer::new(body, part, reserved, self.watch.untaken()) {
+                Ok(body) => Response::from_parts(head, body),
+                Err(full) => self.refuse(full),
+            })
+        }
+    }
+
+    fn part(&self) -> Part {
+        self.shared.answers.part(self.shared.counted(self.peer))
+    }
+
+    fn refuse(&self, full: Full) -> Response<Answer> {
+        self.shared.metrics.shed(full.limit("answers", "network_answers"));
+        answer::refusal(full, self.part(), self.watch.untaken())
+    }
+}
+
+async fn serve<Io>(io: Io, peer: IpAddr, shared: Shared, watcher: Watcher, version: Version)
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let watch = Watch::new();
     let io = TokioIo::new(Watched { io, watch: Arc::clone(&watch) });
-    let on_request = Arc::clone(&watch);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (router, watch) = (router.clone(), Arc::clone(&on_request));
-        async move {
-            let _busy = watch.busy();
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Peer(peer.ip()));
-            let mut response = router.oneshot(request).await;
-            if let Ok(response) = &mut response
-                && watch.is_ambiguous()
-            {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            response.map(spaced_allow).map_err(|never: Infallible| match never {})
-        }
-    });
+    let connection = Arc::new(Connection { peer, shared, watch: Arc::clone(&watch) });
     match version {
         Version::One => {
+            let service = service_fn(move |request| Arc::clone(&connection).answer(request));
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_BUFFER);
             finish(watcher.watch(http.serve_connection(io, service)), &watch).await;
         }
         Version::Two => {
             watch.speaks_http2();
+            let service = service_fn(move |request| Arc::clone(&connection).answer_stream(request));
             let mut http = http2::Builder::new(TokioExecutor::new());
             http.timer(TokioTimer::new())
                 .max_concurrent_streams(STREAMS)
@@ -259,10 +303,13 @@ async fn finish(connection: impl Future<Output = hyper::Result<()>>, watch: &Wat
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use axum::routing::get;
-    use http_body_util::Empty;
+    use http_body_util::{BodyExt, Empty};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::Notify;
+    use tokio::task::JoinHandle;
     use tokio::time::timeout;
 
     use super::*;
@@ -356,6 +403,136 @@ mod tests {
         assert_eq!(open.len(), LEAST);
     }
 
+    /// A few of each of the 256 networks that one line at home has.
+    #[tokio::test]
+    async fn one_line_cannot_take_every_connection_by_its_many_networks() {
+        let accepting = Accepting::new(1_000).await;
+        let mut open = Vec::new();
+        for network in 0..=255 {
+            for _ in 0..2 {
+                open.extend(accepting.connect(&format!("2001:db8:1:{network:x}::1")).await);
+            }
+        }
+        assert_eq!(open.len(), 300);
+        for other in ["192.0.2.1", "2001:db8:2::1"] {
+            assert!(accepting.connect(other).await.is_some(), "{other}");
+        }
+    }
+
+    type Asking = hyper::client::conn::http2::SendRequest<Empty<axum::body::Bytes>>;
+
+    /// Somebody speaks HTTP/2 who seems to come from there, and takes so many bytes of each answer before it is
+    /// looked at.
+    async fn speak(shared: &Shared, from: &str, window: u32) -> (Asking, JoinHandle<()>) {
+        let (client, server) = tokio::io::duplex(64 * 1024);
+        let shared = shared.clone();
+        let from = from.parse().unwrap();
+        let serving = tokio::spawn(async move {
+            let graceful = GracefulShutdown::new();
+            serve(server, from, shared, graceful.watcher(), Version::Two).await;
+        });
+        let mut http = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new()).initial_stream_window_size(window);
+        let (sender, connection) = http.handshake(TokioIo::new(client)).await.unwrap();
+        tokio::spawn(connection);
+        (sender, serving)
+    }
+
+    async fn ask(asking: &mut Asking, method: &str) -> Response<Incoming> {
+        let request = Request::builder().method(method).uri("http://localhost/");
+        asking.send_request(request.body(Empty::new()).unwrap()).await.unwrap()
+    }
+
+    /// Answers with a page of so many bytes, and counts how often.
+    fn pages(length: usize) -> (Shared, Arc<AtomicUsize>) {
+        let made = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&made);
+        let handler = get(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async move { "a".repeat(length) }
+        });
+        (Shared::new(Router::new().route("/", handler), None, 1, &[], Metrics::default()), made)
+    }
+
+    async fn comes_to(room: &Room, amount: usize) -> bool {
+        let comes = async {
+            while room.in_use() != amount {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), comes).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn an_answer_holds_its_room_until_its_last_byte_is_taken() {
+        let (shared, _) = pages(100_000);
+        // The first piece is given to h2 as a whole as soon as there is a window of one byte.
+        for window in [0, 1, 99_999] {
+            let (mut asking, serving) = speak(&shared, "192.0.2.1", window).await;
+            let mut answers = Vec::new();
+            for _ in 0..3 {
+                answers.push(ask(&mut asking, "GET").await);
+            }
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(shared.answers.in_use(), 300_000, "{window}");
+            // One is reset, the others go with their connection.
+            answers.pop();
+            assert!(comes_to(&shared.answers, 200_000).await, "{window}");
+            ask(&mut asking, "HEAD").await;
+            assert!(comes_to(&shared.answers, 200_000).await, "{window}");
+            serving.abort();
+            assert!(comes_to(&shared.answers, 0).await, "{window}");
+        }
+        let (mut asking, serving) = speak(&shared, "192.0.2.1", 99_999).await;
+        let taken = ask(&mut asking, "GET").await.into_body().collect().await.unwrap();
+        assert_eq!(taken.to_bytes().len(), 100_000);
+        assert!(comes_to(&shared.answers, 0).await, "whoever takes it leaves nothing behind");
+        assert!(!serving.is_finished());
+    }
+
+    #[tokio::test]
+    async fn who_takes_no_answers_is_told_to_come_again_and_others_are_served() {
+        let (shared, made) = pages(64 << 10);
+        let (mut asking, _serving) = speak(&shared, "192.0.2.1", 0).await;
+        let mut left = Vec::new();
+        for _ in 0..64 {
+            let answer = ask(&mut asking, "GET").await;
+            assert_eq!(answer.status(), 200);
+            left.push(answer);
+        }
+        let told = ask(&mut asking, "GET").await;
+        assert_eq!((told.status().as_u16(), &told.headers()["retry-after"]), (429, &HeaderValue::from(1)));
+        assert!(told.into_body().collect().await.unwrap().to_bytes().is_empty());
+        assert_eq!(made.load(Ordering::Relaxed), 64, "nothing is done whose answer has no room");
+        let (mut other, _serving) = speak(&shared, "192.0.2.2", 1 << 20).await;
+        assert_eq!(ask(&mut other, "GET").await.status(), 200);
+        drop(left);
+        assert!(comes_to(&shared.answers, 0).await);
+        assert_eq!(ask(&mut asking, "GET").await.status(), 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_again_and_again_does_not_keep_the_answers_it_does_not_take() {
+        let (shared, _) = pages(10);
+        let (mut asking, mut serving) = speak(&shared, "192.0.2.1", 0).await;
+        let begun = Instant::now();
+        let _untaken = ask(&mut asking, "GET").await;
+        while timeout(Duration::from_secs(10), &mut serving).await.is_err() {
+            ask(&mut asking, "HEAD").await;
+        }
+        let lasted = begun.elapsed().as_secs();
+        assert!((75..80).contains(&lasted), "{lasted} s");
+        assert!(comes_to(&shared.answers, 0).await);
+        // Who takes them may go on.
+        let (mut asking, mut serving) = speak(&shared, "192.0.2.1", 1 << 20).await;
+        for _ in 0..20 {
+            ask(&mut asking, "GET").await.into_body().collect().await.unwrap();
+            assert!(timeout(Duration::from_secs(10), &mut serving).await.is_err());
+        }
+    }
+
     /// An HTTP/2 client asks something that takes for ever; it resets its stream, or it waits.
     async fn closed_after_asking(resets: bool) -> bool {
         let asked = Arc::new(Notify::new());
@@ -367,19 +544,9 @@ mod tests {
                 std::future::pending::<()>().await;
             }
         });
-        let (client, server) = tokio::io::duplex(64 * 1024);
-        let graceful = GracefulShutdown::new();
-        let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
-        let router = Router::new().route("/", handler);
-        let serving = serve(server, peer, router, graceful.watcher(), Version::Two);
-        let mut serving = tokio::spawn(serving);
-        let mut http = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
-        http.timer(TokioTimer::new());
-        let (mut sender, connection) =
-            http.handshake::<_, Empty<axum::body::Bytes>>(TokioIo::new(client)).await.unwrap();
-        tokio::spawn(connection);
-        let request = Request::get("http://localhost/").body(Empty::new()).unwrap();
-        let answer = tokio::spawn(sender.send_request(request));
+        let shared = Shared::new(Router::new().route("/", handler), None, 1, &[], Metrics::default());
+        let (mut asking, mut serving) = speak(&shared, "192.0.2.1", 1 << 16).await;
+        let answer = tokio::spawn(async move { ask(&mut asking, "GET").await });
         asked.notified().await;
         if resets {
             answer.abort();

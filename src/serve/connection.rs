@@ -4,11 +4,15 @@
 //! two as well. Closing those after five seconds would hit pooled clients in mid-request, so the two
 //! are told apart here: five seconds for a head that has begun (and for the first one), more than a
 //! minute for silence after an answer. Bodies have their own limit (`middleware/limits.rs`), commands theirs.
+//!
+//! On HTTP/2 new requests are no sign that answers are taken: the oldest that is left lying has its own time, and so
+//! has whoever takes nothing off the socket.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,7 +21,7 @@ use tokio::time::{Instant, sleep};
 
 /// From the first byte of a request to the end of its headers.
 pub(super) const HEAD: Duration = Duration::from_secs(5);
-/// From one answer to the next request.
+/// From one answer to the next request, and from an answer until it has been taken.
 const IDLE: Duration = Duration::from_secs(75);
 /// How often the limit is looked at: looking at every request would cost each of them a timer.
 const LOOK: Duration = Duration::from_secs(1);
@@ -32,6 +36,11 @@ pub(super) struct Watch {
     is_idle: AtomicBool,
     /// Requests being answered: several at once on HTTP/2.
     in_work: AtomicUsize,
+    /// When each answer was there that nobody has taken yet; the oldest is the first.
+    untaken: Mutex<BTreeMap<u64, u64>>,
+    answers: AtomicU64,
+    /// Since when nothing can be written, if so.
+    stuck: AtomicU64,
     is_http2: AtomicBool,
     /// The last byte that was read.
     last: AtomicU8,
@@ -46,6 +55,9 @@ impl Watch {
             deadline: AtomicU64::new(NEVER),
             is_idle: AtomicBool::new(false),
             in_work: AtomicUsize::new(0),
+            untaken: Mutex::default(),
+            answers: AtomicU64::new(0),
+            stuck: AtomicU64::new(NEVER),
             is_http2: AtomicBool::new(false),
             last: AtomicU8::new(0),
             has_bare_feed: AtomicBool::new(false),
@@ -60,6 +72,19 @@ impl Watch {
         self.is_idle.store(false, Ordering::Relaxed);
         self.deadline.store(NEVER, Ordering::Relaxed);
         Busy(Arc::clone(self))
+    }
+
+    /// An answer is there, and waits to be taken for as long as what this returns is kept.
+    pub(super) fn untaken(self: &Arc<Self>) -> Untaken {
+        let mut untaken = self.lock();
+        let number = self.answers.fetch_add(1, Ordering::Relaxed);
+        untaken.insert(number, self.now());
+        Untaken { watch: Arc::clone(self), number }
+    }
+
+    /// Additions and subtractions leave no state half changed.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, u64>> {
+        self.untaken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answered(&self) {
@@ -99,14 +124,46 @@ impl Watch {
     }
 
     fn expect_within(&self, limit: Duration) {
-        self.deadline.store(millis(self.began.elapsed() + limit), Ordering::Relaxed);
+        self.deadline.store(self.now().saturating_add(millis(limit)), Ordering::Relaxed);
+    }
+
+    /// What was written has left, or has to wait.
+    fn wrote<T>(&self, polled: &Poll<T>) {
+        if polled.is_ready() {
+            self.stuck.store(NEVER, Ordering::Relaxed);
+        } else {
+            let _ = self.stuck.compare_exchange(NEVER, self.now(), Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.began.elapsed())
+    }
+
+    /// Until when it is waited for.
+    fn limit(&self) -> u64 {
+        let oldest = self.lock().first_key_value().map_or(NEVER, |(_, since)| *since);
+        let taken = oldest.min(self.stuck.load(Ordering::Relaxed)).saturating_add(millis(IDLE));
+        self.deadline.load(Ordering::Relaxed).min(taken)
     }
 
     /// Returns when the connection has waited for too long.
     pub(super) async fn expired(&self) {
-        while millis(self.began.elapsed()) < self.deadline.load(Ordering::Relaxed) {
+        while self.now() < self.limit() {
             sleep(LOOK).await;
         }
+    }
+}
+
+/// An answer that nobody has taken yet.
+pub(super) struct Untaken {
+    watch: Arc<Watch>,
+    number: u64,
+}
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        self.watch.lock().remove(&self.number);
     }
 }
 
@@ -145,17 +202,30 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
     }
 }
 
+impl<Io: AsyncWrite + Unpin> Watched<Io> {
+    /// What TLS has taken lies in its buffer: only what was flushed has left.
+    fn write<T>(&mut self, write: impl FnOnce(Pin<&mut Io>) -> Poll<T>) -> Poll<T> {
+        let polled = write(Pin::new(&mut self.io));
+        if polled.is_pending() {
+            self.watch.wrote(&polled);
+        }
+        polled
+    }
+}
+
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        self.write(|io| io.poll_write(context, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+        let polled = Pin::new(&mut self.io).poll_flush(context);
+        self.watch.wrote(&polled);
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -167,7 +237,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, slices)
+        self.write(|io| io.poll_write_vectored(context, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -177,11 +247,13 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     /// Limits are computed from the watch itself: no test waits for them.
     fn limit(watch: &Watch) -> u64 {
-        watch.deadline.load(Ordering::Relaxed)
+        watch.limit()
     }
 
     #[test]
@@ -224,6 +296,46 @@ mod tests {
         drop(two);
         watch.received(b"G");
         assert!((75_000..76_000).contains(&limit(&watch)), "a ping is no request");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_answer_that_is_left_lying_decides_whatever_is_asked_after_it() {
+        let watch = Watch::new();
+        watch.speaks_http2();
+        let (taken, oldest) = (watch.untaken(), watch.untaken());
+        for _ in 0..7 {
+            tokio::time::advance(Duration::from_secs(10)).await;
+            drop((watch.busy(), watch.untaken()));
+        }
+        drop(taken);
+        let busy = watch.busy();
+        assert_eq!(limit(&watch), 75_000);
+        let later = watch.untaken();
+        drop(oldest);
+        assert_eq!(limit(&watch), 145_000);
+        drop(later);
+        assert_eq!(limit(&watch), NEVER);
+        drop(busy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_off_the_socket_is_cut_off_whatever_is_asked() {
+        let (client, server) = tokio::io::duplex(64);
+        let watch = Watch::new();
+        watch.speaks_http2();
+        let mut server = Watched { io: server, watch: Arc::clone(&watch) };
+        let busy = watch.busy();
+        for _ in 0..7 {
+            let writing = tokio::time::timeout(Duration::from_secs(10), server.write_all(&[0; 65]));
+            assert!(writing.await.is_err());
+        }
+        assert_eq!(limit(&watch), 75_000);
+        let (mut reader, _writer) = tokio::io::split(client);
+        tokio::spawn(async move { while matches!(reader.read(&mut [0; 64]).await, Ok(1..)) {} });
+        server.write_all(&[0; 65]).await.unwrap();
+        server.flush().await.unwrap();
+        assert_eq!(limit(&watch), NEVER);
+        drop(busy);
     }
 
     /// A client that resets its stream: the handler is dropped where it was, and nothing is answered.

@@ -73,11 +73,12 @@ async fn a_machine_whose_clock_is_wrong_takes_no_rows_away() {
     // Beside SQLite the one that was put back is noticed.
     clock.advance(TimeDelta::days(-2));
     uptime.advance(Duration::from_millis(1));
-    horizon::advance(&state).await;
+    let refused = horizon::advance(&state).await;
+    assert!(matches!(refused, Err(horizon::NotAdvanced::Stale(_))), "{refused:?}");
     assert_eq!(state.journal.applied(), before);
     clock.advance(TimeDelta::days(2));
     uptime.advance(Duration::from_millis(1));
-    horizon::advance(&state).await;
+    horizon::advance(&state).await.unwrap();
     assert_eq!(state.journal.applied(), before + 1);
     std::fs::remove_dir_all(directory).unwrap();
 }
@@ -454,6 +455,16 @@ async fn stopping_ends_and_a_second_start_finds_everything_again() {
     assert!(server.is_active(text(&tokens["access_token"])).await);
     server.clock.advance(TimeDelta::seconds(36_000));
     assert!(!server.is_active(text(&tokens["access_token"])).await);
+}
+
+/// Whoever only looks at the tasks of the listeners leaves a process that answers 503 for ever.
+#[tokio::test]
+async fn a_server_whose_writer_has_ended_is_broken() {
+    let mut server = server().await;
+    let waiting = timeout(Duration::from_millis(50), server.running.broken()).await;
+    assert!(waiting.is_err(), "it goes on");
+    server.running.state.journal.keep("part", async {});
+    timeout(Duration::from_secs(5), server.running.broken()).await.unwrap();
 }
 
 /// Revision and settings of every configuration event, and the revision that the last event names.

@@ -65,7 +65,10 @@ pub(super) async fn follow(
                 tracing::info!("the certificate was read again and is served from here on");
             }
             Err(error) => {
-                tracing::error!(%error, "the new certificate cannot be used; the former one is served on");
+                tracing::error!(
+                    %error, what_to_do = error.advice(),
+                    "the new certificate cannot be used; the former one is served on"
+                );
             }
         }
     }

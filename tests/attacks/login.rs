@@ -112,6 +112,32 @@ async fn adv_78_parallel_guesses() {
     .await;
 }
 
+/// One line at home has 256 networks of IPv6, and whoever asks for one gets 65,536: none of them is used twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_from_many_networks_of_one_line_are_counted_together() {
+    let setup =
+        crate::harness::Setup::new(crate::harness::Engine::Sqlite).set("trusted-proxies", "127.0.0.1");
+    let server = setup.set("login-failures-per-address", "4").start().await;
+    let browser = server.browser();
+    let guess = async |name: &str, address: &str| {
+        let form = browser.get("/admin/login/").await.form("/admin/login/");
+        let form = form.set("username", name).set("password", "a wrong password");
+        let request = browser.request("POST", &form.action).pairs(&form.fields);
+        request.header("x-forwarded-for", address).send().await
+    };
+    let mut looked_at = 0;
+    for network in 0..100 {
+        let answer = guess(&format!("name-{network}"), &format!("2001:db8:1:{network:x}::1")).await;
+        assert!(matches!(answer.status, 200 | 429), "{answer:#?}");
+        looked_at += usize::from(answer.status == 200);
+    }
+    // Three times what one network has, and the one after which it waits.
+    assert_eq!(looked_at, 13);
+    for other in ["2001:db8:2::1", "192.0.2.1"] {
+        guess("somebody", other).await.is(200);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn adv_81_password_change() {
     on_both_engines(async |server| {

@@ -24,14 +24,18 @@ const KINDS: usize = 5;
 /// Connections, and what a process has open besides.
 const FILES: usize = 16_384;
 const ASKED: usize = 300;
+/// Of a measurement. The one in the middle counts, as whatever else the machine does spoils one or two of them.
+const ROUNDS: usize = 5;
 /// So many of those who read slowly ask for more than fits into the buffers of the system.
 const GREEDY: usize = 8;
 const MUCH: usize = 400;
 /// When who does not take an answer has been closed at the latest.
 const READER_CLOSED: Duration = Duration::from_secs(80);
-/// Beside the double of a page of about a millisecond: one turn of another program, five thousand clients among
-/// them, on the processor that is wanted. Where the machine does something else as well, several turns.
-const NOISE: Duration = Duration::from_millis(2);
+/// What is no slower is not compared. A page takes about a millisecond, and one turn of another program, five thousand
+/// clients among them, on the processor that is wanted up to 4 ms, a tick of the scheduler at 250 Hz: where that
+/// befalls one request in a hundred, it is all that is measured. Where the machine does something else as well, several
+/// turns.
+const TICK: Duration = Duration::from_millis(4);
 const SHARED: Duration = Duration::from_millis(10);
 const CAP: usize = 8;
 /// When who sends no whole head, and who sends no whole body, has been closed at the latest.
@@ -59,6 +63,16 @@ async fn page(server: &Process) -> Duration {
     }
     times.sort_unstable();
     times[ASKED * 99 / 100]
+}
+
+/// The same, of several rounds the one in the middle.
+async fn usual_page(server: &Process) -> Duration {
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        rounds.push(page(server).await);
+    }
+    rounds.sort_unstable();
+    rounds[ROUNDS / 2]
 }
 
 /// Sends this much, a byte a second of more if there is any, and tells when it was closed.
@@ -146,11 +160,12 @@ async fn f17_who_is_in_no_hurry_is_closed_and_harms_nobody() {
     may_open(std::process::id(), FILES);
     may_open(server.id(), FILES);
     let files = open_files(&server);
-    // As slow as it is by itself at times.
-    let before = page(&server).await.max(page(&server).await).max(page(&server).await);
+    // Cold at first.
+    page(&server).await;
+    let before = usual_page(&server).await;
     let crowd = Crowd::gather(&server).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let meanwhile = page(&server).await;
+    let meanwhile = usual_page(&server).await;
     let ledger = Arc::new(Ledger::default());
     let load = ledger.load(&app, 2);
     let (slowest_head, slowest_body) = crowd.leave(&server, files).await;
@@ -160,7 +175,7 @@ async fn f17_who_is_in_no_hurry_is_closed_and_harms_nobody() {
         "F17",
         &format!(
             "{} connections in no hurry: closed after {:.1} s (head) and {:.1} s (body) at most; a page took {:.1} ms (p99) \
-             before and {:.1} ms beside them; {totals}, nothing lost",
+             before and {:.1} ms beside them, in the middle one of {ROUNDS} rounds; {totals}, nothing lost",
             KINDS * SLOW,
             slowest_head.as_secs_f64(),
             slowest_body.as_secs_f64(),
@@ -171,8 +186,8 @@ async fn f17_who_is_in_no_hurry_is_closed_and_harms_nobody() {
     assert_eq!((totals.refused, totals.silent), (0, 0), "whoever behaves notices nothing");
     assert!(slowest_head < HEAD_CLOSED, "{slowest_head:?}");
     assert!(slowest_body < BODY_CLOSED, "{slowest_body:?}");
-    let noise = if is_long() { NOISE } else { SHARED };
-    assert!(meanwhile < 2 * before + noise, "{before:?}, then {meanwhile:?}");
+    let least = if is_long() { TICK } else { SHARED };
+    assert!(meanwhile < least.max(2 * before), "{before:?}, then {meanwhile:?}");
 }
 
 /// A connection on which a request was answered.

@@ -112,7 +112,8 @@ impl Ledger {
         Load { stop, running }
     }
 
-    async fn once(&self, front: &impl Front, app: &App, is_ended: bool) {
+    /// A token is given, asked about, and ended or not.
+    pub(super) async fn once(&self, front: &impl Front, app: &App, is_ended: bool) {
         let Some(given) = self.ask(front, app.client_credentials(), is_given).await else { return };
         let token = given.text("access_token");
         self.ask(front, app.introspect(&token), is_alive).await;

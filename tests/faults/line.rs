@@ -9,7 +9,10 @@ use std::time::Duration;
 use url::Url;
 
 use super::front::{is_refusal, told, until_served};
+use super::grants::{Family, Person};
+use super::ledger::Ledger;
 use super::machine::{Proxy, Way};
+use super::oracle::judge;
 use super::report::record;
 use crate::harness::form::Form;
 use crate::harness::postgres::Database;
@@ -39,7 +42,8 @@ async fn f2_a_line_that_breaks_at_any_message_leaves_a_command_whole() {
     let web = ada.register(&Registration::confidential()).await;
     // Consent is remembered.
     ada.code(&web).await;
-    let stage = Stage { ada, machine, web, line, server, strangers: AtomicU8::default() };
+    let ledger = Ledger::with(Person::of(ada.clone(), web.clone()));
+    let stage = Stage { ada, machine, web, line, server, ledger, strangers: AtomicU8::default() };
 
     let mut told = Vec::new();
     for way in [Way::There, Way::Back] {
@@ -48,12 +52,19 @@ async fn f2_a_line_that_breaks_at_any_message_leaves_a_command_whole() {
         assert!(broken.iter().all(|(_, times)| *times > 0), "{way:?}: {broken:?}");
         told.extend(broken.into_iter().map(|(command, times)| format!("{command} {times}")));
     }
+    let Stage { machine, server, ledger, .. } = stage;
+    drop(server);
+    // Over a line that does not break.
+    let near = Cli::at(home.path(), Some(database.url()));
+    let [totals] = judge("F2", &near, &machine, [&ledger]).await;
     record(
         "F2",
-        &format!("PostgreSQL: the line broken at every message, there and back: {}", told.join(", ")),
+        &format!(
+            "PostgreSQL: the line broken at every message, there and back: {}; {totals}, nothing lost",
+            told.join(", ")
+        ),
     );
-    drop(stage);
-    Cli::at(home.path(), Some(database.url())).run(&["verify"]).succeeded();
+    assert!(totals.revoked > 0 && totals.grants > totals.ended, "all of it is asked about: {totals}");
 }
 
 /// A server at the end of a line that breaks, and who uses it.
@@ -63,6 +74,9 @@ struct Stage {
     web: App,
     line: Proxy,
     server: Process,
+    /// What the two applications were given and lost. Whole at once, and asked about once more after everything that
+    /// broke later.
+    ledger: Ledger,
     /// How many have come.
     strangers: AtomicU8,
 }
@@ -82,7 +96,12 @@ impl Stage {
         let Self { machine, web, ada, .. } = self;
         let nothing = async || ();
         let issue = async |()| answer_to(machine.client_credentials()).await;
-        let living = async |(), said| lives(machine, said).await;
+        let living = async |(), said: Option<Answer>| {
+            lives(machine, said.clone()).await;
+            if let Some(answer) = said {
+                self.ledger.promised(answer.text("access_token"));
+            }
+        };
         let issued = self.at_every_message(way, nothing, issue, living).await;
 
         let authorize = async |()| answer_to(ada.request("GET", "/o/authorize/").pairs(&web.query().0)).await;
@@ -95,34 +114,62 @@ impl Stage {
 
         let code = async || ada.code(web).await;
         let redeem = async |code: String| answer_to(web.redeem(&code)).await;
-        let again = async |code: String, said| once(web, said, web.redeem(&code)).await;
+        let again = async |code: String, said| self.once(code.clone(), said, web.redeem(&code)).await;
         let redeemed = self.at_every_message(way, code, redeem, again).await;
 
-        let token = async || ada.tokens(web).await.refresh;
-        let refresh = async |token: String| answer_to(web.refresh(&token)).await;
-        let again = async |token: String, said| once(web, said, web.refresh(&token)).await;
-        let refreshed = self.at_every_message(way, token, refresh, again).await;
+        let pair = async || self.pair().await;
+        let refresh = async |(_, pair): (String, Tokens)| answer_to(web.refresh(&pair.refresh)).await;
+        let again = async |(code, pair): (String, Tokens), said| {
+            self.once(code, said, web.refresh(&pair.refresh)).await;
+        };
+        let refreshed = self.at_every_message(way, pair, refresh, again).await;
 
         vec![("issue", issued), ("authorize", authorized), ("redeem", redeemed), ("refresh", refreshed)]
     }
 
     /// What takes something away.
     async fn ends(&self, way: Way) -> Vec<(&'static str, usize)> {
-        let Self { machine, web, ada, .. } = self;
+        let Self { machine, web, ledger, .. } = self;
         let own = async || machine.client_credentials().send().await.is(200).text("access_token");
         let revoke = async |token: String| answer_to(machine.revoke(&token)).await;
-        let dead = async |token: String, said| is_dead_if(said, machine, &token).await;
+        let dead = async |token: String, said: Option<Answer>| {
+            let is_told = said.is_some();
+            is_dead_if(said, machine, &token).await;
+            if is_told { ledger.has_ended(token) } else { ledger.in_doubt(token) }
+        };
         let revoked = self.at_every_message(way, own, revoke, dead).await;
 
-        let pair = async || {
-            let Tokens { access, refresh, .. } = ada.tokens(web).await;
-            (access, refresh)
+        let pair = async || self.pair().await;
+        let revoke = async |(_, pair): (String, Tokens)| answer_to(web.revoke(&pair.refresh)).await;
+        let dead = async |(code, pair): (String, Tokens), said: Option<Answer>| {
+            let kept = if said.is_some() { &ledger.ended } else { &ledger.torn };
+            is_dead_if(said, web, &pair.access).await;
+            kept.lock().unwrap().push(Family::of(code, pair));
         };
-        let revoke = async |pair: (String, String)| answer_to(web.revoke(&pair.1)).await;
-        let dead = async |pair: (String, String), said| is_dead_if(said, web, &pair.0).await;
         let ended = self.at_every_message(way, pair, revoke, dead).await;
 
         vec![("revoke a token", revoked), ("revoke a family", ended)]
+    }
+
+    /// A code and what it became.
+    async fn pair(&self) -> (String, Tokens) {
+        let code = self.ada.code(&self.web).await;
+        let pair = Tokens::of(&self.web.redeem(&code).send().await);
+        (code, pair)
+    }
+
+    /// Without an answer a second try gives tokens, or the first one did. What the code came to is kept.
+    async fn once(&self, code: String, said: Option<Answer>, second: Request) {
+        let is_told = said.is_some();
+        let given = match said {
+            Some(answer) => answer,
+            None => second.send().await,
+        };
+        if !is_told && given.status != 200 {
+            return assert_eq!(given.is(400).error(), "invalid_grant");
+        }
+        lives(&self.web, Some(given.clone())).await;
+        self.ledger.families.lock().unwrap().push(Family::of(code, Tokens::of(&given)));
     }
 
     async fn register(&self, way: Way) -> usize {
@@ -202,18 +249,6 @@ async fn lives(app: &App, said: Option<Answer>) {
     if let Some(answer) = said {
         assert!(app.sees_active(&answer.is(200).text("access_token")).await);
     }
-}
-
-/// Without an answer a second try gives tokens, or the first one did.
-async fn once(app: &App, said: Option<Answer>, second: Request) {
-    if said.is_some() {
-        return lives(app, said).await;
-    }
-    let second = second.send().await;
-    if second.status != 200 {
-        return assert_eq!(second.is(400).error(), "invalid_grant");
-    }
-    lives(app, Some(second)).await;
 }
 
 async fn is_dead_if(said: Option<Answer>, app: &App, token: &str) {

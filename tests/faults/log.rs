@@ -115,7 +115,7 @@ impl Talker {
 
     async fn dropped(&self) -> usize {
         let shown = Request::new(&self.app.client, "GET", self.metrics.clone()).send().await.body;
-        let lines = shown.lines().find_map(|line| line.strip_prefix("chancery_log_lines_dropped "));
+        let lines = shown.lines().find_map(|line| line.strip_prefix("chancery_log_lines_dropped_total "));
         lines.unwrap().parse().unwrap()
     }
 }

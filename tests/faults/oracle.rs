@@ -48,7 +48,7 @@ pub fn is_the_same_embedded(cli: &Cli) -> u64 {
     let log = format!("{}/log.ndjson", home.text());
     let there = Cli::at(home.path(), None).password(PASSWORD);
     cli.clone().password(PASSWORD).run(&["export", &log, "--with-secrets", "--noinput"]).succeeded();
-    there.run(&["import", &log, "--with-secrets", "--noinput"]).succeeded();
+    there.run(&["import", &log, "--with-secrets", "--moved", "--noinput"]).succeeded();
     let verified = |cli: &Cli| cli.run(&["verify", "--json"]).succeeded().json();
     let (here, there) = (verified(cli), verified(&there));
     assert_eq!(there, here);

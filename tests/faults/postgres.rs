@@ -207,6 +207,10 @@ async fn t4_without_a_database_only_the_dead_are_told() {
     let (alive, dead) = (token().await, token().await);
     app.revoke(&dead).send().await.is(200);
     assert!(app.sees_active(&alive).await);
+    // Others ask all the while, not so many that they are waited for.
+    let ledger = Arc::new(Ledger::with(Person::new(&cli, &app.base).await));
+    let load = ledger.load(&app, 2);
+    tokio::time::sleep(LEASE).await;
     cluster.kill();
     tokio::time::sleep(LEASE).await;
     let lasting = if is_long() { Duration::from_mins(1) } else { Duration::from_secs(5) };
@@ -232,16 +236,21 @@ async fn t4_without_a_database_only_the_dead_are_told() {
     cluster.up().await;
     let again = until_served(&app).await.as_millis();
     assert_eq!((says(&app, &alive).await, says(&app, &dead).await), (Some(true), Some(false)));
+    load.stop().await;
+    ledger.promised(alive);
+    ledger.has_ended(dead);
+    let [totals] = judge("T4", &cli, &app, [&*ledger]).await;
     record(
         "T4",
         &format!(
             "no database for {} s: the dead told {times} times, all else refused, {} ms a request at most; served again {again} ms \
-             after it was back",
+             after it was back; {totals}, nothing lost",
             lasting.as_secs(),
             slowest.as_millis()
         ),
     );
     assert!(times > 10, "{times}");
+    assert!(totals.issued > 10 && totals.refused > 10, "there was a load: {totals}");
     assert!(slowest.as_millis() <= REFUSED, "{slowest:?}");
     assert!(again <= 1_000, "{again} ms");
 }

@@ -17,12 +17,14 @@ use super::oracle::{judge, until_up_to_date};
 use super::report::{record, scale};
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
-use crate::harness::{Cli, Directory, Process, on_both_engines};
+use crate::harness::server::on_both_engines_with;
+use crate::harness::{Cli, Directory, Process, Setup};
 use crate::journal::{Place, verified};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f24_a_missing_batch_stops_the_reader_and_nothing_else() {
-    on_both_engines(async |server| {
+    let operators = |setup: Setup| setup.set("metrics-listen", "127.0.0.1:0");
+    on_both_engines_with(operators, async |server| {
         let (ada, app) = server.ada_and_app().await;
         let tokens = ada.tokens(&app).await;
         ada.tokens(&app).await;
@@ -43,6 +45,17 @@ async fn f24_a_missing_batch_stops_the_reader_and_nothing_else() {
         assert!(stopped.contains(&missing.first.to_string()), "where? {stopped}");
         let more = app.refresh(&tokens.refresh).send().await.is(200);
         assert!(app.sees_active(&more.text("access_token")).await, "what is secure does not wait for it");
+        // What an alarm is made of: with something new to follow it is seen that it stands still.
+        let timeline = async |name: &str| {
+            let metric = format!("chancery_projection_{name}{{projection=\"timeline\"}}");
+            server.shown_metrics().await.metric(&metric)
+        };
+        let begun = Instant::now();
+        while timeline("stopped").await < 1.0 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "nobody is alarmed");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(timeline("lag_events").await > 0.0, "it is behind");
         let verified = server.run(&["verify"]).await;
         assert_eq!(verified.code, 1, "{verified:?}");
         record(

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::directory::Directory;
 use super::environment;
 
 /// The binary under test.
@@ -89,6 +90,7 @@ impl Cli {
             .env("PATH", environment::path())
             .env("HOME", &self.home);
         command.env("XDG_DATA_HOME", self.home.join("data")).env("XDG_CONFIG_HOME", self.home.join("config"));
+        command.env("XDG_STATE_HOME", Directory::memory_of(&self.home));
         if let Some(data_dir) = &self.data_dir {
             command.env("CHANCERY_DATA_DIR", data_dir);
         }

@@ -43,6 +43,11 @@ impl Directory {
         &self.0
     }
 
+    /// Where programs with this home remember things: beside it, as a copy of it must not bring that along.
+    pub fn memory_of(home: &Path) -> PathBuf {
+        home.with_extension("state")
+    }
+
     /// The path as text, for command lines.
     pub fn text(&self) -> &str {
         self.0.to_str().unwrap()
@@ -53,5 +58,6 @@ impl Drop for Directory {
     fn drop(&mut self) {
         // Whoever still writes here belongs to a test that is over.
         let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(Self::memory_of(&self.0));
     }
 }

@@ -184,6 +184,13 @@ impl Answer {
         json["error"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// The value of a metric, by its name and labels as they are shown.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        let value = self.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in\n{}", self.body)).parse().unwrap()
+    }
+
     /// Where the browser is sent.
     #[track_caller]
     pub fn location(&self) -> String {

@@ -170,6 +170,11 @@ impl Server {
         format!("http://{}", self.running.as_ref().unwrap().metrics_addresses[0])
     }
 
+    /// What it shows there.
+    pub async fn shown_metrics(&self) -> Answer {
+        Request::new(&self.client, "GET", format!("{}/metrics", self.metrics())).send().await.is(200)
+    }
+
     /// Stops as an operator would stop it.
     pub async fn stop(mut self) {
         self.running.take().unwrap().stop().await;

@@ -78,7 +78,7 @@ fn append_of(step: &Step, streams: &mut BTreeMap<u8, (ClientToken, i64)>, number
     (!append.events.is_empty()).then_some(append)
 }
 
-fn written(id: &str, expected: i64, events: &[aggregates::client_token::ClientTokenEvent]) -> Append {
+pub fn written(id: &str, expected: i64, events: &[aggregates::client_token::ClientTokenEvent]) -> Append {
     let metadata = BTreeMap::from([("actor".to_owned(), "operator — §".to_owned())]);
     let mut append = empty(id, expected);
     for (sequence, event) in (expected + 1..).zip(events) {

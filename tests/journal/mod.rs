@@ -3,6 +3,9 @@
 mod connections;
 mod differential;
 mod durability;
+mod eventual;
+mod horizon;
+mod order;
 mod outcomes;
 mod races;
 mod reads;
@@ -35,6 +38,7 @@ use crate::harness::postgres::Database;
 
 pub const CALLBACK: &str = "https://app.example/cb";
 const DEADLINE: Duration = Duration::from_secs(20);
+const CAPACITY: Capacity = Capacity { rows: 10_000, aggregates: 1_000 };
 
 /// A database of one engine, on which any number of nodes can be opened.
 pub enum Place {
@@ -76,7 +80,7 @@ impl Node {
     pub async fn on(engine: Arc<dyn Engine>) -> Self {
         let clock = SystemClock::shared();
         let keys = Arc::new(Keys::derive(&RootSecret::from_text(&"k".repeat(43)).unwrap()).unwrap());
-        let journal = Journal::open(engine, clock.clone(), Capacity::default()).await.unwrap();
+        let journal = Journal::open(engine, clock.clone(), CAPACITY).await.unwrap();
         let personal = PersonalData::new(journal.clone(), keys);
         let commands = Commands::new(journal.clone(), personal, clock.clone(), 4096);
         let origin = Origin::internal(Actor::Operator, &clock);

@@ -1,8 +1,8 @@
 //! Invariants 1 and 7, at the engine's edge: unknown outcomes are settled and never guessed, and a
 //! poisoned neighbour does not harm a batch.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aggregates::authorization::AuthorizationCommand;
@@ -46,6 +46,12 @@ pub enum Fault {
     Grows,
     /// Connections break, and there are no others.
     Broken,
+    /// The writer meets a fault of the program.
+    Panics,
+    /// What follows the log cannot be written.
+    Unprojected,
+    /// Rows are read from a server that has not heard of anything since the first one.
+    Behind,
 }
 
 /// How long an engine that hangs is asked.
@@ -59,15 +65,24 @@ pub struct Faulty {
     pub inner: Arc<dyn Engine>,
     fault: Fault,
     appends: AtomicUsize,
-    /// How often it has been asked for what is never the same twice.
-    asked: AtomicI64,
+    /// How often it has been asked for what is never the same twice, or cannot be done.
+    pub asked: AtomicI64,
+    /// What the server that is behind knows.
+    known: Mutex<Option<(Option<Row>, AsOf)>>,
     /// Whether the fault is over.
     pub healed: Arc<AtomicBool>,
 }
 
 impl Faulty {
     pub fn new(inner: Arc<dyn Engine>, fault: Fault) -> Self {
-        Self { inner, fault, appends: AtomicUsize::new(0), asked: AtomicI64::new(0), healed: Arc::default() }
+        Self {
+            inner,
+            fault,
+            appends: AtomicUsize::new(0),
+            asked: AtomicI64::new(0),
+            known: Mutex::default(),
+            healed: Arc::default(),
+        }
     }
 
     fn count(&self) -> i64 {
@@ -103,6 +118,7 @@ impl Engine for Faulty {
             }
             Fault::NeverArrived => Err(EngineError::Unknown("the connection was lost".to_owned())),
             Fault::Gone => Err(EngineError::Unavailable("gone".to_owned())),
+            Fault::Panics => panic!("a fault of the program"),
             Fault::Broken => {
                 tokio::time::sleep(BROKEN).await;
                 Err(EngineError::Unknown("the connection was lost".to_owned()))
@@ -112,6 +128,8 @@ impl Engine for Faulty {
             | Fault::FlipUnanswered
             | Fault::FlipOvertaken
             | Fault::RollbackAccepted
+            | Fault::Behind
+            | Fault::Unprojected
             | Fault::Grows => self.inner.append(batch, epoch, appends).await,
         }
     }
@@ -140,7 +158,11 @@ impl Engine for Faulty {
             tokio::time::sleep(HUNG).await;
             return Err(EngineError::Unavailable("no answer in time".to_owned()));
         }
-        self.inner.find_row(table, key).await
+        let found = self.inner.find_row(table, key).await?;
+        if self.fault == Fault::Behind && !self.healed.load(Ordering::SeqCst) {
+            return Ok(self.known.lock().unwrap().get_or_insert(found).clone());
+        }
+        Ok(found)
     }
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {
         if self.fault == Fault::RollbackAccepted && sql.contains("'installation.rollback_accepted'") {
@@ -158,6 +180,10 @@ impl Engine for Faulty {
         to: i64,
         ops: &[RowOp],
     ) -> Result<bool, EngineError> {
+        if self.fault == Fault::Unprojected && !self.healed.load(Ordering::SeqCst) {
+            self.count();
+            return Err(EngineError::Unavailable("no answer in time".to_owned()));
+        }
         self.inner.advance(projection, from, to, ops).await
     }
     async fn copy_to(&self, file: &std::path::Path) -> Result<(), EngineError> {
@@ -237,10 +263,30 @@ async fn who_queued_behind_a_connection_that_broke_is_refused_with_it_when_there
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let second = node.issue().await;
-        for refused in [first.await.unwrap(), second] {
-            assert!(matches!(refused, Err(Refused::ByUs(_))), "{refused:?}");
+        // Of what was never sent there is no doubt.
+        for (refused, why) in [
+            (first.await.unwrap(), "the database did not say whether it committed: the connection was lost"),
+            (second, "the database is not available: the connection was lost"),
+        ] {
+            let Err(Refused::ByUs(reason)) = refused else { panic!("{refused:?}") };
+            assert_eq!(reason, format!("the command may not have been carried out: {why}"));
         }
         assert_eq!(faulty.appends.load(Ordering::SeqCst), 1, "the second was not tried");
+    }
+}
+
+/// Nothing could be written from then on, and the process would stay and say so for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_meets_a_fault_of_the_program_is_told_of() {
+    for place in Place::both() {
+        let node = Node::on(Arc::new(Faulty::new(place.engine().await, Fault::Panics))).await;
+        let lives = tokio::time::timeout(Duration::from_millis(100), node.journal.ended()).await;
+        assert!(lives.is_err(), "{lives:?}");
+        let refused = node.issue().await.expect_err("nobody writes");
+        assert!(matches!(refused, Refused::ByUs(_)), "{refused:?}");
+        let ended = tokio::time::timeout(Duration::from_secs(5), node.journal.ended()).await.unwrap();
+        assert!(ended.starts_with("the journal's writer has ended: "), "{ended}");
+        assert!(ended.contains("a fault of the program"), "{ended}");
     }
 }
 

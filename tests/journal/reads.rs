@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use projections::authorizations::find_authorization;
 use projections::tokens::find_token;
 use tokio::task::JoinSet;
 
@@ -34,5 +35,33 @@ async fn readers_of_one_row_do_not_queue_for_a_database_that_hangs() {
         assert!(asked.elapsed() >= HUNG, "nobody asked: {:?}", asked.elapsed());
         healed.store(true, Ordering::SeqCst);
         assert!(find_token(&node.journal, &id).await.unwrap().is_some());
+    }
+}
+
+/// A connection may lead to a standby, or to a primary that was replaced (FAULTS F8): what it says is from before what
+/// this process has applied, and nothing would ever change it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_that_is_behind_answers_is_not_remembered() {
+    for place in Place::both() {
+        let other = place.node().await;
+        let (first, authorization) = (other.issue().await.unwrap(), other.grant().await);
+        let faulty = Faulty::new(place.engine().await, Fault::Behind);
+        let healed = Arc::clone(&faulty.healed);
+        let node = Node::on(Arc::new(faulty)).await;
+        assert!(find_token(&node.journal, &first).await.unwrap().is_some(), "nothing has happened since");
+        // Here it is applied, and over there it is not known.
+        let second = node.issue().await.unwrap();
+        let redeemed = other.authorize(&authorization, other.redeem_command()).await;
+        redeemed.unwrap();
+        while node.journal.applied() < other.journal.applied() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let refused = find_authorization(&node.journal, &authorization).await;
+        let refused = refused.expect_err("it was asked before it was redeemed");
+        assert!(refused.to_string().contains("a server that is behind"), "{refused}");
+        healed.store(true, Ordering::SeqCst);
+        let found = find_authorization(&node.journal, &authorization).await.unwrap();
+        assert!(found.is_some_and(|found| found.redeemed_at.is_some()), "it is asked again");
+        assert!(find_token(&node.journal, &second).await.unwrap().is_some());
     }
 }

@@ -62,7 +62,7 @@ const SHORT_ENDS: Duration = Duration::from_secs(30);
 
 /// Every call that a node that serves makes of the database, for a command, its answer, or what follows: before and
 /// after each of them somebody must have ended in a long run.
-const CALLS: [&str; 15] = [
+const CALLS: [&str; 16] = [
     "append",
     "find_batch",
     "load_stream",
@@ -76,6 +76,7 @@ const CALLS: [&str; 15] = [
     "execute",
     "find_secret",
     "find_subject_key",
+    "keep_subject_key",
     "checkpoint",
     "advance",
 ];

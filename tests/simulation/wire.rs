@@ -134,9 +134,8 @@ impl Engine for Wire {
         "simulated"
     }
 
-    /// There is one database in this world.
     fn may_be_replaced(&self) -> bool {
-        false
+        self.world.may_be_replaced()
     }
 
     async fn migrate(&self) -> Result<usize, EngineError> {

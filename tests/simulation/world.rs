@@ -15,8 +15,8 @@ use tokio::time::Instant;
 pub const NODES: usize = 3;
 /// How long a call may take before its connection is given up, as `database-deadline`.
 pub const DEADLINE: Duration = Duration::from_millis(500);
-/// 2026-01-01.
-const EPOCH: i64 = 1_767_225_600_000;
+/// Ten seconds before February 2026: with a month a key of its own begins.
+const EPOCH: i64 = 1_769_903_990_000;
 
 /// Everything the nodes share.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub struct World {
     late_polls: AtomicUsize,
     calls: AtomicUsize,
     script: watch::Sender<Option<(usize, Fate)>>,
+    may_be_replaced: bool,
     pub database: Database,
 }
 
@@ -92,6 +93,7 @@ impl World {
             jump: (0, now),
         };
         let nodes = [node(), node(), node()];
+        let may_be_replaced = random.bool();
         Self {
             begun: now,
             random: Mutex::new(random),
@@ -100,12 +102,18 @@ impl World {
             late_polls: AtomicUsize::default(),
             calls: AtomicUsize::default(),
             script: watch::Sender::default(),
+            may_be_replaced,
             database: Database(SqliteEngine::in_memory().unwrap()),
         }
     }
 
     pub fn random(&self) -> MutexGuard<'_, fastrand::Rng> {
         self.random.lock().unwrap()
+    }
+
+    /// Whether processes must think that another database may have taken the place of theirs, though none does.
+    pub fn may_be_replaced(&self) -> bool {
+        self.may_be_replaced
     }
 
     /// Since the world began.
@@ -261,6 +269,7 @@ impl World {
         // What is seldom called would hardly ever go wrong.
         let odds = match call {
             "find_batch" => 200,
+            "keep_subject_key" => 100,
             "load_stream" | "execute" | "head" | "all_rows" | "find_secret" | "find_subject_key" => 2_000,
             _ => 20_000,
         };

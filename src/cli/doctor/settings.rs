@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -14,6 +15,10 @@ use crate::serve::check_tls;
 /// Networks larger than these hold more than somebody's proxies.
 const WIDEST_IPV4: u8 = 8;
 const WIDEST_IPV6: u8 = 32;
+/// Whoever stops a server kills it after 30 seconds, if not told otherwise: systemd by our unit, Kubernetes.
+const WAITED_FOR: Duration = Duration::from_secs(30);
+/// What a stop may take beside `drain-delay`: ten seconds for requests, and the database's.
+const STOP: Duration = Duration::from_secs(15);
 /// A bearer token that leaks works for as long as it lives (RFC 9700 §2.2).
 const LONG_ACCESS: u64 = 3_600;
 
@@ -27,6 +32,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     issuer(config, &mut findings);
     proxies(config, &mut findings);
     lifetimes(config, &mut findings);
+    stop(config, &mut findings);
     findings
 }
 
@@ -219,6 +225,18 @@ fn lifetimes(config: &Config, findings: &mut Vec<Finding>) {
     }
 }
 
+/// What is killed in the middle of a stop has not finished its requests, and others wait for it.
+fn stop(config: &Config, findings: &mut Vec<Finding>) {
+    let longest = (config.drain_delay + STOP).as_secs();
+    if longest > WAITED_FOR.as_secs() {
+        findings.push(Finding::new(
+            Severity::Note,
+            format!("A stop may take {longest} seconds; whatever stops the server may kill it before."),
+            format!("Set TimeoutStopSec of the unit, or what waits for it elsewhere, to {longest} seconds."),
+        ));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,6 +283,14 @@ mod tests {
             let found = found(&[("metrics-listen", address)]);
             let told = found.iter().any(|(_, what)| what.contains("Metrics") && what.contains(address));
             assert_eq!(told, is_told, "{address}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_stop_that_takes_longer_than_it_is_waited_for_is_told() {
+        for (delay, is_told) in [("15s", false), ("16s", true), ("5m", true)] {
+            let found = found(&[("drain-delay", delay)]);
+            assert_eq!(found.iter().any(|(_, what)| what.contains("A stop may take")), is_told, "{found:?}");
         }
     }
 

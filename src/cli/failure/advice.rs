@@ -92,6 +92,9 @@ fn archive_advice(error: &ArchiveError) -> &'static str {
         ArchiveError::Chain { what: "log", .. } => {
             "Somebody or something changed what cannot change; `chancery verify` says where. Keep a copy of the database as evidence, then restore a backup."
         }
+        ArchiveError::Chain { what: "import", .. } => {
+            "The file was changed while it was read. Begin anew, with a whole copy of it and an empty database; no server starts on this one."
+        }
         ArchiveError::Growing => "Stop the servers, then export again; nothing was written.",
         ArchiveError::Passphrase => {
             "Give --with-secrets and the passphrase it was exported with; nothing was written."
@@ -127,9 +130,10 @@ fn open_advice(error: &OpenError, config: &Config) -> String {
         OpenError::Configuration(_) => {
             "See whether the database can be written: its disk may be full. `chancery verify` looks for damage.".to_owned()
         }
-        OpenError::InUse | OpenError::Served(_) => {
-            "Stop every server first; they are started again afterwards.".to_owned()
+        OpenError::InUse => {
+            "Stop the server, and let every other command end or break it off; nothing was changed.".to_owned()
         }
+        OpenError::Served(_) => "Stop every server first; they are started again afterwards.".to_owned(),
         OpenError::HalfImported { .. } => {
             "Run `chancery import` with the same export again: it goes on where it was. Or give an empty database.".to_owned()
         }

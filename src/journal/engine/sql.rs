@@ -14,6 +14,8 @@ pub const STREAM: &str = "SELECT aggregate_type, aggregate_id, sequence, event_t
      FROM events WHERE aggregate_type = $1 AND aggregate_id = $2 AND sequence > $3 ORDER BY sequence";
 pub const SECRET: &str = "SELECT verifier FROM secrets WHERE id = $1";
 pub const SUBJECT_KEY: &str = "SELECT wrapped FROM subject_keys WHERE subject = $1";
+/// A sign of life, of who was not told that it will be counted out.
+pub const BEAT: &str = "UPDATE nodes SET applied = $2, beats = beats + 1 WHERE node = $1 AND beats > 0";
 pub const CHECKPOINT: &str = "SELECT position FROM checkpoints WHERE projection = $1";
 /// The version of a read model's tables, if it is not this one.
 pub const OTHER_VERSION: &str = "SELECT version FROM read_models WHERE projection = $1 AND version <> $2";

@@ -106,7 +106,8 @@ impl World {
         // The clocks are right, and stand still: they are not what this is about.
         let clock = Some(TestClock::default().now().timestamp_millis());
         let pulse = Pulse { position: revision, revision, epoch: 1, clock, chain: GENESIS };
-        self.lease.renewed(begun, &pulse);
+        self.lease.tells_time(begun, &pulse);
+        self.lease.renewed(begun);
     }
 
     fn registers(&self) {

@@ -15,6 +15,10 @@ use crate::journal::{Inner, feed};
 /// How often whoever waits for the others asks again.
 pub(super) const ASK: Duration = Duration::from_millis(10);
 
+/// How often, at most, a process moves the revision for who finds that something has ended already: the row is the
+/// one that every batch needs, and whoever asks needs no right to ask again.
+const APART: Duration = Duration::from_millis(50);
+
 /// What is asked once for all who wait, and when that was.
 #[derive(Default)]
 pub(in crate::journal) struct Others {
@@ -40,7 +44,10 @@ pub(in crate::journal) async fn wait_for_others_at_head(inner: &Arc<Inner>) -> R
     let mut head = inner.others.head.lock().await;
     let revision = match *head {
         Some((at, revision)) if at >= since => revision,
-        _ => {
+        last => {
+            if let Some((last, _)) = last {
+                tokio::time::sleep_until(last + APART).await;
+            }
             let at = tokio::time::Instant::now();
             // Only what moves the revision is reported by the others at once.
             let sql = "UPDATE lanes SET revision = head WHERE lane = $1 AND revision < head";

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use projections::row::Value;
+use tokio::time::timeout;
 
-use super::{Beat, Lease, Stale, millis};
-use crate::journal::engine::{Engine, EngineError, LANE};
+use super::{Beat, LONGEST, Lease, Stale, millis};
+use crate::journal::engine::{Engine, EngineError, LANE, Pulse};
 
 /// How often a process that applies nothing says that it is there.
 pub(super) const BEAT: Duration = Duration::from_secs(3);
@@ -16,6 +17,11 @@ pub(super) const GONE: Duration = Duration::from_secs(10);
 pub(super) const TOLD: Duration = Duration::from_secs(2);
 /// How often the others are looked at.
 pub(super) const LOOK: Duration = Duration::from_secs(2);
+/// How long a sign of life may take where it is not needed to answer: renewals that end and begin within a lease keep
+/// it, though none of them can write.
+const BEATEN: Duration = Duration::from_millis(400);
+/// How long a process that stops tries to leave the register. The others count out who stays.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// A registered process, as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +49,15 @@ pub async fn list_registered(engine: &dyn Engine) -> Result<Vec<Registered>, Eng
     rows.into_iter().map(registered).collect()
 }
 
+fn late() -> EngineError {
+    EngineError::Unavailable("no answer in time".to_owned())
+}
+
 fn registered(row: Vec<Value>) -> Result<Registered, EngineError> {
     match <[Value; 4]>::try_from(row) {
         Ok([Value::Text(node), Value::Int(applied), Value::Int(lease), Value::Int(beats)]) => {
-            let lease = Duration::from_millis(u64::try_from(lease).unwrap_or(0));
+            // Of what no process writes there nobody knows how long it lasts: as long as any.
+            let lease = u64::try_from(lease).map_or(LONGEST, Duration::from_millis).min(LONGEST);
             Ok(Registered { node, applied, lease, beats })
         }
         _ => Err(EngineError::Damaged("a row of the table nodes has another shape".to_owned())),
@@ -54,16 +65,21 @@ fn registered(row: Vec<Value>) -> Result<Registered, EngineError> {
 }
 
 impl Lease {
-    /// Ends it for good.
+    /// Ends it for good, and leaves the register if that can be done soon.
     pub(in crate::journal) async fn give_up(&self, engine: &dyn Engine) -> Result<(), EngineError> {
-        let _one = self.renewing.lock().await;
         {
             let mut state = self.state();
             state.has_ended = true;
             state.fresh_until = None;
             state.stale = Some(Stale::Stopping);
         }
-        engine.execute("DELETE FROM nodes WHERE node = $1", &[self.node.as_str().into()]).await.map(|_| ())
+        let leave = async {
+            // After a renewal under way, which may enter it.
+            let _one = self.renewing.lock().await;
+            let sql = "DELETE FROM nodes WHERE node = $1";
+            engine.execute(sql, &[self.node.as_str().into()]).await.map(|_| ())
+        };
+        timeout(LEAVING, leave).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Others need not wait for a process that can answer nothing until the read models are its own again: not from
@@ -109,31 +125,38 @@ impl Lease {
         Ok(())
     }
 
-    /// Says how far this process is, as far as anything can be written. Whether it is registered, as of
-    /// now; one that is not, or was told that it will be counted out, must register again.
-    pub(super) async fn beat(&self, engine: &dyn Engine, applied: i64) -> Result<bool, EngineError> {
+    /// Says how far this process is, as far as anything can be written, and hears where the log stands by the server
+    /// that took it. Nothing if it is not registered, as of now, or was told that it will be counted out: then it
+    /// must register again.
+    pub(super) async fn beat(&self, engine: &dyn Engine, applied: i64) -> Result<Option<Pulse>, EngineError> {
         let at = self.uptime.now();
-        let node = || self.node.as_str().into();
-        let sql = "UPDATE nodes SET applied = $2, beats = beats + 1 WHERE node = $1 AND beats > 0";
-        let known = match engine.execute(sql, &[node(), applied.into()]).await {
-            Ok(0) => false,
-            Ok(_) => {
+        let beat = engine.beat(&self.node, applied);
+        // What must be heard is waited for as long as for anything else.
+        let asked = if engine.may_be_replaced() {
+            beat.await
+        } else {
+            timeout(BEATEN, beat).await.unwrap_or_else(|_| Err(late()))
+        };
+        let beaten = match asked {
+            Ok(Some(pulse)) => {
                 self.state().beat = Some(Beat { at, applied });
-                true
+                Some(pulse)
             }
+            Ok(None) => None,
             Err(error) if engine.may_be_replaced() => return Err(error),
             Err(error) => {
                 tracing::debug!(%error, "no sign of life could be written");
                 let sql = "SELECT beats FROM nodes WHERE node = $1 AND beats > 0";
-                !engine.query(sql, &[node()]).await?.is_empty()
+                let is_known = !engine.query(sql, &[self.node.as_str().into()]).await?.is_empty();
+                if is_known { Some(engine.pulse().await?) } else { None }
             }
         };
-        if !known {
+        if beaten.is_none() {
             let mut state = self.state();
             state.beat = None;
             state.fresh_until = None;
         }
-        Ok(known)
+        Ok(beaten)
     }
 
     /// Whether it is time to look at the others, from whoever asks first.
@@ -153,7 +176,11 @@ impl Lease {
         // Not from before it was asked: what is seen may have been written only just now.
         let (silent, gone) = self.silent(registered, self.uptime.now());
         for one in silent {
-            tracing::warn!(node = one.node, "a process has been silent for too long and will be counted out");
+            tracing::warn!(
+                node = one.node,
+                what_to_do = "See to that node. Until then revocations may take a second.",
+                "a process has been silent for too long and will be counted out"
+            );
             let sql = "UPDATE nodes SET beats = -beats WHERE node = $1 AND beats = $2";
             engine.execute(sql, &[one.node.into(), one.beats.into()]).await?;
         }

@@ -47,7 +47,12 @@ impl Machine {
 
     /// A pulse that was begun at `begun` has come back.
     fn hears(&self, begun: Duration) {
-        self.lease.renewed(begun, &self.pulse(None));
+        self.hears_of(begun, &self.pulse(None));
+    }
+
+    fn hears_of(&self, begun: Duration, pulse: &Pulse) {
+        self.lease.tells_time(begun, pulse);
+        self.lease.renewed(begun);
     }
 
     /// Time goes on for everything in it.
@@ -162,12 +167,12 @@ fn a_clock_apart_from_the_databases_is_not_trusted() {
     for off in [-2_001, 2_001] {
         let machine = Machine::fresh();
         let pulse = machine.pulse(Some(machine.clock.now().timestamp_millis() - off));
-        machine.lease.renewed(machine.uptime.now(), &pulse);
+        machine.hears_of(machine.uptime.now(), &pulse);
         assert_eq!(machine.lease.stale(), Some(Stale::Clock(off)));
     }
     let machine = Machine::fresh();
     let pulse = machine.pulse(Some(machine.clock.now().timestamp_millis() - 2_000));
-    machine.lease.renewed(machine.uptime.now(), &pulse);
+    machine.hears_of(machine.uptime.now(), &pulse);
     assert!(machine.lease.holds());
 }
 
@@ -179,9 +184,20 @@ fn a_far_database_does_not_make_a_clock_wrong() {
     machine.lives(Duration::from_secs(4));
     for (apart, is_wrong) in [(-3_901, false), (-100, false), (-4_001, true), (1, true)] {
         let pulse = machine.pulse(Some(machine.clock.now().timestamp_millis() + apart));
-        machine.lease.renewed(begun, &pulse);
+        machine.hears_of(begun, &pulse);
         assert_eq!(machine.lease.wrong_clock().is_some(), is_wrong, "{apart} ms");
     }
+}
+
+/// Much was to be applied, or the database took long for the sign of life.
+#[test]
+fn what_is_done_after_a_pulse_does_not_make_a_clock_wrong() {
+    let machine = Machine::fresh();
+    let begun = machine.uptime.now();
+    machine.lease.tells_time(begun, &machine.pulse(Some(machine.clock.now().timestamp_millis())));
+    machine.lives(Duration::from_secs(6));
+    machine.lease.renewed(begun);
+    assert_eq!(machine.lease.wrong_clock(), None);
 }
 
 /// Between two pulses as well: nobody is told that an expired token lives for the 50 ms until the next.

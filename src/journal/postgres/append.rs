@@ -145,7 +145,8 @@ fn is_without_head(error: &sqlx::Error) -> bool {
     })
 }
 
-/// Keys in the order in which every batch takes them: what stands beside, events, rows, and the head last.
+/// Keys in the order in which every batch takes them: what stands beside, events, rows, and the head last; each kind
+/// in the order of its keys, whatever the order of the commands.
 async fn transaction(
     connection: &mut PgConnection,
     batch: i64,
@@ -302,8 +303,13 @@ async fn insert_claims(
     Ok(lost)
 }
 
+/// What is done to one secret keeps its order.
 async fn write_security_rows(connection: &mut PgConnection, appends: &[Append]) -> Result<(), sqlx::Error> {
-    for op in appends.iter().flat_map(|append| &append.secrets) {
+    let mut secrets: Vec<_> = appends.iter().flat_map(|append| &append.secrets).collect();
+    secrets.sort_by_key(|op| match op {
+        SecretOp::Put { id, .. } | SecretOp::Delete { id } => id,
+    });
+    for op in secrets {
         match op {
             SecretOp::Put { id, verifier } => {
                 let put = sqlx::query(sql::PUT_SECRET).bind(id).bind(verifier);
@@ -314,7 +320,9 @@ async fn write_security_rows(connection: &mut PgConnection, appends: &[Append]) 
             }
         }
     }
-    for key in appends.iter().flat_map(|append| &append.subject_keys) {
+    let mut keys: Vec<_> = appends.iter().flat_map(|append| &append.subject_keys).collect();
+    keys.sort_by_key(|key| &key.subject);
+    for key in keys {
         let put = sqlx::query(sql::PUT_SUBJECT_KEY).bind(&key.subject).bind(&key.wrapped);
         put.execute(&mut *connection).await?;
     }
@@ -322,16 +330,17 @@ async fn write_security_rows(connection: &mut PgConnection, appends: &[Append]) 
 }
 
 async fn write_states(connection: &mut PgConnection, appends: &[Append]) -> Result<(), sqlx::Error> {
-    for append in appends {
-        if let Some(state) = &append.state {
-            sqlx::query(sql::PUT_STATE)
-                .bind(append.aggregate_type)
-                .bind(&append.aggregate_id)
-                .bind(state.sequence)
-                .bind(&state.state)
-                .execute(&mut *connection)
-                .await?;
-        }
+    let mut states: Vec<_> =
+        appends.iter().filter_map(|append| Some((append, append.state.as_ref()?))).collect();
+    states.sort_by_key(|(append, _)| (append.aggregate_type, &append.aggregate_id));
+    for (append, state) in states {
+        sqlx::query(sql::PUT_STATE)
+            .bind(append.aggregate_type)
+            .bind(&append.aggregate_id)
+            .bind(state.sequence)
+            .bind(&state.state)
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(())
 }

@@ -206,7 +206,11 @@ async fn remember(
     let stream = Stream::Existing(consent_id(&request.subject, &request.client_id));
     let origin = session.origin(context);
     if let Err(error) = state.commands.execute::<ConsentAggregate>(stream, command, &origin).await {
-        tracing::warn!(correlation.id = %context.correlation_id, %error, "a consent was not remembered");
+        tracing::warn!(
+            correlation.id = %context.correlation_id, %error,
+            what_to_do = "Nothing: the person is asked once more. If it goes on, see to the database.",
+            "a consent was not remembered"
+        );
     }
 }
 
