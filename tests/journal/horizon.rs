@@ -23,7 +23,7 @@ use super::differential::written;
 use super::{Node, Place, verified};
 use crate::harness::directory::Directory;
 
-const EXPIRED: i64 = 100_000;
+const EXPIRED: i64 = 40_000;
 /// More than a slice that end in one millisecond.
 const AT_ONCE: std::ops::Range<i64> = 40_000..45_000;
 /// Stored at a time.
