@@ -25,7 +25,7 @@ use crate::harness::directory::Directory;
 
 const EXPIRED: i64 = 40_000;
 /// More than a slice that end in one millisecond.
-const AT_ONCE: std::ops::Range<i64> = 40_000..45_000;
+const AT_ONCE: std::ops::Range<i64> = 20_000..25_000;
 /// Stored at a time.
 const TOGETHER: usize = 4_000;
 
