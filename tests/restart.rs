@@ -58,11 +58,12 @@ async fn who_takes_no_answer_is_cut_off_ten_seconds_after_the_server_was_told_to
     let took = begun.elapsed();
     assert!(took >= Duration::from_secs(9), "{took:?}: who is slow is waited for");
     assert!(took <= Duration::from_secs(12), "{took:?}");
-    assert!(
-        server.log().contains("some requests did not finish in time and were cut off"),
-        "{}",
-        server.log()
-    );
+    said_that_some_were_cut_off(&server);
+}
+
+fn said_that_some_were_cut_off(server: &Process) {
+    let log = server.log();
+    assert!(log.contains("some requests did not finish in time and were cut off"), "{log}");
 }
 
 /// The first signal asks for patience, the second has none: neither with a balancer nor with a slow client.
@@ -79,11 +80,7 @@ async fn a_second_signal_ends_the_wait_of_a_server_that_stops() {
     // It still waits for the balancer.
     TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     assert_eq!(server.terminate_within(Duration::from_secs(5)).await, 0);
-    assert!(
-        server.log().contains("some requests did not finish in time and were cut off"),
-        "{}",
-        server.log()
-    );
+    said_that_some_were_cut_off(&server);
 }
 
 /// A database that says nothing is waited for for ten seconds.

@@ -47,6 +47,8 @@ impl Drop for Place {
     }
 }
 
+type Hang = Box<dyn FnOnce() + Send>;
+
 /// A job that ends when it is let go.
 struct Hanging {
     letting_go: mpsc::Sender<()>,
@@ -56,34 +58,42 @@ struct Hanging {
 impl Hanging {
     /// Lets the thread that writes hang, as a disk does.
     async fn writer(engine: &Arc<SqliteEngine>) -> Self {
-        let (letting_go, let_go) = mpsc::channel();
-        let (begun, has_begun) = oneshot::channel();
         let engine = Arc::clone(engine);
-        let called = tokio::spawn(async move {
-            let hangs = engine.write(move |_| {
-                begun.send(()).unwrap();
-                let _ = let_go.recv();
-                Ok(())
-            });
-            hangs.await
-        });
-        has_begun.await.unwrap();
-        Self { letting_go, called }
+        Self::begun(|hang| {
+            tokio::spawn(async move {
+                let hangs = engine.write(move |_| {
+                    hang();
+                    Ok(())
+                });
+                hangs.await
+            })
+        })
+        .await
     }
 
     /// The same of a connection that reads.
     async fn reader(engine: &Arc<SqliteEngine>) -> Self {
+        let engine = Arc::clone(engine);
+        Self::begun(|hang| {
+            tokio::spawn(async move {
+                let hangs = engine.read(move |_| {
+                    hang();
+                    Ok(())
+                });
+                hangs.await
+            })
+        })
+        .await
+    }
+
+    /// Calls with what hangs, and waits until it does.
+    async fn begun(call: impl FnOnce(Hang) -> JoinHandle<Result<(), EngineError>>) -> Self {
         let (letting_go, let_go) = mpsc::channel();
         let (begun, has_begun) = oneshot::channel();
-        let engine = Arc::clone(engine);
-        let called = tokio::spawn(async move {
-            let hangs = engine.read(move |_| {
-                begun.send(()).unwrap();
-                let _ = let_go.recv();
-                Ok(())
-            });
-            hangs.await
-        });
+        let called = call(Box::new(move || {
+            begun.send(()).unwrap();
+            let _ = let_go.recv();
+        }));
         has_begun.await.unwrap();
         Self { letting_go, called }
     }
