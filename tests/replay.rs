@@ -108,14 +108,17 @@ async fn a_replay_under_load_fails_no_request() {
         }
         let engine = server.state().journal.engine();
         let epoch = engine.head().await.unwrap().epoch;
-        for _ in 0..5 {
-            replay(engine, &[]).await;
+        for _ in 0..3 {
+            // As the command does it: for the server's own engine a comparison of all rows may take too long.
+            let cli = server.cli();
+            let replayed = tokio::task::spawn_blocking(move || cli.run(&["replay"])).await.unwrap();
+            assert_eq!(replayed.code, 0, "{}", replayed.stderr);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         stop.store(true, Ordering::Relaxed);
         let issued: i64 = load.join_all().await.into_iter().sum();
         assert!(issued > 20, "there was load: {issued}");
-        assert_eq!(engine.head().await.unwrap().epoch, epoch + 5);
+        assert_eq!(engine.head().await.unwrap().epoch, epoch + 3);
         verify(engine, &|_, _| {}).await.unwrap();
     })
     .await;

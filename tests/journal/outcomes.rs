@@ -36,6 +36,8 @@ pub enum Fault {
     Deaf,
     /// Rows are asked for, and no answer comes.
     Hung,
+    /// The answer to the tables beside the live ones was lost, and then one about rows.
+    Stumbles,
     /// The tables changed places, and the answer was lost.
     FlipUnanswered,
     /// They did not, and another replay was faster.
@@ -125,6 +127,7 @@ impl Engine for Faulty {
             }
             Fault::Deaf
             | Fault::Hung
+            | Fault::Stumbles
             | Fault::FlipUnanswered
             | Fault::FlipOvertaken
             | Fault::RollbackAccepted
@@ -168,6 +171,9 @@ impl Engine for Faulty {
         if self.fault == Fault::RollbackAccepted && sql.contains("'installation.rollback_accepted'") {
             return Ok(vec![vec![self.count().into()]]);
         }
+        if self.fault == Fault::Stumbles && sql.contains("EXCEPT") && self.count() == 1 {
+            return Err(EngineError::Unavailable("no answer in time".to_owned()));
+        }
         self.inner.query(sql, parameters).await
     }
     async fn keep_subject_key(&self, key: &SubjectKeyRow) -> Result<String, EngineError> {
@@ -190,7 +196,11 @@ impl Engine for Faulty {
         self.inner.copy_to(file).await
     }
     async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError> {
-        self.inner.make_shadows(tables).await
+        self.inner.make_shadows(tables).await?;
+        if self.fault == Fault::Stumbles && self.count() == 0 {
+            return Err(EngineError::Unavailable("no answer in time".to_owned()));
+        }
+        Ok(())
     }
     async fn flip(&self, flip: &Flip) -> Result<i64, EngineError> {
         let is_first = || !self.healed.swap(true, Ordering::SeqCst);

@@ -53,6 +53,19 @@ async fn a_replay_whose_last_answer_was_lost_knows_that_it_has_ended() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_asks_again_where_an_answer_was_lost() {
+    for place in Place::both() {
+        let (_node, engine) = forged(&place).await;
+        let faulty = Faulty::new(Arc::clone(&engine), Fault::Stumbles);
+        let applications = Replay::new(vec![find_projection("applications").unwrap()]);
+        let ended = applications.run(&faulty, &|_, _| {}).await.unwrap();
+        assert_eq!(ended.repaired, Some(2), "the forged row, and what it was");
+        assert!(faulty.asked.load(Ordering::SeqCst) > 2, "both answers were lost");
+        verified(engine.as_ref()).await;
+    }
+}
+
 /// What a second replay does first, when the first has taken everything and is about to end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn invariant_10_tables_that_another_replay_began_anew_do_not_become_the_live_ones() {
