@@ -42,8 +42,10 @@ use chancery::journal::sqlite::SqliteEngine;
 use chancery::journal::{Capacity, Engine, Journal};
 use chancery::keys::{Keys, RootSecret};
 use chancery::personal::PersonalData;
+use chancery::places::Places;
 use chancery::secret::new_id;
 use chrono::TimeDelta;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Mutex;
 
 use starts::Starts;
@@ -163,7 +165,8 @@ impl Node {
         let capacity = Capacity { rows: limits.row_cache, aggregates: limits.aggregate_cache };
         let journal = Journal::open(engine, Arc::clone(&clock), capacity).await.unwrap();
         let personal = PersonalData::new(journal.clone(), keys);
-        let commands = Commands::new(journal, personal, Arc::clone(&clock), 4096);
+        let commands =
+            Commands::new(journal, personal, Arc::clone(&clock), Places::new(4096, Counter::default()));
         Self { commands, origin: Origin::internal(Actor::Operator, &clock), clock }
     }
 

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::config::{Config, Database};
+use crate::journal::archive::is_restored;
 use crate::journal::chain::{GENESIS, fold, hex};
 use crate::journal::history::chain_at;
 use crate::journal::{Engine, EngineError, Journal};
@@ -192,6 +193,9 @@ impl Checkpoint {
         let notes = self.notes(engine, keys).await?;
         for noted in &notes {
             contains(engine, noted, epoch).await?;
+        }
+        if is_restored(engine).await? {
+            return Err(RollbackError::Restored);
         }
         Ok(!notes.is_empty())
     }

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use cqrs_es::{AggregateError, CqrsFramework};
-use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 use crate::clock::SharedClock;
 use crate::journal::store::{JournalStore, Metadata, Remembered, StoreError};
 use crate::journal::{Journal, SecretOp, SubjectKeyRow};
 use crate::personal::PersonalData;
+use crate::places::Places;
 use crate::secret::new_id;
 use crate::telemetry;
 
@@ -142,16 +142,15 @@ pub struct Commands {
     personal: PersonalData,
     clock: SharedClock,
     node: Arc<str>,
-    admission: usize,
-    admitted: Arc<Semaphore>,
+    admission: Places,
 }
 
 impl Commands {
-    /// Executes over this journal, at most `admission` commands at a time.
+    /// Executes over this journal; each command takes one of the places.
     #[must_use]
-    pub fn new(journal: Journal, personal: PersonalData, clock: SharedClock, admission: usize) -> Self {
+    pub fn new(journal: Journal, personal: PersonalData, clock: SharedClock, admission: Places) -> Self {
         let node = Arc::from(new_id(clock.now()).as_str());
-        Self { journal, personal, clock, node, admission, admitted: Arc::new(Semaphore::new(admission)) }
+        Self { journal, personal, clock, node, admission }
     }
 
     /// What this process is called in the metadata of its events, and among those that answer.
@@ -163,7 +162,7 @@ impl Commands {
     /// How many commands have been admitted and not ended, whether or not somebody still waits for them.
     #[must_use]
     pub fn in_progress(&self) -> usize {
-        self.admission.saturating_sub(self.admitted.available_permits())
+        self.admission.taken()
     }
 
     /// Executes a command that writes nothing beside its events.
@@ -215,11 +214,11 @@ impl Commands {
         A::Command: Clone + Send + Sync + 'static,
         A::Error: Send + Sync + 'static,
     {
-        let permit = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| CommandError::Busy)?;
+        let place = self.admission.take().ok_or(CommandError::Busy)?;
         let metadata = Arc::new(self.metadata(origin).await.map_err(CommandError::Unavailable)?);
         let journal = self.journal.clone();
         let task = async move {
-            let _permit = permit;
+            let _place = place;
             let (result, ended) = attempt::<A>(&journal, &stream, &command, &metadata, &beside).await;
             // Not in its turn: whoever waits for that would wait for the others twice.
             if let Some(position) = ended {

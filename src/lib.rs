@@ -53,6 +53,7 @@ pub mod open;
 pub mod pages;
 pub mod password;
 pub mod personal;
+pub mod places;
 pub mod refusals;
 pub mod registration;
 pub mod resource;

@@ -80,7 +80,13 @@ impl Metrics {
 
     /// Something was turned away because of a limit.
     pub fn shed(&self, limit: &'static str) {
-        self.shed.get_or_create(&Limit { limit }).inc();
+        self.turned_away(limit).inc();
+    }
+
+    /// What counts those that a limit turns away.
+    #[must_use]
+    pub fn turned_away(&self, limit: &'static str) -> Counter {
+        self.shed.get_or_create(&Limit { limit }).clone()
     }
 }
 

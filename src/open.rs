@@ -1,25 +1,21 @@
 //! How does a process come to its state? Data directory, root secret, database, journal: the same way
 //! for the server and for every command, so that a command never works on another database.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+mod engines;
+mod rollback;
+
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use aggregates::installation::{Installation, InstallationCommand};
 use projections::row::Value;
 
 use crate::checkpoint::{Checkpoint, RollbackError};
 use crate::clock::SharedClock;
-use crate::commands::{Actor, Commands, Origin, Stream};
-use crate::config::{Config, Database, RootSecretSource};
+use crate::commands::Commands;
+use crate::config::{Config, RootSecretSource};
 use crate::introduction::{Introduced, bind_root_secret};
 use crate::journal::archive::{ROOT_SECRET_BOUND, bound_fingerprint, half_imported};
-use crate::journal::lease::list_registered;
-use crate::journal::postgres::PostgresEngine;
-use crate::journal::sqlite::SqliteEngine;
 use crate::journal::{Capacity, Engine, EngineError, Journal, Stale};
 use crate::keys::{KeyError, Keys, RootSecret, RootSecretError};
 use crate::metrics::Metrics;
@@ -27,15 +23,16 @@ use crate::middleware::limits;
 use crate::middleware::rate_limit::RateLimits;
 use crate::password::{ClientSecretVerifier, PasswordPool};
 use crate::personal::PersonalData;
+use crate::places::Places;
 use crate::sealing::SealedBox;
 use crate::state::AppState;
 use crate::templates::{TemplateError, Templates};
 
+pub use engines::{lock_exclusively, open_engine, open_engine_to_read, open_patient_engine};
+pub use rollback::accept_rollback;
+
 /// The stream of the installation; there is one.
 pub(crate) const INSTALLATION: &str = "installation";
-
-/// Longer than between two signs of life of a process that answers.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(4);
 
 /// Why a process could not come to its state.
 #[derive(Debug, thiserror::Error)]
@@ -125,62 +122,6 @@ pub async fn open_to_serve(config: Arc<Config>, clock: SharedClock) -> Result<Ap
     open_for(Purpose::Serving, engine, config, clock).await
 }
 
-/// Goes on with a log that ends before what was seen of it; everything issued before is invalid from then
-/// on. Returns the events that are gone; nothing when the log contains all that was seen of it, so that there
-/// is nothing to accept.
-pub async fn accept_rollback(config: Arc<Config>, clock: SharedClock) -> Result<Option<i64>, OpenError> {
-    let alone = match config.database {
-        Database::Embedded(_) => Some(lock_exclusively(&config)?),
-        Database::Postgres(_) => None,
-    };
-    let engine = open_engine_under(alone, &config, Pace::InTime)?;
-    let name = engine.name();
-    let database = |error| OpenError::Database { engine: name, error };
-    match still_answering(engine.as_ref()).await.map_err(database)? {
-        0 => {}
-        servers => return Err(OpenError::Served(servers)),
-    }
-    let state = open_for(Purpose::AcceptingRollback, engine, Arc::clone(&config), clock).await?;
-    let checkpoint = Checkpoint::of(&config, &state.keys);
-    let (engine, epoch) = (state.journal.engine(), state.keys.current().number());
-    match checkpoint.check(engine, &state.keys, epoch).await {
-        Ok(true) => return Ok(None),
-        Err(error @ (RollbackError::File { .. } | RollbackError::Engine(_))) => return Err(error.into()),
-        // A note that somebody changed tells nothing; what is there is all there is.
-        Ok(false)
-        | Err(
-            RollbackError::Shorter { .. }
-            | RollbackError::Different { .. }
-            | RollbackError::Restored
-            | RollbackError::Forged(_),
-        ) => {}
-    }
-    let head = engine.head().await.map_err(database)?;
-    let seen = checkpoint.seen_anywhere(engine, &state.keys).await.ok().flatten().unwrap_or(head.position);
-    let command = InstallationCommand::AcceptRollback { seen, head: head.position, at: state.clock.now() };
-    let origin = Origin::internal(Actor::Operator, &state.clock);
-    let stream = Stream::Existing(INSTALLATION.to_owned());
-    let executed = state.commands.execute::<Installation>(stream, command, &origin).await;
-    executed.map_err(|error| OpenError::Bind(error.to_string()))?;
-    checkpoint.note(&state.journal, &state.keys, key_epoch(engine).await.map_err(database)?).await?;
-    Ok(Some((seen - head.position).max(0)))
-}
-
-/// How many processes answer from this database: those that still give signs of life. One that was killed, or
-/// that a backup brought along, gives none.
-async fn still_answering(engine: &dyn Engine) -> Result<usize, EngineError> {
-    if engine.pending_migrations().await? > 0 {
-        return Ok(0);
-    }
-    let before = list_registered(engine).await?;
-    if before.is_empty() {
-        return Ok(0);
-    }
-    tokio::time::sleep(SIGN_OF_LIFE).await;
-    let after = list_registered(engine).await?;
-    Ok(after.iter().filter(|one| !before.contains(one)).count())
-}
-
 /// The epoch that mints: each accepted roll-back began one. Read before there are keys.
 pub(crate) async fn key_epoch(engine: &dyn Engine) -> Result<u8, EngineError> {
     let sql = "SELECT count(*) FROM events WHERE aggregate_type = 'installation' AND aggregate_id = $1 \
@@ -219,12 +160,7 @@ async fn open_for(
     let keys = Arc::new(Keys::derive_minting(&root_secret(&config, has_history)?, epoch)?);
     check_root_secret(engine.as_ref(), &keys).await?;
     if purpose != Purpose::AcceptingRollback {
-        let was_seen = Checkpoint::of(&config, &keys).check(engine.as_ref(), &keys, epoch).await?;
-        if has_history && !was_seen {
-            tracing::info!(
-                "this node sees this database for the first time: of what it was before it knows nothing"
-            );
-        }
+        check_seen(engine.as_ref(), &config, &keys, epoch, has_history).await?;
     }
     let journal = open_journal(purpose, engine, &config, Arc::clone(&clock)).await.map_err(database)?;
     // A roll-back that was accepted meanwhile lies behind what is followed from here on.
@@ -232,10 +168,11 @@ async fn open_for(
         return Err(OpenError::RollbackMeanwhile);
     }
     let personal = PersonalData::new(journal.clone(), Arc::clone(&keys));
-    let commands =
-        Commands::new(journal.clone(), personal.clone(), Arc::clone(&clock), config.limits.admission_queue);
+    let metrics = Metrics::default();
+    let admission = Places::new(config.limits.admission_queue, metrics.turned_away("commands"));
+    let commands = Commands::new(journal.clone(), personal.clone(), Arc::clone(&clock), admission);
     let workers = NonZeroUsize::new(config.limits.argon2_concurrency).unwrap_or(NonZeroUsize::MIN);
-    let passwords = PasswordPool::new(workers, workers.get() * ARGON2_WAITING);
+    let passwords = PasswordPool::new(workers, workers.get() * ARGON2_WAITING, metrics.turned_away("argon2"));
     // Each is hashed once a process; people who log in have twice as many.
     let workers_for_secrets = NonZeroUsize::new(workers.get() / 2).unwrap_or(NonZeroUsize::MIN);
     let state = AppState {
@@ -243,11 +180,12 @@ async fn open_for(
             Arc::clone(&keys),
             workers_for_secrets,
             workers_for_secrets.get() * ARGON2_WAITING,
+            metrics.turned_away("argon2"),
         )),
         sealed: SealedBox::new(Arc::clone(&keys)),
         templates: Arc::new(Templates::new()?),
         refusals: Arc::default(),
-        metrics: Metrics::default(),
+        metrics,
         rate_limits: Arc::new(RateLimits::new(
             config.limits.requests_per_address,
             config.limits.requests_per_client,
@@ -268,6 +206,23 @@ async fn open_for(
         bind_root_secret(&state).await?;
     }
     Ok(state)
+}
+
+/// Whether the log holds what this node has seen of it.
+async fn check_seen(
+    engine: &dyn Engine,
+    config: &Config,
+    keys: &Keys,
+    epoch: u8,
+    has_history: bool,
+) -> Result<(), OpenError> {
+    let was_seen = Checkpoint::of(config, keys).check(engine, keys, epoch).await?;
+    if has_history && !was_seen {
+        tracing::info!(
+            "this node sees this database for the first time: of what it was before it knows nothing"
+        );
+    }
+    Ok(())
 }
 
 async fn open_journal(
@@ -309,103 +264,8 @@ pub async fn check_root_secret(engine: &dyn Engine, keys: &Keys) -> Result<(), O
     }
 }
 
-/// For how long a call is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
-    /// For the deadline that is configured.
-    InTime,
-    /// For minutes.
-    Patient,
-}
-
-/// Opens the database without looking at its tables. While it is open nobody exchanges an embedded one.
-pub fn open_engine(config: &Config) -> Result<Arc<dyn Engine>, OpenError> {
-    open_engine_under(lock_shared(config)?, config, Pace::InTime)
-}
-
-/// The same for a command that reads or rebuilds all of it: its statements may take minutes.
-pub fn open_patient_engine(config: &Config) -> Result<Arc<dyn Engine>, OpenError> {
-    open_engine_under(lock_shared(config)?, config, Pace::Patient)
-}
-
-/// The same for a command that only looks: nothing is made or changed, not even a file's mode.
-pub fn open_engine_to_read(config: &Config) -> Result<Arc<dyn Engine>, OpenError> {
-    match &config.database {
-        Database::Embedded(path) => {
-            let lock = lock_to_read(config)?;
-            let engine = SqliteEngine::open_to_read(path, config.database_deadline)
-                .map_err(|error| OpenError::Database { engine: "SQLite", error })?;
-            Ok(Arc::new(engine.under(lock)))
-        }
-        Database::Postgres(_) => open_patient_engine(config),
-    }
-}
-
-fn open_engine_under(lock: Option<File>, config: &Config, pace: Pace) -> Result<Arc<dyn Engine>, OpenError> {
-    match &config.database {
-        Database::Embedded(path) => {
-            make_private_directory(path.parent().unwrap_or(Path::new(".")))?;
-            let engine = SqliteEngine::open(path, config.database_deadline)
-                .map_err(|error| OpenError::Database { engine: "SQLite", error })?
-                .under(lock);
-            Ok(Arc::new(if pace == Pace::Patient { engine.patient() } else { engine }))
-        }
-        Database::Postgres(url) => {
-            let engine = PostgresEngine::new(url.expose(), POSTGRES_CONNECTIONS, config.database_deadline)
-                .map_err(|error| OpenError::Database { engine: "PostgreSQL", error })?;
-            Ok(Arc::new(if pace == Pace::Patient { engine.patient() } else { engine }))
-        }
-    }
-}
-
-/// Servers and commands on the embedded database hold this together; whoever exchanges the file must be alone. What is
-/// written through a connection to a file that was put aside is lost, and SQLite takes by their names away what stands
-/// beside it: the new one's log.
-fn lock_shared(config: &Config) -> Result<Option<File>, OpenError> {
-    let Database::Embedded(_) = config.database else { return Ok(None) };
-    let (path, file) = lock_file(config)?;
-    locked(path, file.try_lock_shared()).map(|()| Some(file))
-}
-
-/// The same for who makes nothing, and that file neither: where there is none, no server was.
-fn lock_to_read(config: &Config) -> Result<Option<File>, OpenError> {
-    let path = lock_path(config);
-    match File::open(&path) {
-        Ok(file) => locked(path, file.try_lock_shared()).map(|()| Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(reason) => Err(OpenError::DataDirectory { path, reason }),
-    }
-}
-
-/// Makes sure that nobody else has the embedded database open, for as long as the file is held.
-pub fn lock_exclusively(config: &Config) -> Result<File, OpenError> {
-    let (path, file) = lock_file(config)?;
-    locked(path, file.try_lock()).map(|()| file)
-}
-
-fn locked(path: PathBuf, tried: Result<(), TryLockError>) -> Result<(), OpenError> {
-    tried.map_err(|error| match error {
-        TryLockError::WouldBlock => OpenError::InUse,
-        TryLockError::Error(reason) => OpenError::DataDirectory { path, reason },
-    })
-}
-
-fn lock_path(config: &Config) -> PathBuf {
-    config.data_dir.join("chancery.lock")
-}
-
-fn lock_file(config: &Config) -> Result<(PathBuf, File), OpenError> {
-    make_private_directory(&config.data_dir)?;
-    let path = lock_path(config);
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = opened.map_err(|reason| OpenError::DataDirectory { path: path.clone(), reason })?;
-    Ok((path, file))
-}
-
 /// Passwords that may wait for each one being hashed: about half a second of work.
 const ARGON2_WAITING: usize = 32;
-/// For reads alone; writes, pulses and the register of nodes have their own beside them.
-const POSTGRES_CONNECTIONS: u32 = 16;
 
 async fn migrate(config: &Config, engine: &dyn Engine) -> Result<(), OpenError> {
     let database = |error| OpenError::Database { engine: engine.name(), error };

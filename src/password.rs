@@ -19,10 +19,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{Error as HashError, PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Semaphore;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
+use crate::places::Places;
 use crate::secret::{Secret, random_bytes};
 
 pub use aggregates::values::SecretKind;
@@ -64,21 +66,18 @@ pub enum PasswordError {
 pub struct PasswordPool {
     /// One permit for each hash under way.
     workers: Arc<Semaphore>,
-    /// One permit for each hash under way or waiting.
-    places: Arc<Semaphore>,
+    /// One for each hash under way or waiting.
+    places: Places,
     verifications: Arc<AtomicU64>,
-    all: usize,
 }
 
 impl PasswordPool {
-    /// A pool that runs `workers` hashes at a time and lets `waiting` more wait.
+    /// A pool that runs `workers` hashes at a time and lets `waiting` more wait; `turned_away` counts all others.
     #[must_use]
-    pub fn new(workers: NonZeroUsize, waiting: usize) -> Self {
-        let places = workers.get().saturating_add(waiting);
+    pub fn new(workers: NonZeroUsize, waiting: usize, turned_away: Counter) -> Self {
         Self {
             workers: Arc::new(Semaphore::new(workers.get())),
-            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
-            all: places.min(Semaphore::MAX_PERMITS),
+            places: Places::new(workers.get().saturating_add(waiting), turned_away),
             verifications: Arc::default(),
         }
     }
@@ -124,7 +123,7 @@ impl PasswordPool {
     /// How many are being hashed or wait for it.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.all.saturating_sub(self.places.available_permits())
+        self.places.taken()
     }
 
     /// The permits go into the blocking task: a client that disconnects stops
@@ -133,7 +132,7 @@ impl PasswordPool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let place = self.places.take().ok_or(PasswordError::Busy)?;
         let worker = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| PasswordError::Busy)?;
         let task = tokio::task::spawn_blocking(move || {
             let result = work();
@@ -148,7 +147,7 @@ impl Default for PasswordPool {
     /// One worker a core.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self::new(cores, cores.get().saturating_mul(WAITING_PER_WORKER))
+        Self::new(cores, cores.get().saturating_mul(WAITING_PER_WORKER), Counter::default())
     }
 }
 

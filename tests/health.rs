@@ -102,6 +102,7 @@ async fn metrics_are_shown_to_operators_alone() {
     assert!(value("chancery_journal_batch_size_count") >= 4.0);
     assert!(value("chancery_journal_spread_seconds_count") >= 1.0);
     assert!(value("chancery_journal_lookups_total{table=\"applications\",found_in=\"memory\"}") >= 1.0);
+    assert!(value("chancery_journal_loads_total{aggregate=\"authorization\",found_in=\"memory\"}") >= 1.0);
     assert!(value("chancery_http_latency_seconds_count{route=\"/o/token/\"}") >= 1.0);
     assert!(value("chancery_commands_in_progress").abs() < f64::EPSILON, "all have ended");
     assert!(value("chancery_lease_age_seconds") < 1.0);
@@ -245,6 +246,9 @@ async fn more_passwords_than_may_wait_are_told_when_to_come_again() {
     assert!((2.0..=PLACES).contains(&most), "{most} waited");
     let (refused, hashed): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 503);
     assert!(!refused.is_empty(), "there was a place for all of {GUESSES}");
+    let shed = server.shown_metrics().await.metric("chancery_shed_total{limit=\"argon2\"}");
+    let counted = f64::from(u32::try_from(refused.len()).unwrap());
+    assert!((shed - counted).abs() < f64::EPSILON, "{shed} counted, {counted} refused");
     for answer in refused {
         assert_eq!(answer.header("retry-after"), Some("1"), "{answer:#?}");
         answer.shows("Not available at the moment");

@@ -287,7 +287,7 @@ async fn an_old_export_revives_nothing() {
     let postgres = Database::empty();
     for database in [None, Some(postgres.url())] {
         let home = Directory::new();
-        let to = Cli::at(home.path(), database).password(PASSPHRASE);
+        let to = Cli::at(home.path(), database.clone()).password(PASSPHRASE);
         // Saying it again is no acceptance.
         for _ in 0..2 {
             let imported = to.run(&["import", &name, "--with-secrets", "--noinput"]).succeeded();
@@ -296,7 +296,14 @@ async fn an_old_export_revives_nothing() {
             refused_start(&to).await.failed_about(UNKNOWN);
             to.run(&["lockuser", "ada"]).failed_about(UNKNOWN);
         }
-        to.run(&["acceptrollback"]).succeeded();
+        // A machine that was not there, and knows nothing of it.
+        let other = Directory::new();
+        fs::copy(home.path().join("root.secret"), other.path().join("root.secret")).unwrap();
+        let elsewhere = database.map(|url| Cli::at(other.path(), Some(url)));
+        if let Some(elsewhere) = &elsewhere {
+            refused_start(elsewhere).await.failed_about(UNKNOWN);
+        }
+        elsewhere.as_ref().unwrap_or(&to).run(&["acceptrollback"]).succeeded();
         let process = Process::start_with(&to, &home, free_port(), &["--issuer", &app.base]).await;
         let there = crate::harness::App { base: process.base.clone(), ..app.clone() };
         assert!(!there.sees_active(&revoked.access).await);
@@ -327,6 +334,15 @@ async fn an_old_export_beside_its_root_secret_revives_nothing() {
     let imported = to.run(&["import", &name]).succeeded();
     assert!(imported.stdout.contains("acceptrollback"), "{imported:?}");
     refused_start(&to).await.failed_about(UNKNOWN);
+
+    // It comes later.
+    let later = Directory::new();
+    let to = Cli::at(later.path(), None);
+    to.run(&["import", &name]).succeeded();
+    fs::copy(old.path().join("root.secret"), later.path().join("root.secret")).unwrap();
+    refused_start(&to).await.failed_about(UNKNOWN);
+    to.run(&["acceptrollback"]).succeeded();
+    Process::start_with(&to, &later, free_port(), &[]).await.terminate().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -406,7 +422,7 @@ async fn an_export_that_is_exchanged_after_it_was_checked_is_not_what_is_importe
         let mut import = proved.begin(&to).await.unwrap();
         import.mark().await.unwrap();
         import.write(&|_, _| {}).await.unwrap();
-        import.finish().await.unwrap();
+        import.finish(true).await.unwrap();
         assert_eq!(half_imported(&to).await.unwrap(), None);
     }
     assert_eq!(chain(&Cli::at(new.path(), None)), chain(&cli));

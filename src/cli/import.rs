@@ -47,7 +47,7 @@ pub(super) async fn run(context: &Context, arguments: Import) -> Result<(), Fail
     let moved = moved?;
     // Before the mark goes, which keeps servers away.
     let seen = look_back(context, engine.as_ref(), arguments.moved).await?;
-    import.finish().await?;
+    import.finish(matches!(seen, Seen::All)).await?;
     say(context, "imported", &moved);
     if !with_secrets {
         context.console.remark("Without its secrets nobody can log in here, and personal data stays sealed.");

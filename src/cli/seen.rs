@@ -7,8 +7,8 @@ use std::{fs, io};
 use super::failure::Failure;
 use super::run::Context;
 use crate::checkpoint::{Checkpoint, RollbackError};
-use crate::config::Database;
 use crate::journal::Engine;
+use crate::journal::archive::has_moved;
 use crate::keys::Keys;
 use crate::open::{OpenError, check_root_secret, key_epoch, root_secret};
 
@@ -37,6 +37,7 @@ pub(super) async fn look_back(context: &Context, engine: &dyn Engine, moved: boo
     let mut checked = checkpoint.check(engine, &keys, epoch).await;
     if moved && matches!(checked, Err(RollbackError::Restored)) {
         // It was brought here before without that word. What else that note says, the log holds.
+        has_moved(engine).await?;
         match fs::remove_file(checkpoint.path()) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
                 return Err(Failure::File(checkpoint.path().to_owned(), cause));
@@ -75,11 +76,8 @@ impl Seen {
             Self::Nothing => {
                 console.remark(format!(
                     "No server with this data directory has seen this history: what was revoked after the {brought} \
-                     is not known here.",
+                     is not known here, and no server starts before you have accepted that.",
                 ));
-                if let Database::Postgres(_) = context.config.database {
-                    console.remark("Nor do other machines know that: start no server there before.");
-                }
                 accept("make everything issued before invalid");
             }
             Self::More(RollbackError::Shorter { head, seen }) => {

@@ -17,6 +17,15 @@ pub struct Look {
     pub found_in: &'static str,
 }
 
+/// Labels of a command's look at what a stream has come to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Load {
+    /// The type of the aggregate.
+    pub aggregate: &'static str,
+    /// `memory` or `database`.
+    pub found_in: &'static str,
+}
+
 /// Labels of an append that did not simply commit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Ending {
@@ -41,6 +50,8 @@ pub struct JournalMetrics {
     pub spread_seconds: Histogram,
     /// Rows asked for by key.
     pub looks: Family<Look, Counter>,
+    /// Aggregates that commands went on with.
+    pub loads: Family<Load, Counter>,
     /// How often an event could not be read: by whoever follows the log, by a command, by a projection.
     pub unreadable: Counter,
 }
@@ -55,6 +66,7 @@ impl Default for JournalMetrics {
             commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 14)),
             spread_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 11)),
             looks: Family::default(),
+            loads: Family::default(),
             unreadable: Counter::default(),
         }
     }
@@ -82,11 +94,21 @@ impl JournalMetrics {
             self.spread_seconds.clone(),
         );
         journal.register("lookups", "Rows asked for by key, by where they were found", self.looks.clone());
+        journal.register(
+            "loads",
+            "Aggregates that commands went on with, by where they were found",
+            self.loads.clone(),
+        );
     }
 
     /// A row was asked for by its key.
     pub fn looked(&self, table: &'static str, found_in: &'static str) {
         self.looks.get_or_create(&Look { table, found_in }).inc();
+    }
+
+    /// A command needed an aggregate that is not new.
+    pub fn loaded(&self, aggregate: &'static str, found_in: &'static str) {
+        self.loads.get_or_create(&Load { aggregate, found_in }).inc();
     }
 
     /// Something could not be done; counted where it was an event that could not be read.

@@ -138,8 +138,10 @@ impl<A: Remembered> JournalStore<A> {
     async fn load(&self, aggregate_id: &str) -> Result<Loaded<A>, AggregateError<A::Error>> {
         if let Some(loaded) = self.journal.remembered::<A>(aggregate_id) {
             self.seen.from_memory.store(true, Ordering::Relaxed);
+            self.journal.metrics().loaded(A::TYPE, "memory");
             return Ok(loaded);
         }
+        self.journal.metrics().loaded(A::TYPE, "database");
         let loaded = self.load_from_log(aggregate_id).await;
         if let Err(AggregateError::DeserializationError(_)) = loaded {
             self.journal.metrics().unreadable.inc();

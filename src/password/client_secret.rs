@@ -19,6 +19,7 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hashlink::LruCache;
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
 use super::attempts::Attempts;
@@ -107,10 +108,10 @@ pub struct ClientSecretVerifier {
 impl ClientSecretVerifier {
     /// Verifies under `keys`, and Argon2id secrets on `workers` threads, with so many more `waiting`.
     #[must_use]
-    pub fn new(keys: Arc<Keys>, workers: NonZeroUsize, waiting: usize) -> Self {
+    pub fn new(keys: Arc<Keys>, workers: NonZeroUsize, waiting: usize, turned_away: Counter) -> Self {
         Self {
             keys,
-            pool: PasswordPool::new(workers, waiting),
+            pool: PasswordPool::new(workers, waiting, turned_away),
             // One client has half of them at most, so that there is room for another beside it.
             attempts: Attempts::new(workers.get().div_ceil(2)),
             verified: Mutex::new(LruCache::new(REMEMBERED)),
@@ -235,7 +236,7 @@ mod tests {
     const CHOSEN: &str = "a secret somebody chose";
 
     fn verifier() -> ClientSecretVerifier {
-        ClientSecretVerifier::new(Arc::new(keys()), NonZeroUsize::MIN, 8)
+        ClientSecretVerifier::new(Arc::new(keys()), NonZeroUsize::MIN, 8, Counter::default())
     }
 
     impl ClientSecretVerifier {

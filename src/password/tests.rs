@@ -67,7 +67,8 @@ async fn a_damaged_hash_is_our_fault_not_a_wrong_password() {
 
 #[tokio::test]
 async fn a_full_pool_is_busy_at_once_and_recovers() {
-    let pool = PasswordPool::new(NonZeroUsize::MIN, 1);
+    let turned_away = Counter::default();
+    let pool = PasswordPool::new(NonZeroUsize::MIN, 1, turned_away.clone());
     let (release, released) = std::sync::mpsc::channel::<()>();
     let working = tokio::spawn({
         let pool = pool.clone();
@@ -80,10 +81,11 @@ async fn a_full_pool_is_busy_at_once_and_recovers() {
         let pool = pool.clone();
         async move { pool.run(|| ()).await }
     });
-    while pool.places.available_permits() > 0 {
+    while pool.waiting() < 2 {
         tokio::task::yield_now().await;
     }
     assert_eq!(pool.verify("x".into(), None).await, Err(PasswordError::Busy));
+    assert_eq!(turned_away.get(), 1);
     release.send(()).unwrap();
     assert!(working.await.unwrap().is_ok());
     assert_eq!(waiting.await.unwrap(), Ok(()));
@@ -92,7 +94,7 @@ async fn a_full_pool_is_busy_at_once_and_recovers() {
 
 #[tokio::test]
 async fn a_caller_that_leaves_does_not_free_the_place_of_a_running_hash() {
-    let pool = PasswordPool::new(NonZeroUsize::MIN, 0);
+    let pool = PasswordPool::new(NonZeroUsize::MIN, 0, Counter::default());
     let (release, released) = std::sync::mpsc::channel::<()>();
     let caller = tokio::spawn({
         let pool = pool.clone();
@@ -105,7 +107,7 @@ async fn a_caller_that_leaves_does_not_free_the_place_of_a_running_hash() {
     assert!(caller.await.unwrap_err().is_cancelled());
     assert_eq!(pool.run(|| ()).await, Err(PasswordError::Busy));
     release.send(()).unwrap();
-    while pool.places.available_permits() == 0 {
+    while pool.waiting() > 0 {
         tokio::task::yield_now().await;
     }
     assert_eq!(pool.run(|| ()).await, Ok(()));

@@ -138,6 +138,7 @@ async fn more_than_can_be_taken_is_refused_at_once_and_nothing_else_suffers() {
                 }
             }
             assert!(refused > 0 && !given.is_empty(), "{refused} refused, {} given", given.len());
+            assert_eq!(server.state().metrics.turned_away("commands").get(), refused);
             for token in &given {
                 assert!(app.sees_active(token).await);
             }

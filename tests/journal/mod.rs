@@ -30,8 +30,10 @@ use chancery::journal::sqlite::SqliteEngine;
 use chancery::journal::{Capacity, Engine, Journal};
 use chancery::keys::{Keys, RootSecret};
 use chancery::personal::PersonalData;
+use chancery::places::Places;
 use chancery::secret::new_id;
 use chrono::{DateTime, TimeDelta, Utc};
+use prometheus_client::metrics::counter::Counter;
 
 use crate::harness::directory::Directory;
 use crate::harness::postgres::Database;
@@ -82,7 +84,8 @@ impl Node {
         let keys = Arc::new(Keys::derive(&RootSecret::from_text(&"k".repeat(43)).unwrap()).unwrap());
         let journal = Journal::open(engine, clock.clone(), CAPACITY).await.unwrap();
         let personal = PersonalData::new(journal.clone(), keys);
-        let commands = Commands::new(journal.clone(), personal, clock.clone(), 4096);
+        let commands =
+            Commands::new(journal.clone(), personal, clock.clone(), Places::new(4096, Counter::default()));
         let origin = Origin::internal(Actor::Operator, &clock);
         Self { journal, commands, clock, origin }
     }

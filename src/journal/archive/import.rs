@@ -1,5 +1,6 @@
 //! How does an export come into a database? It is read twice from one handle, which was opened once: first it is
-//! proved whole, then it is written. Until all of it is there a mark among the checkpoints keeps servers away.
+//! proved whole, then it is written. Until all of it is there a mark among the checkpoints keeps servers away; another
+//! one does so until an operator accepts what nobody knows to be all there was.
 
 use std::fs::File;
 use std::io::{BufReader, Seek};
@@ -19,8 +20,13 @@ use crate::secret::random_bytes;
 
 /// Events of one transaction of an import.
 const CHUNK: usize = 512;
+const UNMARK: &str = "DELETE FROM checkpoints WHERE projection = $1";
 /// Stands for an import among the checkpoints while it goes on.
 const IMPORTING: &str = "import";
+/// Stands there for a log that was brought here, with the roll-backs that had been accepted before.
+const RESTORED: &str = "restored";
+const ROLLBACKS: &str = "SELECT count(*) FROM events \
+    WHERE aggregate_type = 'installation' AND event_type = 'installation.rollback_accepted'";
 
 /// How much is there of a log whose import has begun and not ended, and how much of it there is to be. Half a
 /// log looks whole, and lacks the revocations at its end.
@@ -32,6 +38,21 @@ pub async fn half_imported(engine: &dyn Engine) -> Result<Option<(i64, i64)>, En
         Some(_) => Err(EngineError::Damaged("a checkpoint has another shape".to_owned())),
         None => Ok(None),
     }
+}
+
+/// Whether nobody knows what had become of this log where it was before, and nobody has accepted that. Every node on
+/// this database reads it here; the one that made the import knows it from its note as well.
+pub async fn is_restored(engine: &dyn Engine) -> Result<bool, EngineError> {
+    let sql = format!("SELECT count(*) FROM checkpoints WHERE projection = $1 AND position >= ({ROLLBACKS})");
+    match engine.query(&sql, &[RESTORED.into()]).await?.first().map(Vec::as_slice) {
+        Some([Value::Int(marks)]) => Ok(*marks > 0),
+        Some(_) | None => Err(EngineError::Damaged("checkpoints cannot be counted".to_owned())),
+    }
+}
+
+/// Takes an operator's word that nothing had become of it.
+pub async fn has_moved(engine: &dyn Engine) -> Result<(), EngineError> {
+    engine.execute(UNMARK, &[RESTORED.into()]).await.map(drop)
 }
 
 /// An export that was read to its end and found whole, and is still open.
@@ -96,8 +117,7 @@ impl Import<'_> {
     pub async fn mark(&self) -> Result<(), EngineError> {
         let sql = "INSERT INTO checkpoints (projection, lane, position) VALUES ($1, $2, $3) \
                    ON CONFLICT (projection) DO UPDATE SET position = excluded.position";
-        self.engine.execute(sql, &[IMPORTING.into(), LANE.into(), self.moved.events.into()]).await?;
-        Ok(())
+        self.engine.execute(sql, &[IMPORTING.into(), LANE.into(), self.moved.events.into()]).await.map(drop)
     }
 
     /// Writes what is not there yet. What was read is held against what was proved: somebody may have written into
@@ -126,11 +146,18 @@ impl Import<'_> {
         Ok(self.moved.clone())
     }
 
-    /// Takes the mark away.
-    pub async fn finish(self) -> Result<(), EngineError> {
-        let sql = "DELETE FROM checkpoints WHERE projection = $1";
-        self.engine.execute(sql, &[IMPORTING.into()]).await?;
-        Ok(())
+    /// Lets servers start, unless somebody has yet to accept that this may not be `all` there was of the log.
+    pub async fn finish(self, all: bool) -> Result<(), EngineError> {
+        if all {
+            has_moved(self.engine).await?;
+        } else {
+            let mark = format!(
+                "INSERT INTO checkpoints (projection, lane, position) VALUES ($1, $2, ({ROLLBACKS})) \
+                 ON CONFLICT (projection) DO UPDATE SET position = excluded.position"
+            );
+            self.engine.execute(&mark, &[RESTORED.into(), LANE.into()]).await?;
+        }
+        self.engine.execute(UNMARK, &[IMPORTING.into()]).await.map(drop)
     }
 }
 

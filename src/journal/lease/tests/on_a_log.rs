@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Mutex;
 
 use aggregates::installation::{Installation, InstallationCommand};
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
 use super::watched::Watched;
@@ -15,6 +16,7 @@ use crate::journal::lease::register::{BEAT, LOOK};
 use crate::journal::{Capacity, Journal};
 use crate::keys::{Keys, RootSecret};
 use crate::personal::PersonalData;
+use crate::places::Places;
 
 const CAPACITY: Capacity = Capacity { rows: 100, aggregates: 100 };
 
@@ -33,7 +35,12 @@ impl Node {
         let journal = Journal::open(engine.clone(), machine.clock.shared(), CAPACITY).await.unwrap();
         let keys = Arc::new(Keys::derive(&RootSecret::generate()).unwrap());
         let personal = PersonalData::new(journal.clone(), keys);
-        let commands = Commands::new(journal.clone(), personal, machine.clock.shared(), 100);
+        let commands = Commands::new(
+            journal.clone(),
+            personal,
+            machine.clock.shared(),
+            Places::new(100, Counter::default()),
+        );
         let lease =
             Lease::new("node".to_owned(), length, Arc::new(machine.uptime.clone()), machine.clock.shared());
         journal.start_answering(lease).await.unwrap();
