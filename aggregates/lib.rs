@@ -8,7 +8,7 @@
 //! | [`application`] | client id | `RegisterApplication`, `UpdateApplication`, `RotateSecret`, `DisableApplication`, `EnableApplication`, `DeleteApplication` → registered, updated, secret rotated, disabled, enabled, deleted |
 //! | [`user`] | subject (`sub`) | `RegisterUser`, `ChangePassword`, `LockUser`, `UnlockUser`, `GrantRole`, `RevokeRole` → registered, password changed, locked, unlocked, role granted, role revoked |
 //! | [`session`] | session id | `StartSession`, `RenewSession`, `EndSession` → started, renewed, ended |
-//! | [`login_attempts`] | keyed hash of an account or an address | `RecordAttempt`, `Reset` → attempted, reset |
+//! | [`login_attempts`] | keyed hash of an account or an address | `RecordAttempt`, `TakeBack`, `Reset` → attempted, taken back, reset |
 //! | [`authorization`] | authorization id | `GrantAuthorization`, `DenyAuthorization`, `RedeemCode`, `RefreshToken`, `ReportReuse`, `RevokeAccessToken`, `RevokeAuthorization` → granted, denied, code redeemed, token issued, token refreshed, reuse detected, token revoked, revoked |
 //! | [`client_token`] | token id | `IssueToken`, `RevokeToken` → issued, revoked |
 //! | [`consent`] | `sub` and client id | `RememberConsent`, `ForgetConsent` → remembered, forgotten |

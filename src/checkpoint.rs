@@ -188,16 +188,22 @@ impl Checkpoint {
     }
 
     /// Whether the database contains what was seen of its log, here or under another name; `epoch` is its key
-    /// epoch. Tells whether anything was seen of it at all.
-    pub async fn check(&self, engine: &dyn Engine, keys: &Keys, epoch: u8) -> Result<bool, RollbackError> {
-        let notes = self.notes(engine, keys).await?;
-        for noted in &notes {
-            contains(engine, noted, epoch).await?;
+    /// epoch. Returns how far that was: 0 if it was before a roll-back that has been accepted since, nothing if this
+    /// node has never seen it.
+    pub async fn check(
+        &self,
+        engine: &dyn Engine,
+        keys: &Keys,
+        epoch: u8,
+    ) -> Result<Option<i64>, RollbackError> {
+        let mut seen = None;
+        for noted in self.notes(engine, keys).await? {
+            seen = seen.max(Some(contains(engine, &noted, epoch).await?));
         }
         if is_restored(engine).await? {
             return Err(RollbackError::Restored);
         }
-        Ok(!notes.is_empty())
+        Ok(seen)
     }
 
     /// What this node has noted of this place, and of this log elsewhere.
@@ -312,10 +318,11 @@ fn read(path: &Path, keys: &Keys) -> Result<Option<Noted>, RollbackError> {
     }
 }
 
-/// Whether the database contains what was noted, or somebody has accepted since that it does not.
-async fn contains(engine: &dyn Engine, noted: &Noted, epoch: u8) -> Result<(), RollbackError> {
+/// Whether the database contains what was noted, or somebody has accepted since that it does not, upon which the note
+/// says nothing (0) any more.
+async fn contains(engine: &dyn Engine, noted: &Noted, epoch: u8) -> Result<i64, RollbackError> {
     if noted.epoch.is_some_and(|then| epoch > then) {
-        return Ok(());
+        return Ok(0);
     }
     let head = engine.head().await?;
     if head.position < noted.position {
@@ -325,7 +332,7 @@ async fn contains(engine: &dyn Engine, noted: &Noted, epoch: u8) -> Result<(), R
     if chain.map(|chain| hex(&chain)).as_ref() != Some(&noted.chain) {
         return Err(RollbackError::Different { seen: noted.position });
     }
-    if noted.restored { Err(RollbackError::Restored) } else { Ok(()) }
+    if noted.restored { Err(RollbackError::Restored) } else { Ok(noted.position) }
 }
 
 /// What tells this log from any other; nothing before its first event.

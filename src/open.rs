@@ -150,23 +150,7 @@ async fn open_for(
     config: Arc<Config>,
     clock: SharedClock,
 ) -> Result<AppState, OpenError> {
-    let name = engine.name();
-    let database = |error| OpenError::Database { engine: name, error };
-    engine.connect().await.map_err(database)?;
-    migrate(&config, engine.as_ref()).await?;
-    check_whole(engine.as_ref()).await?;
-    let has_history = engine.head().await.map_err(database)?.position > 0;
-    let epoch = key_epoch(engine.as_ref()).await.map_err(database)?;
-    let keys = Arc::new(Keys::derive_minting(&root_secret(&config, has_history)?, epoch)?);
-    check_root_secret(engine.as_ref(), &keys).await?;
-    if purpose != Purpose::AcceptingRollback {
-        check_seen(engine.as_ref(), &config, &keys, epoch, has_history).await?;
-    }
-    let journal = open_journal(purpose, engine, &config, Arc::clone(&clock)).await.map_err(database)?;
-    // A roll-back that was accepted meanwhile lies behind what is followed from here on.
-    if key_epoch(journal.engine()).await.map_err(database)? != epoch {
-        return Err(OpenError::RollbackMeanwhile);
-    }
+    let (journal, keys) = open_log(purpose, engine, &config, Arc::clone(&clock)).await?;
     let personal = PersonalData::new(journal.clone(), Arc::clone(&keys));
     let metrics = Metrics::default();
     let admission = Places::new(config.limits.admission_queue, metrics.turned_away("commands"));
@@ -208,21 +192,53 @@ async fn open_for(
     Ok(state)
 }
 
-/// Whether the log holds what this node has seen of it.
-async fn check_seen(
-    engine: &dyn Engine,
+/// The log, and the keys of its epoch, if it is whole, belongs to this root secret, and contains what was seen of it.
+async fn open_log(
+    purpose: Purpose,
+    engine: Arc<dyn Engine>,
     config: &Config,
-    keys: &Keys,
-    epoch: u8,
-    has_history: bool,
-) -> Result<(), OpenError> {
-    let was_seen = Checkpoint::of(config, keys).check(engine, keys, epoch).await?;
+    clock: SharedClock,
+) -> Result<(Journal, Arc<Keys>), OpenError> {
+    let name = engine.name();
+    let database = |error| OpenError::Database { engine: name, error };
+    engine.connect().await.map_err(database)?;
+    migrate(config, engine.as_ref()).await?;
+    check_whole(engine.as_ref()).await?;
+    let has_history = engine.head().await.map_err(database)?.position > 0;
+    let epoch = key_epoch(engine.as_ref()).await.map_err(database)?;
+    let keys = Arc::new(Keys::derive_minting(&root_secret(config, has_history)?, epoch)?);
+    check_root_secret(engine.as_ref(), &keys).await?;
+    let was_seen = check_seen(purpose, engine.as_ref(), config, &keys, epoch).await?;
     if has_history && !was_seen {
         tracing::info!(
             "this node sees this database for the first time: of what it was before it knows nothing"
         );
     }
-    Ok(())
+    let journal = open_journal(purpose, engine, config, clock).await.map_err(database)?;
+    // A roll-back that was accepted meanwhile, or an import, lies behind what is followed from here on.
+    let engine = journal.engine();
+    if key_epoch(engine).await.map_err(database)? != epoch {
+        return Err(OpenError::RollbackMeanwhile);
+    }
+    check_whole(engine).await?;
+    check_seen(purpose, engine, config, &keys, epoch).await?;
+    Ok((journal, keys))
+}
+
+/// Whether this node has seen the log before; an error if it lacks something of that, unless that is to be accepted.
+async fn check_seen(
+    purpose: Purpose,
+    engine: &dyn Engine,
+    config: &Config,
+    keys: &Keys,
+    epoch: u8,
+) -> Result<bool, OpenError> {
+    match purpose {
+        Purpose::AcceptingRollback => Ok(true),
+        Purpose::Command | Purpose::Serving => {
+            Ok(Checkpoint::of(config, keys).check(engine, keys, epoch).await?.is_some())
+        }
+    }
 }
 
 async fn open_journal(

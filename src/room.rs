@@ -68,6 +68,12 @@ impl Room {
         Part { room: self.clone(), network, amount: 0 }
     }
 
+    /// Whether more than half of it is in use.
+    #[must_use]
+    pub fn is_scarce(&self) -> bool {
+        self.in_use() > self.all / 2
+    }
+
     /// How much is in use.
     #[must_use]
     pub fn in_use(&self) -> usize {
@@ -118,22 +124,38 @@ impl Part {
         self.amount += more;
         Ok(())
     }
-}
 
-impl Drop for Part {
-    fn drop(&mut self) {
-        if self.amount == 0 {
+    /// Has so much from now on: gives back what is more, or takes what is missing.
+    pub fn resize(&mut self, amount: usize) -> Result<(), Full> {
+        match self.amount.checked_sub(amount) {
+            Some(more) => {
+                self.give_back(more);
+                Ok(())
+            }
+            None => self.grow(amount - self.amount),
+        }
+    }
+
+    fn give_back(&mut self, less: usize) {
+        if less == 0 {
             return;
         }
         let mut used = self.room.lock();
-        used.all = used.all.saturating_sub(self.amount);
+        used.all = used.all.saturating_sub(less);
         for (network, _) in self.network.into_iter().flat_map(networks) {
             let Some(own) = used.networks.get_mut(&network) else { continue };
-            *own = own.saturating_sub(self.amount);
+            *own = own.saturating_sub(less);
             if *own == 0 {
                 used.networks.remove(&network);
             }
         }
+        self.amount -= less;
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.give_back(self.amount);
     }
 }
 
@@ -202,6 +224,21 @@ mod tests {
         assert_eq!((from.in_use(), to.in_use()), (0, 3));
         drop(part);
         assert_eq!(to.in_use(), 0);
+    }
+
+    #[test]
+    fn what_is_given_back_is_for_others() {
+        let room = Room::new(10, 6);
+        let mut part = room.part(network("192.0.2.1"));
+        assert_eq!(part.resize(6), Ok(()));
+        assert!(room.is_scarce());
+        assert_eq!(part.resize(2), Ok(()));
+        assert!(!room.is_scarce());
+        let mut second = room.part(network("192.0.2.1"));
+        assert_eq!((second.grow(4), second.resize(5)), (Ok(()), Err(Full::Network)));
+        assert_eq!(room.in_use(), 6);
+        drop((part, second));
+        assert_eq!((room.in_use(), room.lock().networks.len()), (0, 0));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Do the examples of `deploy/` do what they say? nginx and Caddy in front of two nodes, with nothing changed but
 //! addresses and files; the unit as systemd reads it; the configuration; the image, in `image.rs`.
 
+mod confined;
 mod image;
 
 use std::fs::{self, File};

@@ -2,11 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use chancery::journal::engine::{Append, Engine, NewEvent, Outcome};
-use chancery::journal::read_models::list_read_models;
-use projections::EVENTUAL;
-use projections::projection::Projection;
-use projections::row::Value;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
@@ -15,12 +10,12 @@ use crate::harness::{App, Browser, Registration, Server, expect_dead, expect_tok
 
 const NEW_PASSWORD: &str = "a quite different phrase 7";
 
-fn at(server: &Server, app: &App) -> App {
+pub fn at(server: &Server, app: &App) -> App {
     App { base: server.base.clone(), ..app.clone() }
 }
 
 /// What a node's journal counts, as it is shown to operators.
-fn metrics(server: &Server) -> String {
+pub fn metrics(server: &Server) -> String {
     let (mut text, mut registry) = (String::new(), Registry::default());
     server.state().journal.metrics().register(&mut registry);
     encode(&mut text, &registry).unwrap();
@@ -126,130 +121,6 @@ async fn what_a_page_ends_is_over_on_every_node() {
         assert!(!ada_there.is_logged_in().await);
     })
     .await;
-}
-
-/// What somebody wrote into the log who is not this program.
-fn foreign(kind: &'static str, id: &str, expected: i64, event_type: &str, payload: &str) -> Append {
-    Append {
-        aggregate_type: kind,
-        aggregate_id: id.to_owned(),
-        expected,
-        events: vec![NewEvent {
-            event_type: event_type.to_owned(),
-            event_version: "1".to_owned(),
-            payload: payload.to_owned(),
-            metadata: "{}".into(),
-        }],
-        rows: vec![Vec::new()],
-        claims: Vec::new(),
-        secrets: Vec::new(),
-        subject_keys: Vec::new(),
-        state: None,
-        invalidates: false,
-    }
-}
-
-/// F14, F20: an event that a later version wrote, or that is damaged, is its stream's trouble and nobody
-/// else's; also of a node that had the stream in memory.
-#[tokio::test(flavor = "multi_thread")]
-async fn f14_f20_an_event_that_cannot_be_read_stops_its_stream_and_nothing_else() {
-    on_both_engines(async |one| {
-        let two = one.sibling().await;
-        let (ada, app) = one.ada_and_app().await;
-        let other = ada.register(&Registration::machine()).await;
-        let tokens = ada.tokens(&app).await;
-        let there = at(&two, &app);
-        assert!(there.sees_active(&tokens.access).await);
-        let engine = one.state().journal.engine();
-        let sql =
-            "SELECT aggregate_id, max(sequence) FROM events WHERE aggregate_type = $1 GROUP BY aggregate_id";
-        let stream = async |kind: &str, id: Option<&str>| {
-            let rows = engine.query(sql, &[kind.into()]).await.unwrap();
-            let mut streams = rows.into_iter().map(|row| match row.as_slice() {
-                [Value::Text(id), Value::Int(last)] => (id.clone(), *last),
-                other => panic!("{other:?}"),
-            });
-            streams.rfind(|(found, _)| id.is_none_or(|id| id == found)).unwrap()
-        };
-        let (authorization, last) = stream("authorization", None).await;
-        let (_, of_app) = stream("application", Some(&app.client_id)).await;
-        let epoch = engine.head().await.unwrap().epoch;
-        let damaged = foreign("authorization", &authorization, last, "authorization.revoked", "{\"at\":7}");
-        let unknown = foreign("application", &app.client_id, of_app, "application.painted", "{}");
-        for (batch, append) in [(7_000_001, damaged), (7_000_002, unknown)] {
-            let written = engine.append(batch, epoch, &[append]).await.unwrap();
-            assert!(matches!(written, Outcome::Committed(_)), "{written:?}");
-        }
-        let position = engine.head().await.unwrap().position;
-        for node in [&one, &two] {
-            let journal = &node.state().journal;
-            for _ in 0..100 {
-                if journal.applied() >= position {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            assert!(journal.applied() >= position, "{:?}", journal.vouch());
-        }
-        for (server, app) in [(&one, &app), (&two, &there)] {
-            // Nothing can be decided on the stream any more, and what its rows say is all that is known.
-            assert_eq!(app.refresh(&tokens.refresh).send().await.is(500).error(), "server_error");
-            assert!(app.sees_active(&tokens.access).await);
-            let new = ada.tokens(app).await;
-            assert_eq!(server.resource(&new.access).await.status, 200);
-            at(server, &other).client_credentials().send().await.is(200);
-            server.get("/readyz").await.is(200);
-            let stands_still = || server.state().journal.progress().values().any(|one| one.trouble.is_some());
-            while !stands_still() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            // Met by what follows the log, by a command, and by the timeline. The other one is a later version's,
-            // whose rows this one leaves alone.
-            assert!(metrics(server).contains("journal_unreadable_total 3\n"), "{}", metrics(server));
-        }
-        let path = format!("/o/applications/{}/update/", app.client_id);
-        let form = ada.get(&path).await.is(200).form(&path);
-        ada.submit(&form.set("name", "Another")).await.is(500);
-    })
-    .await;
-}
-
-/// F20: the read model of all events would lack for good what an older server passes over; it waits for one that
-/// knows the event, says so, and goes on behind it.
-#[tokio::test(flavor = "multi_thread")]
-async fn f20_an_event_of_a_later_version_is_left_to_it_by_what_follows_the_log() {
-    on_both_engines(async |one| {
-        let (ada, app) = one.ada_and_app().await;
-        let engine = one.state().journal.engine();
-        let (timeline, head) = (EVENTUAL[0], engine.head().await.unwrap());
-        let unknown = foreign("application", "later", 0, "application.painted", "{}");
-        engine.append(7_000_003, head.epoch, &[unknown]).await.unwrap();
-        let position = head.position + 1;
-        ada.tokens(&app).await;
-        until(engine, timeline, position - 1).await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let stopped = list_read_models(engine).await.unwrap().pop().unwrap();
-        assert_eq!((stopped.name, stopped.position), (timeline.name, position - 1));
-        let trouble = stopped.trouble.unwrap();
-        assert!(trouble.contains(&format!("at position {position}")), "{trouble}");
-        assert!(trouble.contains("later version of this program knows application.painted"), "{trouble}");
-        // A newer server takes it.
-        assert!(engine.advance(timeline, position - 1, position, &[]).await.unwrap());
-        ada.tokens(&app).await;
-        until(engine, timeline, engine.head().await.unwrap().position).await;
-        assert_eq!(list_read_models(engine).await.unwrap().pop().unwrap().trouble, None);
-    })
-    .await;
-}
-
-async fn until(engine: &dyn Engine, projection: &Projection, position: i64) {
-    for _ in 0..100 {
-        if engine.checkpoint(projection).await.unwrap() >= position {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("{} never came to {position}", projection.name);
 }
 
 /// A node that has gone without a word is waited for as long as it could have answered, and no longer.

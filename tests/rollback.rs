@@ -250,6 +250,31 @@ async fn f21_a_backup_on_a_new_machine_revives_nothing() {
     process.terminate().await;
 }
 
+/// A machine that was left long ago has seen the beginning of the log, and nothing of what became of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn f21_a_backup_on_a_machine_that_was_left_long_ago_revives_nothing() {
+    let left = Installation::embedded();
+    let process = left.start().await;
+    let (ada, app) = application(&process, &left).await;
+    process.terminate().await;
+    let home = Directory::copy_of(left.home.path());
+    let moved = Installation { cli: Cli::at(home.path(), None), port: left.port, home, database: None };
+    let process = moved.start().await;
+    let revoked = tokens(&ada, &app).await;
+    let backup = format!("{}/backup.db", moved.home.text());
+    moved.run(&["backup", &backup]).succeeded();
+    app.revoke(&revoked.refresh).send().await.is(200);
+    process.terminate().await;
+
+    let restored = left.run(&["restore", &backup, "--replace"]).succeeded();
+    assert!(restored.stdout.contains("acceptrollback"), "{restored:?}");
+    left.refuses().await.failed_about("what was revoked after the backup is not known");
+    left.run(&["acceptrollback"]).succeeded();
+    let process = left.start().await;
+    assert!(!app.sees_active(&revoked.access).await);
+    process.terminate().await;
+}
+
 /// One acceptance is enough for all nodes: a second one would end what the first ones have issued since.
 #[tokio::test(flavor = "multi_thread")]
 async fn f21_a_roll_back_is_accepted_once_for_every_node() {

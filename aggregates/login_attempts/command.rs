@@ -14,6 +14,11 @@ pub enum LoginAttemptsCommand {
         /// The time of the attempt.
         at: DateTime<Utc>,
     },
+    /// The right password was given: the attempt counted for a network no longer counts, those of others do.
+    TakeBack {
+        /// The time of the login.
+        at: DateTime<Utc>,
+    },
     /// The right password was given: forget the count.
     Reset {
         /// The time of the login.
@@ -21,4 +26,4 @@ pub enum LoginAttemptsCommand {
     },
 }
 
-dated!(LoginAttemptsCommand: RecordAttempt, Reset);
+dated!(LoginAttemptsCommand: RecordAttempt, TakeBack, Reset);

@@ -18,6 +18,14 @@ pub enum LoginAttemptsEvent {
         /// The time of the attempt.
         at: DateTime<Utc>,
     },
+    /// An attempt turned out to be a login: it no longer counts. Whoever had to wait because of it still has to.
+    #[serde(rename = "login_attempts.taken_back")]
+    AttemptTakenBack {
+        /// Attempts in a row, without this one.
+        count: u32,
+        /// The time of the login.
+        at: DateTime<Utc>,
+    },
     /// The count was forgotten after a login.
     #[serde(rename = "login_attempts.reset")]
     LoginAttemptsReset {
@@ -28,5 +36,6 @@ pub enum LoginAttemptsEvent {
 
 stored_events! { LoginAttemptsEvent:
     LoginAttempted = "login_attempts.attempted",
+    AttemptTakenBack = "login_attempts.taken_back",
     LoginAttemptsReset = "login_attempts.reset",
 }

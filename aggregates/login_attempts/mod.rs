@@ -20,7 +20,8 @@ use crate::stored::{Decide, aggregate};
 /// The longest wait, and the idle stretch after which attempts are no longer "in a row".
 pub const LONGEST_WAIT: TimeDelta = TimeDelta::seconds(900);
 
-/// However generous `free` is, after this many attempts in a row the longest wait is due.
+/// After this many attempts in a row the longest wait is due; more of them are for a network alone, where many people
+/// may be, and then as many as are free there.
 pub const MAX_IN_A_ROW: u32 = 100;
 
 /// State of a login-attempts stream.
@@ -38,6 +39,7 @@ impl Decide for LoginAttempts {
     fn decide(&self, command: LoginAttemptsCommand) -> Result<Vec<LoginAttemptsEvent>, LoginAttemptsError> {
         match command {
             LoginAttemptsCommand::RecordAttempt { free, at } => self.record(free, at),
+            LoginAttemptsCommand::TakeBack { at } => Ok(self.take_back(at)),
             LoginAttemptsCommand::Reset { at } => Ok(self.reset(at)),
         }
     }
@@ -54,6 +56,11 @@ impl LoginAttempts {
         Ok(vec![LoginAttemptsEvent::LoginAttempted { count, blocked_until, at }])
     }
 
+    fn take_back(&self, at: DateTime<Utc>) -> Vec<LoginAttemptsEvent> {
+        let count = self.count.checked_sub(1);
+        count.map(|count| LoginAttemptsEvent::AttemptTakenBack { count, at }).into_iter().collect()
+    }
+
     fn reset(&self, at: DateTime<Utc>) -> Vec<LoginAttemptsEvent> {
         if self.count == 0 { Vec::new() } else { vec![LoginAttemptsEvent::LoginAttemptsReset { at }] }
     }
@@ -63,6 +70,7 @@ impl LoginAttempts {
             LoginAttemptsEvent::LoginAttempted { count, blocked_until, at } => {
                 *self = Self { count, last: Some(at), blocked_until, ..Self::default() };
             }
+            LoginAttemptsEvent::AttemptTakenBack { count, at: _ } => self.count = count,
             LoginAttemptsEvent::LoginAttemptsReset { at: _ } => *self = Self::default(),
         }
     }
@@ -82,7 +90,7 @@ impl LoginAttempts {
 
 /// 2, 4, 8 … seconds once the free attempts are used up.
 fn wait_after(count: u32, free: u32) -> Option<TimeDelta> {
-    if count >= MAX_IN_A_ROW {
+    if count >= MAX_IN_A_ROW.max(free) {
         return Some(LONGEST_WAIT);
     }
     let beyond = count.checked_sub(free).filter(|beyond| *beyond > 0)?;

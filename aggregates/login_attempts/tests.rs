@@ -78,6 +78,30 @@ fn a_login_forgets_the_count() {
 }
 
 #[test]
+fn a_login_takes_its_own_attempt_back_and_no_other() {
+    let take_back = LoginAttemptsCommand::TakeBack { at: at(9) };
+    let without = |count| LoginAttemptsEvent::AttemptTakenBack { count, at: at(9) };
+    assert_eq!(decide(vec![attempted(3, None, 4)], take_back), Ok(vec![without(2)]));
+    let after = vec![attempted(3, None, 4), without(2)];
+    assert_eq!(decide(after, attempt(10)), Ok(vec![attempted(3, None, 10)]));
+    // Who must wait still must, also for what somebody else did.
+    let blocked = || vec![attempted(7, Some(20), 4), without(6)];
+    assert_eq!(decide(blocked(), attempt(10)), Err(LoginAttemptsError::TooManyAttempts { until: at(20) }));
+    assert_eq!(decide(blocked(), attempt(20)), Ok(vec![attempted(7, Some(24), 20)]));
+    // The count was forgotten meanwhile.
+    assert_eq!(decide(vec![], take_back), Ok(vec![]));
+    assert_eq!(decide(vec![attempted(1, None, 4), without(0)], take_back), Ok(vec![]));
+}
+
+/// A site behind one address may be given as many as it needs.
+#[test]
+fn what_is_free_is_free_beyond_a_hundred_as_well() {
+    let attempt = LoginAttemptsCommand::RecordAttempt { free: 500, at: at(1) };
+    assert_eq!(decide(vec![attempted(498, None, 0)], attempt), Ok(vec![attempted(499, None, 1)]));
+    assert_eq!(decide(vec![attempted(499, None, 0)], attempt), Ok(vec![attempted(500, Some(901), 1)]));
+}
+
+#[test]
 fn counting_stops_at_nothing() {
     let endless = vec![attempted(u32::MAX, None, 0)];
     assert_eq!(decide(endless, attempt(1)), Ok(vec![attempted(u32::MAX, Some(901), 1)]));
@@ -90,10 +114,10 @@ fn the_state_tells_the_count_and_the_block() {
 }
 
 proptest! {
-    /// NIST SP 800-63B-4 §3.2.2: whatever is free and however fast the guesses come, never more than
+    /// NIST SP 800-63B-4 §3.2.2: whatever is free for an account and however fast the guesses come, never more than
     /// a hundred in a row without the longest wait.
     #[test]
-    fn a_hundred_guesses_in_a_row_at_most(free in 0..500_u32, pauses in proptest::collection::vec(0..3_i64, 600)) {
+    fn a_hundred_guesses_in_a_row_at_most(free in 0..=MAX_IN_A_ROW, pauses in proptest::collection::vec(0..3_i64, 600)) {
         let mut attempts = LoginAttempts::default();
         let (mut now, mut in_a_row) = (0, 0);
         for pause in pauses {

@@ -158,7 +158,9 @@ pub(super) fn time(event: &AnyEvent) -> DateTime<Utc> {
             | SessionEvent::SessionEnded { at, .. },
         )
         | AnyEvent::LoginAttempts(
-            LoginAttemptsEvent::LoginAttempted { at, .. } | LoginAttemptsEvent::LoginAttemptsReset { at },
+            LoginAttemptsEvent::LoginAttempted { at, .. }
+            | LoginAttemptsEvent::AttemptTakenBack { at, .. }
+            | LoginAttemptsEvent::LoginAttemptsReset { at },
         )
         | AnyEvent::ClientToken(
             ClientTokenEvent::TokenIssued { at, .. } | ClientTokenEvent::TokenRevoked { at, .. },

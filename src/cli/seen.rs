@@ -47,10 +47,12 @@ pub(super) async fn look_back(context: &Context, engine: &dyn Engine, moved: boo
         }
         checked = checkpoint.check(engine, &keys, epoch).await;
     }
+    let end = engine.head().await?.position;
     match checked {
-        Ok(true) => Ok(Seen::All),
-        Ok(false) if moved => Ok(Seen::All),
-        Ok(false) => {
+        // A node that stopped long before has nothing to say of what became of it since.
+        Ok(Some(seen)) if seen >= end => Ok(Seen::All),
+        Ok(_) if moved => Ok(Seen::All),
+        Ok(_) => {
             checkpoint.note_restored(engine, &keys, epoch).await.map_err(OpenError::from)?;
             Ok(Seen::Nothing)
         }
@@ -75,7 +77,7 @@ impl Seen {
             Self::All => console.next_step("start the server", context.command_line("serve")),
             Self::Nothing => {
                 console.remark(format!(
-                    "No server with this data directory has seen this history: what was revoked after the {brought} \
+                    "No server with this data directory has seen all of this history: what was revoked after the {brought} \
                      is not known here, and no server starts before you have accepted that.",
                 ));
                 accept("make everything issued before invalid");

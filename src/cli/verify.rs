@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::run::Context;
 use crate::checkpoint::Checkpoint;
 use crate::journal::Engine;
-use crate::journal::verify::{self, VerifyError, verify};
+use crate::journal::verify::{self, Missing, VerifyError, verify};
 use crate::keys::Keys;
 use crate::open::{OpenError, check_root_secret, check_whole, key_epoch, root_secret};
 
@@ -32,12 +32,20 @@ pub(super) async fn run(context: &Context, arguments: Report) -> Result<(), Fail
     if arguments.json {
         context.console.say(json!({
             "whole": true, "events": report.events, "rows": report.rows, "chain": report.chain,
+            "missing_verifiers": report.missing.verifiers, "missing_subject_keys": report.missing.subject_keys,
         }));
     } else {
         context
             .console
             .done(format!("The history is whole: {} events, {} rows.", report.events, report.rows));
         context.console.say(format!("chain: {}", report.chain));
+        let Missing { verifiers, subject_keys } = report.missing;
+        if verifiers + subject_keys > 0 {
+            context.console.remark(format!(
+                "{verifiers} verifiers and {subject_keys} keys of people's data are missing: those whose they were cannot \
+                 log in, or not be read. It is so where the history was imported without its secrets, and nowhere else.",
+            ));
+        }
         if !is_known {
             context.console.remark(
                 "Whether its end was cut off cannot be told: no server with this data directory has noted how far the \
@@ -70,5 +78,5 @@ pub(super) async fn is_all_there(context: &Context, engine: &dyn Engine) -> Resu
     let keys = Keys::derive(&root).map_err(OpenError::from)?;
     check_root_secret(engine, &keys).await?;
     let checked = Checkpoint::of(&context.config, &keys).check(engine, &keys, key_epoch(engine).await?).await;
-    Ok(checked.map_err(OpenError::from)?)
+    Ok(checked.map_err(OpenError::from)?.is_some())
 }

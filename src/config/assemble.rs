@@ -230,7 +230,7 @@ pub(super) fn limits(sources: &Sources) -> Result<Limits, ConfigError> {
         admission_queue: get("admission-queue", 1, 1_000_000)?,
         aggregate_cache: get("aggregate-cache", 1, 100_000_000)?,
         row_cache: get("row-cache", 1, 100_000_000)?,
-        login_failures_per_account: get("login-failures-per-account", 1, 1_000)?,
+        login_failures_per_account: get("login-failures-per-account", 1, 100)?,
         login_failures_per_address: get("login-failures-per-address", 1, 100_000)?,
         argon2_concurrency: sources
             .find("argon2-concurrency", |raw| raw.count(1, 1_024))?

@@ -5,7 +5,9 @@
 //! key of the log is the claim, and a deleted id stays taken.
 
 use aggregates::AnyEvent;
+use aggregates::application::ApplicationEvent;
 use aggregates::user::UserEvent;
+use aggregates::values::SecretRef;
 
 use super::engine::Claim;
 
@@ -36,10 +38,39 @@ pub fn claims(event: &AnyEvent) -> Vec<Claim> {
     }
 }
 
+/// The verifier an event refers to from then on, which is written with it.
+#[must_use]
+pub fn kept(event: &AnyEvent) -> Option<&SecretRef> {
+    match event {
+        AnyEvent::Application(ApplicationEvent::SecretRotated { secret, .. }) => Some(secret),
+        AnyEvent::User(UserEvent::PasswordChanged { password, .. }) => Some(password),
+        AnyEvent::Application(ApplicationEvent::ApplicationRegistered { secret, .. }) => secret.as_ref(),
+        AnyEvent::User(UserEvent::UserRegistered { password, .. }) => password.as_ref(),
+        AnyEvent::Application(
+            ApplicationEvent::ApplicationUpdated { .. }
+            | ApplicationEvent::ApplicationDisabled { .. }
+            | ApplicationEvent::ApplicationEnabled { .. }
+            | ApplicationEvent::ApplicationDeleted { .. },
+        )
+        | AnyEvent::User(
+            UserEvent::UserLocked { .. }
+            | UserEvent::UserUnlocked { .. }
+            | UserEvent::RoleGranted { .. }
+            | UserEvent::RoleRevoked { .. },
+        )
+        | AnyEvent::Session(_)
+        | AnyEvent::LoginAttempts(_)
+        | AnyEvent::Authorization(_)
+        | AnyEvent::ClientToken(_)
+        | AnyEvent::Consent(_)
+        | AnyEvent::Refusal(_)
+        | AnyEvent::Installation(_) => None,
+    }
+}
+
 /// The verifiers an event makes useless: their rows are deleted with it.
 #[must_use]
 pub fn retired(event: &AnyEvent) -> Option<&str> {
-    use aggregates::application::ApplicationEvent;
     match event {
         AnyEvent::Application(
             ApplicationEvent::SecretRotated { retired, .. }

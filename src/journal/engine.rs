@@ -18,7 +18,7 @@ pub use self::append::{
     Append, Claim, Committed, Lost, Outcome, SecretOp, StateRow, SubjectKeyRow, last_invalidating, leaves,
 };
 pub(super) use self::flip::overtaken;
-pub use self::flip::{Flip, OpsOf, shadow_name};
+pub use self::flip::{BEGUN, Flip, OpsOf, shadow_name};
 pub use self::hazards::{Awaited, Hazards, Replication};
 use super::chain::leaf;
 
@@ -332,9 +332,10 @@ pub trait Engine: Send + Sync {
     /// Writes a copy of the whole database into a new file while others go on, if the engine can.
     async fn copy_to(&self, file: &Path) -> Result<(), EngineError>;
 
-    /// Makes empty tables beside these, in the place of what an abandoned replay left. Every replay that is not
-    /// over has lost its checkpoint with it, in the same transaction: its shadows may have been these.
-    async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError>;
+    /// Makes empty tables beside these, in the place of what an abandoned replay left, and has the checkpoint of
+    /// this `replay` stand at [`BEGUN`]. Every other one that is not over has lost its checkpoint with it, in the same
+    /// transaction: its shadows may have been these.
+    async fn make_shadows(&self, replay: &Projection, tables: &[&'static Table]) -> Result<(), EngineError>;
 
     /// Brings the shadows up to the head, puts them in the place of the live tables and moves the epoch, all
     /// in one transaction that nobody writes beside. Returns the position they contain then. The checkpoint of the

@@ -378,8 +378,8 @@ impl Engine for PostgresEngine {
         ))
     }
 
-    async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError> {
-        on_connection!(self, connection, { flip::make_shadows(connection, tables).await })
+    async fn make_shadows(&self, replay: &Projection, tables: &[&'static Table]) -> Result<(), EngineError> {
+        on_connection!(self, connection, { flip::make_shadows(connection, replay, tables).await })
     }
 
     async fn flip(&self, flip: &Flip) -> Result<i64, EngineError> {

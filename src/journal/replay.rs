@@ -13,7 +13,7 @@ use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
 use projections::{EVENTUAL, TRANSACTIONAL};
 
-use super::engine::{Engine, EngineError, Flip, LANE, PAGE, StoredBatch, overtaken, shadow_name};
+use super::engine::{BEGUN, Engine, EngineError, Flip, LANE, PAGE, StoredBatch, overtaken, shadow_name};
 use super::feed::{check_density, stored_versions};
 use super::stored::batch_ops;
 
@@ -102,13 +102,14 @@ impl Replay {
         answered(|| engine.execute(unmark, &marked)).await?;
         let resumed_at = answered(|| engine.checkpoint(self.checkpoint)).await?;
         if resumed_at == 0 {
-            answered(|| engine.make_shadows(&self.tables)).await?;
+            answered(|| engine.make_shadows(self.checkpoint, &self.tables)).await?;
         }
-        let mut position = self.catch_up(engine, resumed_at, progress).await?;
+        let mut position =
+            self.catch_up(engine, if resumed_at == 0 { BEGUN } else { resumed_at }, progress).await?;
         let mut repaired = None;
         if answered(|| self.has_same_versions(engine)).await? {
             for _ in 0..CHASES {
-                repaired = answered(|| self.compare(engine, position)).await?;
+                repaired = answered(|| self.compare(engine, position.max(0))).await?;
                 if repaired.is_some() {
                     break;
                 }
@@ -128,7 +129,7 @@ impl Replay {
             ops_of: self.ops_of(),
         };
         let events = self.flip(engine, flip, progress).await?;
-        Ok(Replayed { events, resumed_at, repaired })
+        Ok(Replayed { events, resumed_at: resumed_at.max(0), repaired })
     }
 
     /// Tries until the locks are got in time. When an answer was lost, the mark tells that the tables have changed
@@ -140,12 +141,17 @@ impl Replay {
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<i64, EngineError> {
         for _ in 0..FLIPS {
-            let reason = match engine.flip(&flip).await {
-                Err(EngineError::Unavailable(reason) | EngineError::Unknown(reason)) => reason,
-                flipped => return flipped,
+            let caught_up = match engine.flip(&flip).await {
+                Ok(events) => return Ok(events),
+                Err(EngineError::Unavailable(reason) | EngineError::Unknown(reason)) => {
+                    tracing::info!(reason, "the tables could not change places in time; once more");
+                    // Who had to wait for them goes first.
+                    tokio::time::sleep(PAUSE).await;
+                    self.catch_up(engine, flip.position, progress).await
+                }
+                // The exchange before may have come late after all, and this one was overtaken by it.
+                Err(error) => Err(error),
             };
-            tracing::info!(reason, "the tables could not change places in time; once more");
-            let caught_up = self.catch_up(engine, flip.position, progress).await;
             let marked = answered(|| engine.checkpoint(self.mark)).await?;
             if marked > 0 {
                 return Ok(marked);
@@ -193,18 +199,21 @@ impl Replay {
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<Page, EngineError> {
         let position = engine.checkpoint(self.checkpoint).await?;
-        // It is gone: from the beginning, what is in the shadows would be taken again.
-        if position < taken {
+        // It is gone, or was begun anew: from there, what is in the shadows would be taken again.
+        if position == 0 || position < taken {
             return Err(overtaken());
         }
+        let stands_at = position.max(0);
         let head = engine.pulse().await?.position;
-        progress(u64::try_from(position).unwrap_or(0), u64::try_from(head.max(position)).unwrap_or(0));
-        if position >= head {
+        progress(u64::try_from(stands_at).unwrap_or(0), u64::try_from(head.max(stands_at)).unwrap_or(0));
+        if stands_at >= head {
             return Ok(Page::Last(position));
         }
-        let batches = engine.batches_after(position, PAGE).await?;
-        let Some(last) = check_density(position, &batches)? else {
-            return Err(EngineError::Damaged(format!("the head says {head} events, the log has {position}")));
+        let batches = engine.batches_after(stands_at, PAGE).await?;
+        let Some(last) = check_density(stands_at, &batches)? else {
+            return Err(EngineError::Damaged(format!(
+                "the head says {head} events, the log has {stands_at}"
+            )));
         };
         let ops = self.ops_of()(&batches)?;
         let is_taken = engine.advance(self.checkpoint, position, last, &ops).await?;

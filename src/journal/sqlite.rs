@@ -355,10 +355,10 @@ impl Engine for SqliteEngine {
         self.read(move |connection| connection.execute("VACUUM INTO ?1", [file]).map(drop)).await
     }
 
-    async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError> {
-        let tables = tables.to_vec();
+    async fn make_shadows(&self, replay: &Projection, tables: &[&'static Table]) -> Result<(), EngineError> {
+        let (replay, tables) = (replay.name, tables.to_vec());
         self.write(move |connection| {
-            flip::make_shadows(connection, &tables).map_err(|error| sqlite_error(&error))
+            flip::make_shadows(connection, replay, &tables).map_err(|error| sqlite_error(&error))
         })
         .await
     }

@@ -2,10 +2,13 @@
 //! chain again, rebuilds the transactional read models, the names that are held and the states of long
 //! streams beside the stored ones, and names the first thing that does not fit.
 
+mod secrets;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aggregates::AnyEvent;
+use aggregates::application::Application;
 use aggregates::user::User;
 use cqrs_es::Aggregate as _;
 use projections::memory::{ended, update};
@@ -13,9 +16,11 @@ use projections::row::{Row, RowOp, Table, Value};
 
 use super::chain::{GENESIS, fold, hex};
 use super::claims::claims;
-use super::engine::{Claim, Engine, EngineError, Head, LANE, PAGE, StateRow, StoredBatch, StoredRow};
+use super::engine::{Engine, EngineError, Head, LANE, PAGE, StateRow, StoredBatch, StoredRow};
 use super::store::{is_fold, known_type};
 use super::stored::transactional_ops;
+
+pub use secrets::Missing;
 
 /// A log that grows while it is verified is followed this often before the read models are compared.
 const CHASES: usize = 1000;
@@ -29,6 +34,8 @@ pub struct Report {
     pub rows: usize,
     /// The chain after the last event, in hexadecimal.
     pub chain: String,
+    /// What the events refer to and is not there.
+    pub missing: Missing,
 }
 
 /// The first thing that does not fit.
@@ -120,9 +127,10 @@ pub async fn verify(
         if let Some(rows) = walk.compare_rows(engine).await?
             && walk.compare_claims(engine).await?
             && walk.compare_counts(engine).await?
+            && let Some(missing) = walk.secrets.compare(engine, walk.position).await?
         {
             compare_states(engine).await?;
-            return Ok(Report { events: walk.position, rows, chain: hex(&walk.chain) });
+            return Ok(Report { events: walk.position, rows, chain: hex(&walk.chain), missing });
         }
     }
     Err(EngineError::Unavailable("the log grows faster than it can be verified".to_owned()).into())
@@ -135,11 +143,19 @@ struct Walk {
     tables: BTreeMap<&'static str, BTreeMap<Vec<Value>, Row>>,
     /// Who holds which name, by its kind.
     claims: BTreeMap<(String, String), String>,
+    secrets: secrets::Expected,
 }
 
 impl Default for Walk {
     fn default() -> Self {
-        Self { position: 0, batches: 0, chain: GENESIS, tables: BTreeMap::new(), claims: BTreeMap::new() }
+        Self {
+            position: 0,
+            batches: 0,
+            chain: GENESIS,
+            tables: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            secrets: secrets::Expected::default(),
+        }
     }
 }
 
@@ -205,8 +221,11 @@ impl Walk {
             for op in ops {
                 self.apply(op);
             }
-            for claim in stored_claims(row) {
-                self.claims.insert((claim.kind.to_owned(), claim.value), row.aggregate_id.clone());
+            if let Some(event) = of_a_name_or_secret(row) {
+                for claim in claims(&event) {
+                    self.claims.insert((claim.kind.to_owned(), claim.value), row.aggregate_id.clone());
+                }
+                self.secrets.take(&event);
             }
         }
         self.position += batch.count;
@@ -347,16 +366,14 @@ async fn compare_some_states(engine: &dyn Engine, rows: &[Row]) -> Result<(), Ve
     Ok(())
 }
 
-/// The names that an event gives to its stream.
-fn stored_claims(row: &StoredRow) -> Vec<Claim> {
-    // Nothing else has any, and decoding twice takes its time.
-    if row.aggregate_type != User::TYPE {
-        return Vec::new();
+/// The event, if it may give a name to its stream, or refer to a secret.
+fn of_a_name_or_secret(row: &StoredRow) -> Option<AnyEvent> {
+    // Nothing else does, and decoding twice takes its time.
+    if ![User::TYPE, Application::TYPE].contains(&row.aggregate_type.as_str()) {
+        return None;
     }
-    let Ok(payload) = serde_json::from_str(&row.event.payload) else { return Vec::new() };
-    AnyEvent::decode(&row.aggregate_type, &row.event.event_type, &row.event.event_version, &payload)
-        .map(|event| claims(&event))
-        .unwrap_or_default()
+    let payload = serde_json::from_str(&row.event.payload).ok()?;
+    AnyEvent::decode(&row.aggregate_type, &row.event.event_type, &row.event.event_version, &payload).ok()
 }
 
 /// Names the column, never the values: they may be sealed, but they are nobody's business.

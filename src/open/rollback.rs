@@ -36,10 +36,10 @@ pub async fn accept_rollback(config: Arc<Config>, clock: SharedClock) -> Result<
     let checkpoint = Checkpoint::of(&config, &state.keys);
     let (engine, epoch) = (state.journal.engine(), state.keys.current().number());
     match checkpoint.check(engine, &state.keys, epoch).await {
-        Ok(true) => return Ok(None),
+        Ok(Some(_)) => return Ok(None),
         Err(error @ (RollbackError::File { .. } | RollbackError::Engine(_))) => return Err(error.into()),
         // A note that somebody changed tells nothing; what is there is all there is.
-        Ok(false)
+        Ok(None)
         | Err(
             RollbackError::Shorter { .. }
             | RollbackError::Different { .. }

@@ -6,6 +6,7 @@
 //! way, under a keyed hash: people type passwords there, so it is stored nowhere.
 
 use aggregates::login_attempts::{LoginAttempts, LoginAttemptsCommand, LoginAttemptsError};
+use ipnet::IpNet;
 use projections::read::ReadError;
 use projections::users::{User, find_user_by_email_key, find_user_by_name_key};
 
@@ -50,8 +51,7 @@ impl Account {
         origin: &Origin,
     ) -> Result<(), PageError> {
         let limits = &state.config.limits;
-        for (network, shares) in context.address.into_iter().flat_map(networks) {
-            let key = state.keys.claim(ClaimKind::LoginAddress, &network.to_string());
+        for (key, shares) in network_keys(state, context) {
             let free = limits.login_failures_per_address.saturating_mul(shares);
             count(state, context, origin, key, free).await?;
         }
@@ -67,19 +67,32 @@ impl Account {
         Ok(state.passwords.verify(password, verifier.as_deref()).await?)
     }
 
-    /// Forgets the count after the right password. The address keeps its own: somebody who has one
-    /// account must not get fresh guesses at all others by it.
+    /// Forgets the account's count after the right password. A network only takes this attempt back: many people may
+    /// log in from there, and somebody who has one account must not get fresh guesses at all others by it.
     pub async fn forget_attempts(&self, state: &AppState, context: &RequestContext, origin: &Origin) {
-        let command = LoginAttemptsCommand::Reset { at: context.now };
-        let stream = Stream::Existing(self.key.clone());
-        if let Err(error) = state.commands.execute::<LoginAttempts>(stream, command, origin).await {
-            tracing::warn!(
-                correlation.id = %context.correlation_id, %error,
-                what_to_do = "Nothing: the person may have to wait once. If it goes on, see to the database.",
-                "login attempts were not reset"
-            );
+        let at = context.now;
+        let of_networks =
+            network_keys(state, context).map(|(key, _)| (key, LoginAttemptsCommand::TakeBack { at }));
+        let of_account = (self.key.clone(), LoginAttemptsCommand::Reset { at });
+        for (key, command) in of_networks.chain([of_account]) {
+            let stream = Stream::Existing(key);
+            if let Err(error) = state.commands.execute::<LoginAttempts>(stream, command, origin).await {
+                tracing::warn!(
+                    correlation.id = %context.correlation_id, %error,
+                    what_to_do = "Nothing: the person may have to wait once. If it goes on, see to the database.",
+                    "login attempts were not reset"
+                );
+            }
         }
     }
+}
+
+/// The counts that an address has part in, and how many shares of what is free each has.
+fn network_keys(state: &AppState, context: &RequestContext) -> impl Iterator<Item = (String, usize)> {
+    let key = move |(network, shares): (IpNet, usize)| {
+        (state.keys.claim(ClaimKind::LoginAddress, &network.to_string()), shares)
+    };
+    context.address.into_iter().flat_map(networks).map(key)
 }
 
 async fn find_user(state: &AppState, typed: &str) -> Result<Option<User>, ReadError> {

@@ -238,15 +238,15 @@ impl Connection {
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
         let mut part = self.part();
-        let admitted = answer::reserve(&mut part, &request).map(|reserved| (reserved, request));
+        let admitted = answer::reserve(&mut part, &request).map(|()| request);
         async move {
             let _busy = self.watch.busy();
-            let (reserved, request) = match admitted {
-                Ok(admitted) => admitted,
+            let request = match admitted {
+                Ok(request) => request,
                 Err(full) => return Ok(self.refuse(full)),
             };
             let (head, body) = Arc::clone(&self).answer(request).await?.into_parts();
-            Ok(match Answer::new(body, part, reserved, self.watch.untaken()) {
+            Ok(match Answer::new(body, part, self.watch.untaken()) {
                 Ok(body) => Response::from_parts(head, body),
                 Err(full) => self.refuse(full),
             })
@@ -267,7 +267,7 @@ async fn serve<Io>(io: Io, peer: IpAddr, shared: Shared, watcher: Watcher, versi
 where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let watch = Watch::new();
+    let (watch, answers) = (Watch::new(), shared.answers.clone());
     let io = TokioIo::new(Watched { io, watch: Arc::clone(&watch) });
     let connection = Arc::new(Connection { peer, shared, watch: Arc::clone(&watch) });
     match version {
@@ -275,7 +275,7 @@ where
             let service = service_fn(move |request| Arc::clone(&connection).answer(request));
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_BUFFER);
-            finish(watcher.watch(http.serve_connection(io, service)), &watch).await;
+            finish(watcher.watch(http.serve_connection(io, service)), &watch, &answers).await;
         }
         Version::Two => {
             watch.speaks_http2();
@@ -290,16 +290,16 @@ where
                 .max_local_error_reset_streams(RESETS)
                 .keep_alive_interval(PING)
                 .keep_alive_timeout(HEAD);
-            finish(watcher.watch(http.serve_connection(io, service)), &watch).await;
+            finish(watcher.watch(http.serve_connection(io, service)), &watch, &answers).await;
         }
     }
 }
 
-async fn finish(connection: impl Future<Output = hyper::Result<()>>, watch: &Watch) {
+async fn finish(connection: impl Future<Output = hyper::Result<()>>, watch: &Watch, answers: &Room) {
     tokio::select! {
         finished = connection => if let Err(error) = finished {
             tracing::debug!(error = %error, "a connection ended early");
         },
-        () = watch.expired() => tracing::debug!("a connection waited for too long and was closed"),
+        () = watch.expired(answers) => tracing::debug!("a connection waited for too long and was closed"),
     }
 }

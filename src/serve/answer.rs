@@ -31,11 +31,10 @@ pub(super) fn room() -> Room {
     Room::new(ANSWERS, ANSWERS / NETWORKS)
 }
 
-/// Takes the room of an answer that is not there yet, and of the request's head until it is: how many bytes.
-pub(super) fn reserve(part: &mut Part, request: &Request<Incoming>) -> Result<usize, Full> {
+/// Takes the room of an answer that is not there yet, and of the request's head until it is.
+pub(super) fn reserve(part: &mut Part, request: &Request<Incoming>) -> Result<(), Full> {
     let uri = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
-    let reserved = LEAST + uri + headers_length(request.headers());
-    part.grow(reserved).map(|()| reserved)
+    part.grow(LEAST + uri + headers_length(request.headers()))
 }
 
 /// Said where there is no room, in as few bytes as can be.
@@ -59,10 +58,11 @@ struct Held {
 }
 
 impl Answer {
-    /// A body for which [`reserve`] took a part; it may need a larger one.
-    pub(super) fn new(body: Body, mut part: Part, reserved: usize, untaken: Untaken) -> Result<Self, Full> {
+    /// A body for which [`reserve`] took a part. It may need a larger one; the head of the request needs none any
+    /// more, of which a few bytes on the line may have made a lot (RFC 7541 §7.3).
+    pub(super) fn new(body: Body, mut part: Part, untaken: Untaken) -> Result<Self, Full> {
         let length = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        part.grow(length.saturating_sub(reserved))?;
+        part.resize(length.max(LEAST))?;
         Ok(Self::holding(body, part, untaken))
     }
 

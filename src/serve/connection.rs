@@ -19,10 +19,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep};
 
+use crate::room::Room;
+
 /// From the first byte of a request to the end of its headers.
 pub(super) const HEAD: Duration = Duration::from_secs(5);
 /// From one answer to the next request, and from an answer until it has been taken.
 const IDLE: Duration = Duration::from_secs(75);
+/// The same from an answer until it has been taken, where others need the room.
+const SCARCE: Duration = Duration::from_secs(10);
 /// How often the limit is looked at: looking at every request would cost each of them a timer.
 const LOOK: Duration = Duration::from_secs(1);
 const NEVER: u64 = u64::MAX;
@@ -140,16 +144,16 @@ impl Watch {
         millis(self.began.elapsed())
     }
 
-    /// Until when it is waited for.
-    fn limit(&self) -> u64 {
+    /// Until when it is waited for; so long until an answer is taken.
+    fn limit(&self, patience: Duration) -> u64 {
         let oldest = self.lock().first_key_value().map_or(NEVER, |(_, since)| *since);
-        let taken = oldest.min(self.stuck.load(Ordering::Relaxed)).saturating_add(millis(IDLE));
+        let taken = oldest.min(self.stuck.load(Ordering::Relaxed)).saturating_add(millis(patience));
         self.deadline.load(Ordering::Relaxed).min(taken)
     }
 
     /// Returns when the connection has waited for too long.
-    pub(super) async fn expired(&self) {
-        while self.now() < self.limit() {
+    pub(super) async fn expired(&self, answers: &Room) {
+        while self.now() < self.limit(if answers.is_scarce() { SCARCE } else { IDLE }) {
             sleep(LOOK).await;
         }
     }
@@ -253,7 +257,7 @@ mod tests {
 
     /// Limits are computed from the watch itself: no test waits for them.
     fn limit(watch: &Watch) -> u64 {
-        watch.limit()
+        watch.limit(IDLE)
     }
 
     #[test]
@@ -313,7 +317,9 @@ mod tests {
         let later = watch.untaken();
         drop(oldest);
         assert_eq!(limit(&watch), 145_000);
+        assert_eq!(watch.limit(SCARCE), 80_000);
         drop(later);
+        assert_eq!(watch.limit(SCARCE), NEVER);
         assert_eq!(limit(&watch), NEVER);
         drop(busy);
     }

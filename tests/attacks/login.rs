@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::harness::server::on_both_engines_with;
 use crate::harness::{Browser, PASSWORD, Server, on_both_engines};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,6 +110,31 @@ async fn adv_78_parallel_guesses() {
         server.advance(901);
         server.user("ada").await;
     })
+    .await;
+}
+
+/// A whole office logs in in the morning from one address, and whoever has an account there gets no more guesses at
+/// others by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn right_logins_from_one_address_are_no_guesses_and_wipe_none_out() {
+    on_both_engines_with(
+        |setup| setup.set("login-failures-per-address", "4"),
+        async |server| {
+            for _ in 0..10 {
+                server.user("ada").await;
+            }
+            let mut looked_at = 0;
+            for number in 0..10 {
+                let guess = server.browser().try_login(&format!("name-{number}"), "a wrong password").await;
+                looked_at += usize::from(guess.status == 200);
+                if guess.status == 200 {
+                    assert!(matches!(server.browser().try_login("ada", PASSWORD).await.status, 303 | 429));
+                }
+            }
+            // Four; upon the login after them everybody there waits for two seconds, and then for four.
+            assert!((4..=5).contains(&looked_at), "{looked_at} guesses were looked at");
+        },
+    )
     .await;
 }
 

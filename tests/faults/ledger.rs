@@ -173,6 +173,17 @@ impl Ledger {
         self.doubtful.lock().unwrap().push(token);
     }
 
+    /// An operator has ended everything that was given so far.
+    pub fn all_has_ended(&self) {
+        let Self { alive, dead, doubtful, families, ended, torn, .. } = self;
+        for tokens in [alive, doubtful] {
+            dead.lock().unwrap().append(&mut tokens.lock().unwrap());
+        }
+        for kind in [families, torn] {
+            ended.lock().unwrap().append(&mut kind.lock().unwrap());
+        }
+    }
+
     /// What could be presented beside tokens: the secret of the person's application.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
         self.person.iter().map(Person::secret)

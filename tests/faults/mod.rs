@@ -29,4 +29,5 @@ mod slow;
 mod soak;
 mod standby;
 mod troubles;
+mod unreadable;
 mod versions;

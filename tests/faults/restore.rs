@@ -40,21 +40,27 @@ async fn f21_a_moment_of_postgresql_before_a_revocation_revives_nothing() {
     let (cluster, port) = (Cluster::start_archiving(&archive).await, free_port());
     let cli = Cli::at(home.path(), Some(cluster.url()));
     let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
-    let server = Process::start_with(&cli, &home, port, &[]).await;
-    let mut before = tokens(&app).await;
+    let server = Process::start_with(&cli, &home, port, &UNLIMITED).await;
+    let ledger = Arc::new(Ledger::with(Person::new(&cli, &app.base).await));
+    let load = ledger.load(&app, TASKS);
+    while ledger.issued() < TOKENS {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     give_to_postgres(backups.text());
     let backup = format!("{}/base", backups.text());
     cluster.base_backup(&backup, &[]);
-    before.extend(tokens(&app).await);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    load.stop().await;
+    let revoked = tokens(&app).await;
     let mut connection = cluster.connect().await;
     let moment: String = sqlx::query_scalar("SELECT now()::text").fetch_one(&mut connection).await.unwrap();
     drop(connection);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let revoked = &before[TOKENS - 1..=TOKENS];
-    for token in revoked {
+    for token in &revoked {
         app.revoke(token).send().await.is(200);
+        ledger.has_ended(token.clone());
     }
-    each_is(&app, revoked.to_vec(), Some(false)).await;
+    each_is(&app, revoked.clone(), Some(false)).await;
     assert_eq!(server.terminate().await, 0);
 
     cluster.bring_back(&backup, &archive, &moment).await;
@@ -65,20 +71,22 @@ async fn f21_a_moment_of_postgresql_before_a_revocation_revives_nothing() {
     let gone = format!("{} events are gone", revoked.len());
     assert!(accepted.contains(&gone), "{accepted}");
 
-    let _server = Process::start_with(&cli, &home, port, &[]).await;
+    let _server = Process::start_with(&cli, &home, port, &UNLIMITED).await;
     until_served(&app).await;
-    each_is(&app, before.clone(), Some(false)).await;
-    each_is(&app, tokens(&app).await, Some(true)).await;
-    cli.run(&["verify"]).succeeded();
+    ledger.all_has_ended();
+    for token in tokens(&app).await {
+        ledger.promised(token);
+    }
+    let [totals] = judge("F21", &cli, &app, [&*ledger]).await;
     record(
         "F21",
         &format!(
             "PostgreSQL brought back to a moment before {} revocations: a start is refused until an operator accepts \
-             it, and then none of {} tokens of before lives",
-            revoked.len(),
-            before.len()
+             it, and then all of before is over, and only that: {totals}",
+            revoked.len()
         ),
     );
+    assert!(totals.ended > 0, "there was a load: {totals}");
 }
 
 /// Every batch of an embedded database, which leads to all its rows.

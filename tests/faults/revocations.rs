@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::front::{is_dead, is_refusal, told};
 use super::grants::{End, Family, Person};
 use super::ledger::{Ledger, is_given};
-use super::nodes::{NODES, Nodes, WORKERS};
+use super::nodes::{NODES, Nodes};
 use super::oracle::judge;
 use super::report::{is_long, record, scale};
 use crate::harness::{App, Request};
@@ -22,6 +22,10 @@ const WARM_UP: usize = 50;
 /// So many are timed, with nothing else going on.
 const MEASURED: usize = 600;
 const WELL: Duration = Duration::from_millis(100);
+
+/// How many revoke at once. Each has all nodes asked, in two ways: so these are 36 requests beside one another on as
+/// many processors as there are, and more would measure how long they wait for a turn there.
+const REVOKERS: usize = 6;
 
 /// One in so many is a family's.
 const FAMILY: usize = 8;
@@ -237,7 +241,7 @@ where
     Work: Future<Output = ()> + Send,
 {
     let (turns, work, mut workers) = (Arc::new(AtomicUsize::new(0)), Arc::new(work), JoinSet::new());
-    for _ in 0..WORKERS {
+    for _ in 0..REVOKERS {
         let (turns, work) = (Arc::clone(&turns), Arc::clone(&work));
         workers.spawn(async move {
             loop {

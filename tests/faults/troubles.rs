@@ -41,10 +41,31 @@ enum Trouble {
     Behind,
     /// Cut off in one direction, this time there, that time back.
     CutOffHalf,
+    /// And the next one cut off meanwhile: the third is alone.
+    FrozenBesideOneCutOff,
 }
 
-const TROUBLES: [Trouble; 6] =
-    [Trouble::Frozen, Trouble::Killed, Trouble::CutOff, Trouble::Ahead, Trouble::Behind, Trouble::CutOffHalf];
+const TROUBLES: [Trouble; 7] = [
+    Trouble::Frozen,
+    Trouble::Killed,
+    Trouble::CutOff,
+    Trouble::Ahead,
+    Trouble::Behind,
+    Trouble::CutOffHalf,
+    Trouble::FrozenBesideOneCutOff,
+];
+
+impl Trouble {
+    /// Whom it befalls, if it begins with this one.
+    fn nodes(self, node: usize) -> Vec<usize> {
+        match self {
+            Self::FrozenBesideOneCutOff => vec![node, (node + 1) % NODES],
+            Self::Frozen | Self::Killed | Self::CutOff | Self::Ahead | Self::Behind | Self::CutOffHalf => {
+                vec![node]
+            }
+        }
+    }
+}
 
 /// Whom an operator shuts out, and how.
 struct Victim {
@@ -52,7 +73,7 @@ struct Victim {
     token: String,
 }
 
-/// Nodes of which one at a time is in trouble, under load.
+/// Nodes of which one at a time is in trouble, or two, under load.
 struct World {
     nodes: Nodes,
     /// A fourth process, where people log in: what browsers are told over a network that is not encrypted stays in
@@ -103,7 +124,7 @@ impl World {
 
     /// One that is not in trouble.
     fn well(&self, turn: usize) -> usize {
-        if self.is_hurt(turn) { turn + 1 } else { turn }
+        (turn..turn + NODES).find(|&node| !self.is_hurt(node)).unwrap_or(turn)
     }
 
     fn take_from_stock(&self) -> Option<Living> {
@@ -212,8 +233,11 @@ impl World {
     async fn befall(self: &Arc<Self>, trouble: Trouble, node: usize, goes: bool) -> Duration {
         self.fill_stock().await;
         let victim = self.victim().await;
-        self.marks[node].fetch_add(1, Ordering::SeqCst);
-        // Most of what is under way is answered first; from here on nobody waits for this node unawares.
+        let nodes = trouble.nodes(node);
+        for &node in &nodes {
+            self.marks[node].fetch_add(1, Ordering::SeqCst);
+        }
+        // Most of what is under way is answered first; from here on nobody waits for these nodes unawares.
         tokio::time::sleep(Duration::from_millis(50)).await;
         let shutting_out = tokio::spawn(Arc::clone(self).shut_out(victim));
         self.hurt(trouble, node, goes).await;
@@ -221,33 +245,43 @@ impl World {
         let ready = if matches!(trouble, Trouble::Killed) {
             self.nodes.up(node).await
         } else {
-            until_ready(self.nodes.app(node)).await
+            let begun = Instant::now();
+            for &node in &nodes {
+                until_ready(self.nodes.app(node)).await;
+            }
+            begun.elapsed()
         };
-        self.marks[node].fetch_add(1, Ordering::SeqCst);
+        for node in nodes {
+            self.marks[node].fetch_add(1, Ordering::SeqCst);
+        }
         ready
     }
 
     async fn hurt(&self, trouble: Trouble, node: usize, goes: bool) {
-        let apart = self.nodes.each[node].apart.as_ref().unwrap();
-        let cut = async |goes, comes| {
-            apart.cut(goes, comes);
+        let apart = |node: usize| self.nodes.each[node].apart.as_ref().unwrap();
+        let cut = async |node, goes, comes| {
+            apart(node).cut(goes, comes);
             tokio::time::sleep(CUT).await;
-            apart.heal();
+            apart(node).heal();
+        };
+        let freeze = async || {
+            self.nodes.signal(node, "STOP").await;
+            tokio::time::sleep(FROZEN).await;
+            self.nodes.signal(node, "CONT").await;
         };
         let show = async |offset| {
-            apart.clock.show(offset);
+            apart(node).clock.show(offset);
             tokio::time::sleep(WRONG_CLOCK).await;
-            apart.clock.show("+0");
+            apart(node).clock.show("+0");
         };
         match trouble {
-            Trouble::Frozen => {
-                self.nodes.signal(node, "STOP").await;
-                tokio::time::sleep(FROZEN).await;
-                self.nodes.signal(node, "CONT").await;
-            }
+            Trouble::Frozen => freeze().await,
             Trouble::Killed => self.nodes.kill(node).await,
-            Trouble::CutOff => cut(true, true).await,
-            Trouble::CutOffHalf => cut(goes, !goes).await,
+            Trouble::CutOff => cut(node, true, true).await,
+            Trouble::CutOffHalf => cut(node, goes, !goes).await,
+            Trouble::FrozenBesideOneCutOff => {
+                tokio::join!(freeze(), cut((node + 1) % NODES, true, true));
+            }
             Trouble::Ahead => show("+1h").await,
             Trouble::Behind => show("-1h").await,
         }
@@ -283,8 +317,8 @@ async fn t2_f16_after_a_revocation_no_node_says_active_whatever_happens_to_the_o
     record(
         "T2, F16",
         &format!(
-            "{rounds} times a node frozen, killed, cut off (both ways, one way) or with a wrong clock: {}; {} applications \
-             and people shut out as well; ready again in {} ms at most",
+            "{rounds} times a node frozen, killed, cut off (both ways, one way), with a wrong clock, or one frozen and \
+             another cut off: {}; {} applications and people shut out as well; ready again in {} ms at most",
             tally.text(),
             world.shut_out.lock().unwrap().len(),
             slowest.as_millis()

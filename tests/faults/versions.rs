@@ -1,5 +1,6 @@
 //! F20: two versions of the program on one database, forward and back. The newer one, built with the feature
-//! `next-version`, has another version of two read models: one that is written with events, and one that follows.
+//! `next-version`, has another version of two read models: one that is written with events, and one that follows. The
+//! one before is an earlier commit's, whose read models are the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,8 @@ use crate::harness::process::free_port;
 use crate::harness::{App, Cli, Directory, Process, Request, environment};
 
 const LOAD: Duration = Duration::from_secs(1);
+/// Longer than a server takes to stop.
+const STOPPED: Duration = Duration::from_secs(10);
 /// Of those who have a proxy between them and both versions.
 const CLIENTS: usize = 4;
 
@@ -146,6 +149,44 @@ async fn f20_neither_of_two_versions_writes_into_the_tables_of_the_other() {
         ),
     );
     drop((old_server, new_server));
+}
+
+/// Nodes of the version before and of this one take turns: forward, back, and forward again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f20_the_version_before_and_this_one_change_places_under_load() {
+    let (home, database) = (Directory::new(), Database::empty());
+    let new = Cli::at(home.path(), Some(database.url()));
+    let old = new.of_program(&environment::previous_version());
+    let ports = [free_port(), free_port()];
+    let app = machine(&old, &format!("http://127.0.0.1:{}", ports[0]));
+    let apps = ports.map(|port| App { base: format!("http://127.0.0.1:{port}"), ..app.clone() });
+    let arguments = ["--issuer", &app.base];
+    let start = async |cli: &Cli, node: usize| {
+        let process = Process::start_with(cli, &home, ports[node], &arguments).await;
+        until_ready(&apps[node]).await;
+        process
+    };
+    let mut nodes = [start(&old, 0).await, start(&old, 1).await];
+    let proxied = Proxied::between([&apps[0], &apps[1]], &old).await;
+    let through = proxied.load();
+    for version in [&new, &old, &new] {
+        for (node, process) in nodes.iter_mut().enumerate() {
+            tokio::time::sleep(LOAD).await;
+            assert_eq!(process.terminate_within(STOPPED).await, 0);
+            *process = start(version, node).await;
+        }
+        tokio::time::sleep(LOAD).await;
+    }
+    through.stop().await;
+    let [served] = judge("F20", &new, &app, [&*proxied.ledger]).await;
+    record(
+        "F20",
+        &format!(
+            "the version before this one and this one, forward, back and forward, node by node; behind a proxy {}",
+            proxied.served(&served)
+        ),
+    );
+    drop(nodes);
 }
 
 /// What a newer version's migration may do: add.

@@ -66,6 +66,11 @@ pub fn next_version() -> PathBuf {
     variable("CHANCERY_TEST_NEXT").into()
 }
 
+/// The program of an earlier commit.
+pub fn previous_version() -> PathBuf {
+    variable("CHANCERY_TEST_PREVIOUS").into()
+}
+
 /// The directory of PostgreSQL's programs.
 pub fn postgres_programs() -> PathBuf {
     variable("CHANCERY_TEST_PG_BIN").into()

@@ -160,6 +160,11 @@ impl Server {
             Some(start(&self.setup, &self.directory, self.database.as_ref(), &listen, &self.clock).await);
     }
 
+    /// Its database, where that is PostgreSQL's.
+    pub fn postgres(&self) -> &Database {
+        self.database.as_ref().unwrap()
+    }
+
     /// Takes its database away.
     pub fn lose_database(&mut self) {
         drop(self.database.take().unwrap());

@@ -5,6 +5,7 @@ mod differential;
 mod durability;
 mod eventual;
 mod horizon;
+mod kept;
 mod order;
 mod outcomes;
 mod races;

@@ -73,10 +73,11 @@ async fn invariant_10_tables_that_another_replay_began_anew_do_not_become_the_li
         let (_node, engine) = forged(&place).await;
         let (before, begun) = (engine.head().await.unwrap(), AtomicBool::new(false));
         let tokens = find_projection("tokens").unwrap();
+        let second = Projection { name: "replay of tokens", ..*tokens };
         let second = async || {
             let sql = "DELETE FROM checkpoints WHERE projection LIKE 'replay %'";
             engine.execute(sql, &[]).await.unwrap();
-            engine.make_shadows(tokens.tables).await.unwrap();
+            engine.make_shadows(&second, tokens.tables).await.unwrap();
         };
         let progress = |done: u64, total: u64| {
             if done == total && !begun.swap(true, Ordering::SeqCst) {

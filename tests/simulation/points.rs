@@ -75,6 +75,7 @@ commands! {
     }
     LoginAttemptsCommand: {
         RecordAttempt => "login_attempts.attempted",
+        TakeBack => "login_attempts.taken_back",
         Reset => "login_attempts.reset",
     }
     RefusalCommand: {

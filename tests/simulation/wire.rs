@@ -249,9 +249,9 @@ impl Engine for Wire {
         over!(self, Plain, copy_to(&file))
     }
 
-    async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError> {
-        let tables = tables.to_vec();
-        over!(self, Plain, make_shadows(&tables))
+    async fn make_shadows(&self, replay: &Projection, tables: &[&'static Table]) -> Result<(), EngineError> {
+        let (replay, tables) = (*replay, tables.to_vec());
+        over!(self, Plain, make_shadows(&replay, &tables))
     }
 
     async fn flip(&self, flip: &Flip) -> Result<i64, EngineError> {

@@ -92,6 +92,10 @@ pub(super) fn login_attempts(event: LoginAttemptsEvent) -> Sentence {
                 .with("attempts in a row", count.to_string())
                 .with_optional("next attempt from", blocked_until.map(time))
         }
+        LoginAttemptsEvent::AttemptTakenBack { count, at: _ } => {
+            Sentence::new(SealKind::Neutral, "Login succeeded; this attempt no longer counts.")
+                .with("attempts in a row", count.to_string())
+        }
         LoginAttemptsEvent::LoginAttemptsReset { at: _ } => {
             Sentence::new(SealKind::Neutral, "Login succeeded; earlier attempts no longer count.")
         }

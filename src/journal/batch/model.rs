@@ -219,7 +219,7 @@ impl Engine for Database {
     async fn copy_to(&self, _: &Path) -> Result<(), EngineError> {
         unused()
     }
-    async fn make_shadows(&self, _: &[&'static Table]) -> Result<(), EngineError> {
+    async fn make_shadows(&self, _: &Projection, _: &[&'static Table]) -> Result<(), EngineError> {
         unused()
     }
     async fn flip(&self, _: &Flip) -> Result<i64, EngineError> {

@@ -7,6 +7,10 @@ use projections::row::{RowOp, Table};
 
 use super::{EngineError, StoredBatch};
 
+/// Where the checkpoint of a replay stands whose tables are there and empty. No checkpoint at all, which counts as 0,
+/// is that of nobody: whoever had one has lost it to another replay.
+pub const BEGUN: i64 = -1;
+
 /// What stored events do to rows; pure, so that an engine may ask in the middle of a transaction.
 pub type OpsOf = Arc<dyn Fn(&[StoredBatch]) -> Result<Vec<RowOp>, EngineError> + Send + Sync>;
 
@@ -23,7 +27,7 @@ pub struct Flip {
     pub replay: &'static Projection,
     /// Under which name the checkpoint stays when it has become the flip's mark.
     pub mark: &'static Projection,
-    /// The last event the rebuilt tables contain.
+    /// The last event the rebuilt tables contain, or [`BEGUN`].
     pub position: i64,
     /// What later events do to the rebuilt tables.
     pub ops_of: OpsOf,

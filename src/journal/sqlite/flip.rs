@@ -7,11 +7,12 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::append::Texts;
 use super::log::batches_after;
 use super::{append, sqlite_error};
-use crate::journal::engine::{EngineError, Flip, LANE, PAGE, overtaken, shadow_name, sql};
+use crate::journal::engine::{BEGUN, EngineError, Flip, LANE, PAGE, overtaken, shadow_name, sql};
 use crate::journal::feed::check_density;
 
 pub(super) fn make_shadows(
     connection: &mut Connection,
+    replay: &str,
     tables: &[&'static Table],
 ) -> Result<(), rusqlite::Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -19,6 +20,7 @@ pub(super) fn make_shadows(
         transaction
             .query_row("SELECT projection_epoch FROM lanes WHERE lane = ?1", [LANE], |row| row.get(0))?;
     transaction.execute(sql::TAKE_REPLAYS, [])?;
+    transaction.execute(sql::PUT_CHECKPOINT, params![replay, LANE, BEGUN])?;
     for table in tables {
         transaction.execute_batch(&format!("DROP TABLE IF EXISTS {}", shadow_name(table)))?;
         for sql in shadow_sql(&transaction, table, epoch + 1)? {
@@ -66,10 +68,10 @@ pub(super) fn flip(connection: &mut Connection, flip: &Flip) -> Result<i64, Engi
     let taken = transaction
         .execute(sql::TAKE_CHECKPOINT, params![flip.replay.name, flip.position])
         .map_err(failed)?;
-    if taken == 0 && flip.position > 0 {
+    if taken == 0 {
         return Err(overtaken());
     }
-    let mut position = flip.position;
+    let mut position = flip.position.max(0);
     let mut texts = Texts::default();
     while position < head {
         let batches = batches_after(&transaction, position, PAGE).map_err(failed)?;

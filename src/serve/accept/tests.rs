@@ -211,6 +211,39 @@ async fn who_takes_no_answers_is_told_to_come_again_and_others_are_served() {
     assert_eq!(ask(&mut asking, "GET").await.status(), 200);
 }
 
+/// A few dozen bytes on the line make a head of many thousands, if they say one header again and again.
+#[tokio::test]
+async fn a_long_head_takes_no_room_any_more_when_its_answer_is_there() {
+    let (shared, _) = pages(10);
+    let (mut asking, _serving) = speak(&shared, "192.0.2.1", 0).await;
+    let mut left = Vec::new();
+    for number in 1..=60 {
+        let mut request = Request::builder().uri("http://localhost/");
+        for _ in 0..10 {
+            request = request.header("x-long", "a".repeat(4_000));
+        }
+        left.push(asking.send_request(request.body(Empty::new()).unwrap()).await.unwrap());
+        assert_eq!(shared.answers.in_use(), number * 8 * 1024);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_room_is_scarce_who_takes_nothing_is_cut_off_sooner() {
+    let (shared, _) = pages(3 << 20);
+    let mut left = Vec::new();
+    for number in 1..=5 {
+        let (mut asking, serving) = speak(&shared, &format!("192.0.2.{number}"), 0).await;
+        left.push((ask(&mut asking, "GET").await, asking, serving));
+    }
+    assert!(shared.answers.is_scarce());
+    let begun = Instant::now();
+    while shared.answers.is_scarce() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let lasted = begun.elapsed().as_secs();
+    assert!((10..15).contains(&lasted), "{lasted} s");
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_asks_again_and_again_does_not_keep_the_answers_it_does_not_take() {
     let (shared, _) = pages(10);

@@ -37,8 +37,10 @@ impl Stage {
         self.whole::<Session>(&[&start], &end).await;
 
         let attempt = |_: &str| LoginAttemptsCommand::RecordAttempt { free: 5, at };
+        let take_back = |_: &str| LoginAttemptsCommand::TakeBack { at };
         let reset = |_: &str| LoginAttemptsCommand::Reset { at };
         self.whole::<LoginAttempts>(&[], &attempt).await;
+        self.whole::<LoginAttempts>(&[&attempt], &take_back).await;
         self.whole::<LoginAttempts>(&[&attempt], &reset).await;
 
         let remember = |_: &str| ConsentCommand::RememberConsent {

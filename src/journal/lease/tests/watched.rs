@@ -85,8 +85,8 @@ impl Engine for Watched {
     async fn copy_to(&self, file: &Path) -> Result<(), EngineError> {
         self.inner.copy_to(file).await
     }
-    async fn make_shadows(&self, tables: &[&'static Table]) -> Result<(), EngineError> {
-        self.inner.make_shadows(tables).await
+    async fn make_shadows(&self, replay: &Projection, tables: &[&'static Table]) -> Result<(), EngineError> {
+        self.inner.make_shadows(replay, tables).await
     }
     async fn flip(&self, flip: &Flip) -> Result<i64, EngineError> {
         self.inner.flip(flip).await
