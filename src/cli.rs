@@ -36,8 +36,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::arguments::{
-    ApplicationName, Backup, ChangePassword, ClientType, CreateApplication, CreateUser, Export, GrantType,
-    Import, ReplayNames, Report, Restore, ShowConfig, SigningAlgorithm, UserName,
+    AcceptRollback, ApplicationName, Backup, ChangePassword, ClientType, CreateApplication, CreateUser,
+    Export, GrantType, Import, ReplayNames, Report, Restore, ShowConfig, SigningAlgorithm, UserName,
 };
 pub use self::options::Options;
 pub use self::run::run;
@@ -203,10 +203,11 @@ pub enum Command {
             a backup does. A server refuses to start on it, because tokens that were revoked after the backup \
             would live again. This makes every code, token and session issued before invalid, and is an event \
             of the log, where every other node finds it: once is enough. Stop all servers first. Where nothing \
-            is missing it refuses.",
-        after_long_help = "Example:\n  chancery acceptrollback --data-dir /var/lib/chancery"
+            is missing of what this node has seen it refuses, unless you say that the database was restored.",
+        after_long_help = "Examples:\n  chancery acceptrollback --data-dir /var/lib/chancery\n  chancery \
+            acceptrollback --restored"
     )]
-    Acceptrollback,
+    Acceptrollback(AcceptRollback),
     /// Show how far each read model is
     #[command(
         long_about = "Show each read model: the version of its tables, the last event it contains, how many it \

@@ -15,7 +15,7 @@ use crate::clock::SharedClock;
 use crate::commands::Commands;
 use crate::config::{Config, RootSecretSource};
 use crate::introduction::{Introduced, bind_root_secret};
-use crate::journal::archive::{ROOT_SECRET_BOUND, bound_fingerprint, half_imported};
+use crate::journal::archive::{ROOT_SECRET_BOUND, accepted_rollbacks, bound_fingerprint, half_imported};
 use crate::journal::{Capacity, Engine, EngineError, Journal, Stale};
 use crate::keys::{KeyError, Keys, RootSecret, RootSecretError};
 use crate::metrics::Metrics;
@@ -124,15 +124,7 @@ pub async fn open_to_serve(config: Arc<Config>, clock: SharedClock) -> Result<Ap
 
 /// The epoch that mints: each accepted roll-back began one. Read before there are keys.
 pub(crate) async fn key_epoch(engine: &dyn Engine) -> Result<u8, EngineError> {
-    let sql = "SELECT count(*) FROM events WHERE aggregate_type = 'installation' AND aggregate_id = $1 \
-               AND event_type = 'installation.rollback_accepted'";
-    let rows = engine.query(sql, &[INSTALLATION.into()]).await?;
-    match rows.first().and_then(|row| row.first()) {
-        Some(Value::Int(rollbacks)) => Ok(u8::try_from(rollbacks + 1).unwrap_or(u8::MAX)),
-        Some(Value::Null | Value::Text(_)) | None => {
-            Err(EngineError::Damaged("roll-backs cannot be counted".to_owned()))
-        }
-    }
+    Ok(u8::try_from(accepted_rollbacks(engine).await? + 1).unwrap_or(u8::MAX))
 }
 
 /// Opens everything a command needs on a database that is open already.

@@ -27,8 +27,10 @@ pub const MAX_IN_A_ROW: u32 = 100;
 /// State of a login-attempts stream.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LoginAttempts {
-    count: u32,
+    in_a_row: u32,
     last: Option<DateTime<Utc>>,
+    /// The one before, while it is in a row with the last.
+    last_but_one: Option<DateTime<Utc>>,
     blocked_until: Option<DateTime<Utc>>,
     latest: DateTime<Utc>,
 }
@@ -51,26 +53,32 @@ impl LoginAttempts {
             return Err(LoginAttemptsError::TooManyAttempts { until });
         }
         let is_in_a_row = self.last.is_some_and(|last| at - last < LONGEST_WAIT);
-        let count = if is_in_a_row { self.count.saturating_add(1) } else { 1 };
+        let count = if is_in_a_row { self.in_a_row.saturating_add(1) } else { 1 };
         let blocked_until = wait_after(count, free).and_then(|wait| at.checked_add_signed(wait));
         Ok(vec![LoginAttemptsEvent::LoginAttempted { count, blocked_until, at }])
     }
 
     fn take_back(&self, at: DateTime<Utc>) -> Vec<LoginAttemptsEvent> {
-        let count = self.count.checked_sub(1);
+        let count = self.in_a_row.checked_sub(1);
         count.map(|count| LoginAttemptsEvent::AttemptTakenBack { count, at }).into_iter().collect()
     }
 
     fn reset(&self, at: DateTime<Utc>) -> Vec<LoginAttemptsEvent> {
-        if self.count == 0 { Vec::new() } else { vec![LoginAttemptsEvent::LoginAttemptsReset { at }] }
+        if self.in_a_row == 0 { Vec::new() } else { vec![LoginAttemptsEvent::LoginAttemptsReset { at }] }
     }
 
     fn apply_event(&mut self, event: LoginAttemptsEvent) {
         match event {
             LoginAttemptsEvent::LoginAttempted { count, blocked_until, at } => {
-                *self = Self { count, last: Some(at), blocked_until, ..Self::default() };
+                let last_but_one = self.last.filter(|_| count > 1);
+                *self =
+                    Self { in_a_row: count, last: Some(at), last_but_one, blocked_until, ..Self::default() };
             }
-            LoginAttemptsEvent::AttemptTakenBack { count, at: _ } => self.count = count,
+            LoginAttemptsEvent::AttemptTakenBack { count, at: _ } => {
+                self.in_a_row = count;
+                // Else a login every quarter of an hour would keep the guesses of a whole day in a row.
+                self.last = self.last_but_one;
+            }
             LoginAttemptsEvent::LoginAttemptsReset { at: _ } => *self = Self::default(),
         }
     }
@@ -78,7 +86,7 @@ impl LoginAttempts {
     /// Attempts in a row.
     #[must_use]
     pub fn count(&self) -> u32 {
-        self.count
+        self.in_a_row
     }
 
     /// Until when no further attempt is let through.

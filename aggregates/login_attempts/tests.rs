@@ -82,12 +82,15 @@ fn a_login_takes_its_own_attempt_back_and_no_other() {
     let take_back = LoginAttemptsCommand::TakeBack { at: at(9) };
     let without = |count| LoginAttemptsEvent::AttemptTakenBack { count, at: at(9) };
     assert_eq!(decide(vec![attempted(3, None, 4)], take_back), Ok(vec![without(2)]));
-    let after = vec![attempted(3, None, 4), without(2)];
+    let after = vec![attempted(2, None, 3), attempted(3, None, 4), without(2)];
     assert_eq!(decide(after, attempt(10)), Ok(vec![attempted(3, None, 10)]));
     // Who must wait still must, also for what somebody else did.
-    let blocked = || vec![attempted(7, Some(20), 4), without(6)];
+    let blocked = || vec![attempted(6, None, 3), attempted(7, Some(20), 4), without(6)];
     assert_eq!(decide(blocked(), attempt(10)), Err(LoginAttemptsError::TooManyAttempts { until: at(20) }));
     assert_eq!(decide(blocked(), attempt(20)), Ok(vec![attempted(7, Some(24), 20)]));
+    // Who logs in again and again does not keep old guesses in a row.
+    let morning = vec![attempted(1, None, 0), attempted(2, None, 600), without(1)];
+    assert_eq!(decide(morning, attempt(900)), Ok(vec![attempted(1, None, 900)]));
     // The count was forgotten meanwhile.
     assert_eq!(decide(vec![], take_back), Ok(vec![]));
     assert_eq!(decide(vec![attempted(1, None, 4), without(0)], take_back), Ok(vec![]));

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use super::arguments::AcceptRollback;
 use super::doctor::must_exist;
 use super::failure::Failure;
 use super::run::Context;
 use crate::open::accept_rollback;
 
-pub(super) async fn run(context: &Context) -> Result<(), Failure> {
+pub(super) async fn run(context: &Context, arguments: AcceptRollback) -> Result<(), Failure> {
     must_exist(context)?;
-    let gone = accept_rollback(Arc::clone(&context.config), Arc::clone(&context.clock)).await?;
+    let (config, clock) = (Arc::clone(&context.config), Arc::clone(&context.clock));
+    let gone = accept_rollback(config, clock, arguments.restored).await?;
     let Some(gone) = gone else { return Err(Failure::NothingToAccept) };
     context.console.done("The database as it stands is the one to go on with.");
     context.console.say(match gone {

@@ -48,6 +48,15 @@ pub struct PasswordInput {
     pub password_stdin: bool,
 }
 
+/// `acceptrollback`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct AcceptRollback {
+    /// The database was restored, although it holds all that this node has seen: its server stopped long before, or
+    /// what it had seen was brought back with it
+    #[arg(long)]
+    pub restored: bool,
+}
+
 /// The user a command is about.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct UserName {

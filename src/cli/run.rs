@@ -197,7 +197,7 @@ fn carry_out(context: &Context, command: Command) -> Result<(), Failure> {
             Command::Import(arguments) => import::run(context, arguments).await,
             Command::Backup(arguments) => backup::run(context, arguments).await,
             Command::Restore(arguments) => restore::run(context, arguments).await,
-            Command::Acceptrollback => acceptrollback::run(context).await,
+            Command::Acceptrollback(arguments) => acceptrollback::run(context, arguments).await,
             Command::Readmodels(arguments) => readmodels::run(context, arguments).await,
             Command::Replay(arguments) => replay::run(context, arguments).await,
             Command::Doctor(arguments) => doctor::run(context, arguments).await,

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::run::Context;
 use crate::checkpoint::{Checkpoint, RollbackError};
 use crate::journal::Engine;
-use crate::journal::archive::has_moved;
+use crate::journal::archive::accept_as_moved;
 use crate::keys::Keys;
 use crate::open::{OpenError, check_root_secret, key_epoch, root_secret};
 
@@ -37,7 +37,7 @@ pub(super) async fn look_back(context: &Context, engine: &dyn Engine, moved: boo
     let mut checked = checkpoint.check(engine, &keys, epoch).await;
     if moved && matches!(checked, Err(RollbackError::Restored)) {
         // It was brought here before without that word. What else that note says, the log holds.
-        has_moved(engine).await?;
+        accept_as_moved(engine).await?;
         match fs::remove_file(checkpoint.path()) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
                 return Err(Failure::File(checkpoint.path().to_owned(), cause));

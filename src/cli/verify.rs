@@ -78,5 +78,5 @@ pub(super) async fn is_all_there(context: &Context, engine: &dyn Engine) -> Resu
     let keys = Keys::derive(&root).map_err(OpenError::from)?;
     check_root_secret(engine, &keys).await?;
     let checked = Checkpoint::of(&context.config, &keys).check(engine, &keys, key_epoch(engine).await?).await;
-    Ok(checked.map_err(OpenError::from)?.is_some())
+    Ok(checked.map_err(OpenError::from)?.is_some_and(|seen| seen > 0))
 }

@@ -22,7 +22,9 @@ use std::io::{self, BufRead, Write};
 
 use age::secrecy::SecretString;
 
-pub use self::import::{Import, Proved, append_of, half_imported, has_moved, is_restored};
+pub use self::import::{
+    Import, Proved, accept_as_moved, accepted_rollbacks, append_of, half_imported, is_restored,
+};
 pub use self::secrets::Secrets;
 
 use self::format::{Header, Line, Next, Reader, put};

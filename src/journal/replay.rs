@@ -13,7 +13,7 @@ use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
 use projections::{EVENTUAL, TRANSACTIONAL};
 
-use super::engine::{BEGUN, Engine, EngineError, Flip, LANE, PAGE, StoredBatch, overtaken, shadow_name};
+use super::engine::{BEGUN, Engine, EngineError, Flip, LANE, PAGE, StoredBatch, overtaken, shadow_name, sql};
 use super::feed::{check_density, stored_versions};
 use super::stored::batch_ops;
 
@@ -98,8 +98,8 @@ impl Replay {
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<Replayed, EngineError> {
         // What an earlier one has left is no sign of this one's end.
-        let (unmark, marked) = ("DELETE FROM checkpoints WHERE projection = $1", [self.mark.name.into()]);
-        answered(|| engine.execute(unmark, &marked)).await?;
+        let mark = [self.mark.name.into()];
+        answered(|| engine.execute(sql::DELETE_CHECKPOINT, &mark)).await?;
         let resumed_at = answered(|| engine.checkpoint(self.checkpoint)).await?;
         if resumed_at == 0 {
             answered(|| engine.make_shadows(self.checkpoint, &self.tables)).await?;

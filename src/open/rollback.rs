@@ -19,8 +19,12 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(4);
 
 /// Goes on with a log that ends before what was seen of it; everything issued before is invalid from then
 /// on. Returns the events that are gone; nothing when the log contains all that was seen of it, so that there
-/// is nothing to accept.
-pub async fn accept_rollback(config: Arc<Config>, clock: SharedClock) -> Result<Option<i64>, OpenError> {
+/// is nothing to accept, unless `is_restored`: the operator's word that it was brought back all the same.
+pub async fn accept_rollback(
+    config: Arc<Config>,
+    clock: SharedClock,
+    is_restored: bool,
+) -> Result<Option<i64>, OpenError> {
     let alone = match config.database {
         Database::Embedded(_) => Some(lock_exclusively(&config)?),
         Database::Postgres(_) => None,
@@ -36,10 +40,10 @@ pub async fn accept_rollback(config: Arc<Config>, clock: SharedClock) -> Result<
     let checkpoint = Checkpoint::of(&config, &state.keys);
     let (engine, epoch) = (state.journal.engine(), state.keys.current().number());
     match checkpoint.check(engine, &state.keys, epoch).await {
-        Ok(Some(_)) => return Ok(None),
+        Ok(Some(_)) if !is_restored => return Ok(None),
         Err(error @ (RollbackError::File { .. } | RollbackError::Engine(_))) => return Err(error.into()),
         // A note that somebody changed tells nothing; what is there is all there is.
-        Ok(None)
+        Ok(_)
         | Err(
             RollbackError::Shorter { .. }
             | RollbackError::Different { .. }

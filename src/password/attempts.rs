@@ -16,11 +16,13 @@ use std::time::Duration;
 
 use hashlink::LruCache;
 use ipnet::IpNet;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::PasswordError;
 use crate::extract::request_context::networks;
+use crate::places::{Place, Places};
 
 /// Wrong secrets that a network may send for a client before it must wait: more than a person who sets up
 /// an application types, and at 20 ms each a fifth of a second of one processor.
@@ -40,28 +42,30 @@ pub(super) struct Attempts {
     networks: Mutex<LruCache<Key, Arc<AsyncMutex<Failures>>>>,
     clients: Mutex<LruCache<String, Share>>,
     at_once: usize,
+    turned_away: Counter,
 }
 
 /// The turn of one network at one client, and of the wide one that it is in, each with its number of shares.
 pub(super) struct Turn(Vec<(OwnedMutexGuard<Failures>, u32)>);
 
 /// What a hash for a client holds for as long as it runs.
-pub(super) type Place = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+pub(super) type Held = (Place, OwnedSemaphorePermit);
 
 /// A client's part of the pool.
 #[derive(Clone)]
 struct Share {
     running: Arc<Semaphore>,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Attempts {
-    /// `at_once` hashes may run for one client.
-    pub(super) fn new(at_once: usize) -> Self {
+    /// `at_once` hashes may run for one client; `turned_away` counts those for whom it has no place.
+    pub(super) fn new(at_once: usize, turned_away: Counter) -> Self {
         Self {
             networks: Mutex::new(LruCache::new(REMEMBERED)),
             clients: Mutex::new(LruCache::new(REMEMBERED)),
             at_once,
+            turned_away,
         }
     }
 
@@ -82,9 +86,9 @@ impl Attempts {
     }
 
     /// Waits for one of the client's places in the pool.
-    pub(super) async fn place(&self, client_id: &str) -> Result<Place, PasswordError> {
+    pub(super) async fn place(&self, client_id: &str) -> Result<Held, PasswordError> {
         let share = lock(&self.clients).entry(client_id.to_owned()).or_insert_with(|| self.share()).clone();
-        let place = share.places.try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let place = share.places.take().ok_or(PasswordError::Busy)?;
         let running = share.running.acquire_owned().await.map_err(|_| PasswordError::Busy)?;
         Ok((place, running))
     }
@@ -92,7 +96,7 @@ impl Attempts {
     fn share(&self) -> Share {
         Share {
             running: Arc::new(Semaphore::new(self.at_once)),
-            places: Arc::new(Semaphore::new(self.at_once.saturating_add(WAITING))),
+            places: Places::new(self.at_once.saturating_add(WAITING), self.turned_away.clone()),
         }
     }
 }
@@ -180,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hundred_networks_of_one_line_have_three_times_as_many() {
-        let (attempts, now) = (Attempts::new(1), Instant::now());
+        let (attempts, now) = (Attempts::new(1, Counter::default()), Instant::now());
         let turn = async |address: String| attempts.turn("shop", address.parse().ok()).await;
         let mut guessed = 0;
         for guess in 0..1_000 {
@@ -198,10 +202,10 @@ mod tests {
 
     #[tokio::test]
     async fn networks_of_one_client_wait_for_its_share_and_those_of_another_do_not() {
-        let attempts = Attempts::new(1);
+        let attempts = Attempts::new(1, Counter::default());
         let first = attempts.place("shop").await.unwrap();
         let share = lock(&attempts.clients).get("shop").unwrap().clone();
-        let waiting = (0..WAITING).map(|_| Arc::clone(&share.places).try_acquire_owned().unwrap());
+        let waiting = (0..WAITING).map(|_| share.places.take().unwrap());
         let waiting: Vec<_> = waiting.collect();
         assert_eq!(attempts.place("shop").await.err(), Some(PasswordError::Busy));
         assert!(attempts.place("other").await.is_ok());

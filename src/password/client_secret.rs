@@ -111,9 +111,9 @@ impl ClientSecretVerifier {
     pub fn new(keys: Arc<Keys>, workers: NonZeroUsize, waiting: usize, turned_away: Counter) -> Self {
         Self {
             keys,
-            pool: PasswordPool::new(workers, waiting, turned_away),
             // One client has half of them at most, so that there is room for another beside it.
-            attempts: Attempts::new(workers.get().div_ceil(2)),
+            attempts: Attempts::new(workers.get().div_ceil(2), turned_away.clone()),
+            pool: PasswordPool::new(workers, waiting, turned_away),
             verified: Mutex::new(LruCache::new(REMEMBERED)),
             cache_key: hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()),
         }

@@ -153,7 +153,8 @@ impl Watch {
 
     /// Returns when the connection has waited for too long.
     pub(super) async fn expired(&self, answers: &Room) {
-        while self.now() < self.limit(if answers.is_scarce() { SCARCE } else { IDLE }) {
+        let is_needed = || self.is_http2.load(Ordering::Relaxed) && answers.is_scarce();
+        while self.now() < self.limit(if is_needed() { SCARCE } else { IDLE }) {
             sleep(LOOK).await;
         }
     }

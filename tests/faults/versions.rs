@@ -14,7 +14,7 @@ use super::oracle::judge;
 use super::report::record;
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
-use crate::harness::{App, Cli, Directory, Process, Request, environment};
+use crate::harness::{App, Browser, Cli, Directory, Process, Request, environment};
 
 const LOAD: Duration = Duration::from_secs(1);
 /// Longer than a server takes to stop.
@@ -175,6 +175,7 @@ async fn f20_the_version_before_and_this_one_change_places_under_load() {
             assert_eq!(process.terminate_within(STOPPED).await, 0);
             *process = start(version, node).await;
         }
+        Browser::new(&apps[0].base).login("ada").await;
         tokio::time::sleep(LOAD).await;
     }
     through.stop().await;

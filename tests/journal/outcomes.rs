@@ -174,7 +174,7 @@ impl Engine for Faulty {
         {
             return Ok(vec![vec![self.count().into()]]);
         }
-        if self.fault == Fault::Stumbles && sql.contains("EXCEPT") && self.count() == 1 {
+        if self.fault == Fault::Stumbles && sql.contains("EXCEPT") && self.count() == 2 {
             return Err(EngineError::Unavailable("no answer in time".to_owned()));
         }
         self.inner.query(sql, parameters).await

@@ -67,7 +67,7 @@ impl Failure {
             }
             Self::Findings(_) => "Each says what to do; `chancery doctor --json` is for scripts.".to_owned(),
             Self::NothingToAccept => {
-                "Nothing was changed. To end everything that was issued all the same, see \"The root secret leaked\" in OPERATING.md.".to_owned()
+                "Nothing was changed. If it was restored all the same, say so: `chancery acceptrollback --restored`.".to_owned()
             }
             Self::Broken => "Start it again. This is a fault of the program: report it with the log's last lines.".to_owned(),
             Self::Signals(_) => "This machine lacks what the server needs to stop cleanly; report it.".to_owned(),

@@ -14,19 +14,16 @@ use super::format::{Next, Reader};
 use super::{ArchiveError, Moved, Secrets, check};
 use crate::journal::chain::{GENESIS, hex};
 use crate::journal::claims::claims;
-use crate::journal::engine::{Append, Engine, EngineError, Head, LANE, Outcome, StoredRow};
+use crate::journal::engine::{Append, Engine, EngineError, Head, LANE, Outcome, StoredRow, sql};
 use crate::journal::stored::transactional_ops;
 use crate::secret::random_bytes;
 
 /// Events of one transaction of an import.
 const CHUNK: usize = 512;
-const UNMARK: &str = "DELETE FROM checkpoints WHERE projection = $1";
 /// Stands for an import among the checkpoints while it goes on.
 const IMPORTING: &str = "import";
 /// Stands there for a log that was brought here, with the roll-backs that had been accepted before.
 const RESTORED: &str = "restored";
-const ROLLBACKS: &str = "SELECT count(*) FROM events \
-    WHERE aggregate_type = 'installation' AND event_type = 'installation.rollback_accepted'";
 
 /// How much is there of a log whose import has begun and not ended, and how much of it there is to be. Half a
 /// log looks whole, and lacks the revocations at its end.
@@ -40,19 +37,30 @@ pub async fn half_imported(engine: &dyn Engine) -> Result<Option<(i64, i64)>, En
     }
 }
 
+/// How many roll-backs of this log operators have accepted.
+pub async fn accepted_rollbacks(engine: &dyn Engine) -> Result<i64, EngineError> {
+    let sql = "SELECT count(*) FROM events WHERE aggregate_type = 'installation' \
+               AND event_type = 'installation.rollback_accepted'";
+    let counted = sql::number(engine.query(sql, &[]).await?, "roll-backs")?;
+    counted.ok_or_else(|| EngineError::Damaged("roll-backs cannot be counted".to_owned()))
+}
+
 /// Whether nobody knows what had become of this log where it was before, and nobody has accepted that. Every node on
 /// this database reads it here; the one that made the import knows it from its note as well.
 pub async fn is_restored(engine: &dyn Engine) -> Result<bool, EngineError> {
-    let sql = format!("SELECT count(*) FROM checkpoints WHERE projection = $1 AND position >= ({ROLLBACKS})");
-    match engine.query(&sql, &[RESTORED.into()]).await?.first().map(Vec::as_slice) {
-        Some([Value::Int(marks)]) => Ok(*marks > 0),
-        Some(_) | None => Err(EngineError::Damaged("checkpoints cannot be counted".to_owned())),
+    match sql::number(engine.query(sql::CHECKPOINT, &[RESTORED.into()]).await?, "checkpoints")? {
+        Some(then) => Ok(accepted_rollbacks(engine).await? <= then),
+        None => Ok(false),
     }
 }
 
+async fn put(engine: &dyn Engine, mark: &str, position: i64) -> Result<(), EngineError> {
+    engine.execute(sql::PUT_CHECKPOINT, &[mark.into(), LANE.into(), position.into()]).await.map(drop)
+}
+
 /// Takes an operator's word that nothing had become of it.
-pub async fn has_moved(engine: &dyn Engine) -> Result<(), EngineError> {
-    engine.execute(UNMARK, &[RESTORED.into()]).await.map(drop)
+pub async fn accept_as_moved(engine: &dyn Engine) -> Result<(), EngineError> {
+    engine.execute(sql::DELETE_CHECKPOINT, &[RESTORED.into()]).await.map(drop)
 }
 
 /// An export that was read to its end and found whole, and is still open.
@@ -115,9 +123,7 @@ impl Import<'_> {
 
     /// From here on no server starts on the database until the import is [finished](Self::finish).
     pub async fn mark(&self) -> Result<(), EngineError> {
-        let sql = "INSERT INTO checkpoints (projection, lane, position) VALUES ($1, $2, $3) \
-                   ON CONFLICT (projection) DO UPDATE SET position = excluded.position";
-        self.engine.execute(sql, &[IMPORTING.into(), LANE.into(), self.moved.events.into()]).await.map(drop)
+        put(self.engine, IMPORTING, self.moved.events).await
     }
 
     /// Writes what is not there yet. What was read is held against what was proved: somebody may have written into
@@ -149,15 +155,11 @@ impl Import<'_> {
     /// Lets servers start, unless somebody has yet to accept that this may not be `all` there was of the log.
     pub async fn finish(self, all: bool) -> Result<(), EngineError> {
         if all {
-            has_moved(self.engine).await?;
+            accept_as_moved(self.engine).await?;
         } else {
-            let mark = format!(
-                "INSERT INTO checkpoints (projection, lane, position) VALUES ($1, $2, ({ROLLBACKS})) \
-                 ON CONFLICT (projection) DO UPDATE SET position = excluded.position"
-            );
-            self.engine.execute(&mark, &[RESTORED.into(), LANE.into()]).await?;
+            put(self.engine, RESTORED, accepted_rollbacks(self.engine).await?).await?;
         }
-        self.engine.execute(UNMARK, &[IMPORTING.into()]).await.map(drop)
+        self.engine.execute(sql::DELETE_CHECKPOINT, &[IMPORTING.into()]).await.map(drop)
     }
 }
 

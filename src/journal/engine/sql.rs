@@ -29,6 +29,7 @@ pub const PUT_STATE: &str = "INSERT INTO stream_states (aggregate_type, aggregat
      ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET sequence = excluded.sequence, state = excluded.state";
 pub const PUT_CHECKPOINT: &str = "INSERT INTO checkpoints (projection, lane, position) VALUES ($1, $2, $3) \
      ON CONFLICT (projection) DO UPDATE SET position = excluded.position";
+pub const DELETE_CHECKPOINT: &str = "DELETE FROM checkpoints WHERE projection = $1";
 pub const TAKE_CHECKPOINT: &str = "DELETE FROM checkpoints WHERE projection = $1 AND position = $2";
 pub const TAKE_REPLAYS: &str = "DELETE FROM checkpoints WHERE projection LIKE 'replay %'";
 pub const PUT_VERSION: &str = "INSERT INTO read_models (projection, version) VALUES ($1, $2) \
