@@ -39,7 +39,7 @@ pub async fn half_imported(engine: &dyn Engine) -> Result<Option<(i64, i64)>, En
 
 /// How many roll-backs of this log operators have accepted.
 pub async fn accepted_rollbacks(engine: &dyn Engine) -> Result<i64, EngineError> {
-    let sql = "SELECT count(*) FROM events WHERE aggregate_type = 'installation' \
+    let sql = "SELECT count(*) FROM events WHERE aggregate_type = 'installation' AND aggregate_id = 'installation' \
                AND event_type = 'installation.rollback_accepted'";
     let counted = sql::number(engine.query(sql, &[]).await?, "roll-backs")?;
     counted.ok_or_else(|| EngineError::Damaged("roll-backs cannot be counted".to_owned()))
