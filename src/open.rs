@@ -31,8 +31,7 @@ use crate::templates::{TemplateError, Templates};
 pub use engines::{lock_exclusively, open_engine, open_engine_to_read, open_patient_engine};
 pub use rollback::accept_rollback;
 
-/// The stream of the installation; there is one.
-pub(crate) const INSTALLATION: &str = "installation";
+pub(crate) use crate::journal::archive::INSTALLATION;
 
 /// Why a process could not come to its state.
 #[derive(Debug, thiserror::Error)]

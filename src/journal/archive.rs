@@ -93,6 +93,9 @@ pub enum ArchiveError {
     Seal,
 }
 
+/// The stream of the installation; there is one.
+pub(crate) const INSTALLATION: &str = "installation";
+
 /// The event that says which root secret a log belongs to.
 pub const ROOT_SECRET_BOUND: &str = "installation.root_secret_bound";
 

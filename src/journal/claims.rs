@@ -38,19 +38,38 @@ pub fn claims(event: &AnyEvent) -> Vec<Claim> {
     }
 }
 
-/// The verifier an event refers to from then on, which is written with it.
+/// What an event does to the verifiers of passwords and client secrets, which are rows of a table of their own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Verifiers<'a> {
+    /// The one it refers to from then on, which is written with it.
+    pub kept: Option<&'a SecretRef>,
+    /// The one it makes useless, which is deleted with it.
+    pub retired: Option<&'a str>,
+}
+
+/// The verifiers of an event.
 #[must_use]
-pub fn kept(event: &AnyEvent) -> Option<&SecretRef> {
+pub fn verifiers(event: &AnyEvent) -> Verifiers<'_> {
     match event {
-        AnyEvent::Application(ApplicationEvent::SecretRotated { secret, .. }) => Some(secret),
-        AnyEvent::User(UserEvent::PasswordChanged { password, .. }) => Some(password),
-        AnyEvent::Application(ApplicationEvent::ApplicationRegistered { secret, .. }) => secret.as_ref(),
-        AnyEvent::User(UserEvent::UserRegistered { password, .. }) => password.as_ref(),
+        AnyEvent::Application(ApplicationEvent::ApplicationRegistered { secret, .. }) => {
+            Verifiers { kept: secret.as_ref(), retired: None }
+        }
+        AnyEvent::Application(ApplicationEvent::SecretRotated { secret, retired, .. }) => {
+            Verifiers { kept: Some(secret), retired: retired.as_deref() }
+        }
+        AnyEvent::Application(ApplicationEvent::ApplicationDeleted { retired, .. }) => {
+            Verifiers { kept: None, retired: retired.as_deref() }
+        }
+        AnyEvent::User(UserEvent::UserRegistered { password, .. }) => {
+            Verifiers { kept: password.as_ref(), retired: None }
+        }
+        AnyEvent::User(UserEvent::PasswordChanged { password, retired, .. }) => {
+            Verifiers { kept: Some(password), retired: retired.as_deref() }
+        }
         AnyEvent::Application(
             ApplicationEvent::ApplicationUpdated { .. }
             | ApplicationEvent::ApplicationDisabled { .. }
-            | ApplicationEvent::ApplicationEnabled { .. }
-            | ApplicationEvent::ApplicationDeleted { .. },
+            | ApplicationEvent::ApplicationEnabled { .. },
         )
         | AnyEvent::User(
             UserEvent::UserLocked { .. }
@@ -64,38 +83,6 @@ pub fn kept(event: &AnyEvent) -> Option<&SecretRef> {
         | AnyEvent::ClientToken(_)
         | AnyEvent::Consent(_)
         | AnyEvent::Refusal(_)
-        | AnyEvent::Installation(_) => None,
-    }
-}
-
-/// The verifiers an event makes useless: their rows are deleted with it.
-#[must_use]
-pub fn retired(event: &AnyEvent) -> Option<&str> {
-    match event {
-        AnyEvent::Application(
-            ApplicationEvent::SecretRotated { retired, .. }
-            | ApplicationEvent::ApplicationDeleted { retired, .. },
-        )
-        | AnyEvent::User(UserEvent::PasswordChanged { retired, .. }) => retired.as_deref(),
-        AnyEvent::Application(
-            ApplicationEvent::ApplicationRegistered { .. }
-            | ApplicationEvent::ApplicationUpdated { .. }
-            | ApplicationEvent::ApplicationDisabled { .. }
-            | ApplicationEvent::ApplicationEnabled { .. },
-        )
-        | AnyEvent::User(
-            UserEvent::UserRegistered { .. }
-            | UserEvent::UserLocked { .. }
-            | UserEvent::UserUnlocked { .. }
-            | UserEvent::RoleGranted { .. }
-            | UserEvent::RoleRevoked { .. },
-        )
-        | AnyEvent::Session(_)
-        | AnyEvent::LoginAttempts(_)
-        | AnyEvent::Authorization(_)
-        | AnyEvent::ClientToken(_)
-        | AnyEvent::Consent(_)
-        | AnyEvent::Refusal(_)
-        | AnyEvent::Installation(_) => None,
+        | AnyEvent::Installation(_) => Verifiers::default(),
     }
 }

@@ -21,7 +21,7 @@ use projections::projection::{Recorded, row_ops};
 use projections::validity::ends_something;
 
 use super::batch::AppendError;
-use super::claims::{claims, retired};
+use super::claims::{claims, verifiers};
 use super::engine::{Append, Engine, EngineError, NewEvent, SecretOp, StateRow, StoredRow};
 use super::lease::wait_for_others;
 use super::{Inner, Journal};
@@ -190,7 +190,7 @@ impl<A: Remembered> JournalStore<A> {
             append.rows.push(row_ops(TRANSACTIONAL, &recorded));
             append.claims.extend(claims(&any));
             append.invalidates |= ends_something(&any);
-            append.secrets.extend(retired(&any).map(|id| SecretOp::Delete { id: id.to_owned() }));
+            append.secrets.extend(verifiers(&any).retired.map(|id| SecretOp::Delete { id: id.to_owned() }));
             append.events.push(NewEvent {
                 event_type: encoded.event_type,
                 event_version: encoded.event_version,

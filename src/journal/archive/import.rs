@@ -11,7 +11,7 @@ use aggregates::AnyEvent;
 use projections::row::Value;
 
 use super::format::{Next, Reader};
-use super::{ArchiveError, Moved, Secrets, check};
+use super::{ArchiveError, INSTALLATION, Moved, Secrets, check};
 use crate::journal::chain::{GENESIS, hex};
 use crate::journal::claims::claims;
 use crate::journal::engine::{Append, Engine, EngineError, Head, LANE, Outcome, StoredRow, sql};
@@ -39,9 +39,9 @@ pub async fn half_imported(engine: &dyn Engine) -> Result<Option<(i64, i64)>, En
 
 /// How many roll-backs of this log operators have accepted.
 pub async fn accepted_rollbacks(engine: &dyn Engine) -> Result<i64, EngineError> {
-    let sql = "SELECT count(*) FROM events WHERE aggregate_type = 'installation' AND aggregate_id = 'installation' \
+    let sql = "SELECT count(*) FROM events WHERE aggregate_type = 'installation' AND aggregate_id = $1 \
                AND event_type = 'installation.rollback_accepted'";
-    let counted = sql::number(engine.query(sql, &[]).await?, "roll-backs")?;
+    let counted = sql::number(engine.query(sql, &[INSTALLATION.into()]).await?, "roll-backs")?;
     counted.ok_or_else(|| EngineError::Damaged("roll-backs cannot be counted".to_owned()))
 }
 

@@ -9,7 +9,7 @@ use aggregates::values::SecretKind;
 use projections::row::Value;
 
 use super::{VerifyError, show};
-use crate::journal::claims::{kept, retired};
+use crate::journal::claims::verifiers;
 use crate::journal::engine::{Engine, EngineError};
 use crate::password::kind_of;
 
@@ -31,10 +31,11 @@ pub struct Missing {
 
 impl Expected {
     pub(super) fn take(&mut self, event: &AnyEvent) {
-        if let Some(id) = retired(event) {
+        let verifiers = verifiers(event);
+        if let Some(id) = verifiers.retired {
             self.verifiers.remove(id);
         }
-        if let Some(secret) = kept(event) {
+        if let Some(secret) = verifiers.kept {
             self.verifiers.insert(secret.id.clone(), secret.kind);
         }
         if let AnyEvent::User(UserEvent::UserRegistered { subject, .. }) = event {
