@@ -19,6 +19,8 @@ use super::{Inner, Lease, lease};
 
 /// How often the head is looked at: whoever ended something waits for it everywhere.
 const POLL: Duration = Duration::from_millis(50);
+/// How often while the log grows, when looking is little beside what else is done and somebody is likelier to wait.
+const POLL_GROWING: Duration = Duration::from_millis(20);
 /// After it nothing that was issued before is valid.
 const ROLLBACK_ACCEPTED: &str = "installation.rollback_accepted";
 /// How long an own batch that is in the log may take to get into memory before it is read from there.
@@ -63,9 +65,9 @@ pub(super) async fn apply_own(
 
 /// Polls the head and applies what other processes wrote. A lease says itself why it is not held.
 pub(super) async fn follow(inner: Weak<Inner>) {
-    let mut was_well = true;
+    let (mut was_well, mut applied, mut pause) = (true, 0, POLL);
     loop {
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(pause).await;
         let Some(inner) = inner.upgrade() else { return };
         let renewed = lease::renew(&inner).await;
         if let Err(stale) = &renewed
@@ -75,6 +77,9 @@ pub(super) async fn follow(inner: Weak<Inner>) {
             tracing::warn!(reason = %stale, what_to_do = stale.what_to_do(), "cannot follow the log");
         }
         was_well = renewed.is_ok();
+        let now = inner.applied();
+        pause = if now > applied { POLL_GROWING } else { POLL };
+        applied = now;
     }
 }
 
