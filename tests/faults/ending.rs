@@ -28,7 +28,7 @@ impl Ending {
             workers.spawn(async move {
                 let mut turn = worker;
                 while !stop.load(Ordering::Relaxed) {
-                    revoke_while_asked(Arc::clone(&nodes), Arc::clone(&tally), turn).await;
+                    revoke_while_asked(Arc::clone(&nodes), Arc::clone(&tally), turn, Duration::ZERO).await;
                     turn += WORKERS;
                 }
             });
