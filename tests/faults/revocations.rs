@@ -17,7 +17,7 @@ use super::oracle::judge;
 use super::report::{is_long, record, scale};
 use crate::harness::{App, Request};
 
-const LONG_T1: usize = 60_000;
+const LONG_T1: usize = 30_000;
 /// So many of them where every node is asked without a pause, on processors that have nothing left.
 const WITHOUT_PAUSE: usize = 6_000;
 /// Nothing is measured while connections are made and statements prepared.
