@@ -156,7 +156,7 @@ pub enum Command {
             see whether it holds all that the servers with this data directory have seen of it. Names the \
             first thing that does not fit and exits with 1. Reads only; the server may run meanwhile. \
             `replay timeline` compares the timeline, which follows the log.",
-        after_long_help = "Example:\n  chancery verify --data-dir /var/lib/chancery"
+        after_long_help = "Example:\n  chancery verify --config /etc/chancery/chancery.toml"
     )]
     Verify(Report),
     /// Write the whole log into a file
@@ -179,7 +179,7 @@ pub enum Command {
             the export is not in it: where no server has seen the log, it must be accepted with `acceptrollback` \
             before one starts, as a backup must, unless --moved says that nothing happened after the export.",
         after_long_help = "Example:\n  \
-            chancery import move.ndjson --with-secrets --moved --database-url postgres://chancery@db/chancery"
+            DATABASE_URL=postgres://chancery@db/chancery chancery import move.ndjson --with-secrets --moved"
     )]
     Import(Import),
     /// Copy the embedded database into a file
@@ -204,7 +204,7 @@ pub enum Command {
             would live again. This makes every code, token and session issued before invalid, and is an event \
             of the log, where every other node finds it: once is enough. Stop all servers first. Where nothing \
             is missing of what this node has seen it refuses, unless you say that the database was restored.",
-        after_long_help = "Examples:\n  chancery acceptrollback --data-dir /var/lib/chancery\n  chancery \
+        after_long_help = "Examples:\n  chancery acceptrollback --config /etc/chancery/chancery.toml\n  chancery \
             acceptrollback --restored"
     )]
     Acceptrollback(AcceptRollback),
@@ -229,14 +229,14 @@ pub enum Command {
     #[command(
         long_about = "Look for what is unsafe or will not work in this configuration: an issuer without https, \
             a secret file others can read, a database that does not answer. Exits with 1 if there is anything.",
-        after_long_help = "Example:\n  chancery doctor --config /etc/chancery.toml"
+        after_long_help = "Example:\n  chancery doctor --config /etc/chancery/chancery.toml"
     )]
     Doctor(Report),
     /// Show the configuration in force, without secrets
     #[command(
         long_about = "Show the configuration in force, every setting by its name. Passwords and secrets are not \
             shown.",
-        after_long_help = "Example:\n  chancery config --config /etc/chancery.toml --json"
+        after_long_help = "Example:\n  chancery config --config /etc/chancery/chancery.toml --json"
     )]
     Config(ShowConfig),
 }

@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::faults::report::record;
 use crate::harness::postgres::Database;
 use crate::harness::process::free_port;
-use crate::harness::{App, Browser, Cli, Directory, Process, Query, Request, Tokens, prepared};
+use crate::harness::{App, Browser, Cli, Directory, Process, Request, Tokens, prepared};
 
 const FILES: [&str; 3] = ["chancery.db", "chancery.db-wal", "chancery.db-shm"];
 
@@ -88,6 +91,12 @@ fn note_of(home: &Directory) -> PathBuf {
     note.clone()
 }
 
+/// The last event of which there is a note.
+fn noted(home: &Directory) -> i64 {
+    let note: Value = serde_json::from_str(&fs::read_to_string(note_of(home)).unwrap()).unwrap();
+    note["position"].as_i64().unwrap()
+}
+
 async fn application(process: &Process, installation: &Installation) -> (Browser, App) {
     let callback = "https://app.example/cb";
     let registered = installation
@@ -114,10 +123,12 @@ async fn application(process: &Process, installation: &Installation) -> (Browser
     (ada, app)
 }
 
+async fn code(ada: &Browser, app: &App) -> String {
+    ada.authorize(&app.query()).await.is(302).code()
+}
+
 async fn tokens(ada: &Browser, app: &App) -> Tokens {
-    let query: Query = app.query();
-    let code = ada.authorize(&query).await.is(302).code();
-    Tokens::of(&app.redeem(&code).send().await)
+    Tokens::of(&app.redeem(&code(ada, app).await).send().await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,6 +146,7 @@ async fn a_backup_revives_nothing(installation: &Installation) {
     let process = installation.start().await;
     let (ada, app) = application(&process, installation).await;
     let (revoked, kept) = (tokens(&ada, &app).await, tokens(&ada, &app).await);
+    let (code, coded) = (code(&ada, &app).await, Instant::now());
     process.terminate().await;
     let backup = installation.back_up();
 
@@ -159,6 +171,8 @@ async fn a_backup_revives_nothing(installation: &Installation) {
     for token in [&revoked.refresh, &kept.refresh] {
         assert_eq!(app.refresh(token).send().await.is(400).error(), "invalid_grant");
     }
+    assert_eq!(app.redeem(&code).send().await.is(400).error(), "invalid_grant");
+    assert!(coded.elapsed() < Duration::from_secs(50), "the code had its time in any case");
     assert!(!ada.is_logged_in().await);
     // What people know and applications keep still works, and what is issued now.
     let ada = process.browser();
@@ -209,6 +223,31 @@ async fn f21_an_old_copy_of_the_whole_data_directory_revives_nothing() {
     process.terminate().await;
 }
 
+/// A server that is killed has noted what it saw all the same, a few seconds ago at most.
+#[tokio::test(flavor = "multi_thread")]
+async fn f21_a_backup_from_before_a_server_was_killed_revives_nothing() {
+    let installation = Installation::embedded();
+    let process = installation.start().await;
+    let (ada, app) = application(&process, &installation).await;
+    let revoked = tokens(&ada, &app).await;
+    process.terminate().await;
+    let backup = installation.back_up();
+
+    let process = installation.start().await;
+    app.revoke(&revoked.refresh).send().await.is(200);
+    let head = installation.run(&["verify", "--json"]).succeeded().json()["events"].as_i64().unwrap();
+    let begun = Instant::now();
+    while noted(&installation.home) < head {
+        assert!(begun.elapsed() < Duration::from_secs(10), "nothing is noted while it runs");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // kill -9.
+    drop(process);
+
+    installation.restore(&backup);
+    installation.refuses().await.failed_about("older than what this node has seen");
+}
+
 /// A database that is restored under another name, or whose server is elsewhere now, is the same log.
 #[tokio::test(flavor = "multi_thread")]
 async fn f21_a_backup_under_another_name_revives_nothing() {
@@ -248,6 +287,21 @@ async fn f21_a_backup_on_a_new_machine_revives_nothing() {
     let restored = cli.run(&["restore", file.to_str().unwrap()]).succeeded();
     assert!(restored.stdout.contains("acceptrollback"), "{restored:?}");
     let anew = Installation { cli, port: installation.port, home, database: None };
+    revives_nothing(&anew, &app, &revoked).await;
+
+    // The same where a server has been before, with a root secret of its own, and the right one comes after the backup.
+    let home = Directory::new();
+    let cli = Cli::at(home.path(), None);
+    Process::start_with(&cli, &home, installation.port, &[]).await.terminate().await;
+    let restored = cli.run(&["restore", file.to_str().unwrap(), "--replace"]).succeeded();
+    assert!(restored.stdout.contains("no server starts before"), "{restored:?}");
+    fs::copy(installation.home.path().join("root.secret"), home.path().join("root.secret")).unwrap();
+    let anew = Installation { cli, port: installation.port, home, database: None };
+    revives_nothing(&anew, &app, &revoked).await;
+}
+
+/// No server starts on what was brought here, and once it does what was revoked is dead.
+async fn revives_nothing(anew: &Installation, app: &App, revoked: &Tokens) {
     anew.refuses().await.failed_about("what was revoked after the backup is not known");
     anew.run(&["acceptrollback"]).succeeded();
     let process = anew.start().await;
@@ -352,10 +406,10 @@ async fn f8_f21_a_running_node_does_not_follow_another_history() {
         tokens(&ada, &there).await;
     }
     process.signal("CONT");
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while !readiness(&app).await.1.contains("another history") {
-        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", readiness(&app).await);
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", readiness(&app).await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // For good, and whatever it is asked.
     for _ in 0..20 {
@@ -363,7 +417,7 @@ async fn f8_f21_a_running_node_does_not_follow_another_history() {
         assert!(why.contains("another history"), "{why}");
         let answer = app.introspect(&token.access).send().await;
         assert!(answer.status == 503 || answer.json()["active"] == false, "{answer:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     node.terminate().await;
     process.terminate().await;

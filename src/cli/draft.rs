@@ -14,7 +14,7 @@ use crate::journal::chain::hex;
 use crate::secret::random_bytes;
 
 /// What SQLite puts beside a database while it is at work on it; the first is the database itself.
-const PARTS: [&str; 4] = ["", "-journal", "-wal", "-shm"];
+pub(super) const PARTS: [&str; 4] = ["", "-journal", "-wal", "-shm"];
 
 /// A file in the making.
 pub(super) struct Draft {

@@ -55,8 +55,8 @@ pub(super) async fn run(context: &Context, arguments: Import) -> Result<(), Fail
     match seen {
         // A history to be analysed; nobody means to serve it.
         Seen::NoRootSecret => context.console.remark(
-            "What was revoked after the export is not known here either: if its root secret ever comes here, run \
-             `chancery acceptrollback` before a server starts.",
+            "What was revoked after the export is not known here either: if its root secret ever comes here, no server \
+             starts before `chancery acceptrollback`.",
         ),
         Seen::All | Seen::Nothing | Seen::More(_) => {
             seen.say_what_is_next(context, "export");

@@ -3,19 +3,18 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use super::arguments::Restore;
-use super::draft::{Draft, with_suffix};
+use super::draft::{Draft, PARTS, with_suffix};
 use super::failure::Failure;
 use super::run::Context;
-use super::seen::look_back;
+use super::seen::{Seen, look_back};
 use super::verify::verify_watched;
 use crate::config::Database;
+use crate::journal::archive::mark_restored;
 use crate::journal::sqlite::SqliteEngine;
 use crate::open::lock_exclusively;
-
-/// A database in write-ahead mode is these files.
-const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 
 pub(super) async fn run(context: &Context, arguments: Restore) -> Result<(), Failure> {
     let Database::Embedded(database) = &context.config.database else { return Err(Failure::NotEmbedded) };
@@ -40,6 +39,9 @@ pub(super) async fn run(context: &Context, arguments: Restore) -> Result<(), Fai
         // Before it is where a server finds it: one that is started at once must be refused.
         (report, look_back(context, &copy, false).await?)
     };
+    if !matches!(seen, Seen::All) {
+        mark(&draft, context.config.database_deadline).await?;
+    }
     let kept = with_suffix(database, &format!(".replaced-{}", context.clock.now().format("%Y%m%dT%H%M%S")));
     rename(database, &kept)?;
     if let Err(failure) = draft.put_in_place() {
@@ -52,6 +54,22 @@ pub(super) async fn run(context: &Context, arguments: Restore) -> Result<(), Fai
     }
     seen.say_what_is_next(context, "backup");
     Ok(())
+}
+
+/// Says in the database itself that it may not be all there was of its log: a note of this machine is found by whoever
+/// has the right root secret and the same settings, and by nobody else.
+async fn mark(draft: &Draft, deadline: Duration) -> Result<(), Failure> {
+    let marked = async {
+        let engine = SqliteEngine::open(draft.path(), deadline)?;
+        mark_restored(&engine).await
+    };
+    marked.await?;
+    // What is put in place is one file.
+    let log = with_suffix(draft.path(), "-wal");
+    match fs::symlink_metadata(&log) {
+        Ok(_) => Err(Failure::File(log, io::Error::other("it was not written into the database in time"))),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Gives a database another name, with all that is beside it.

@@ -1,6 +1,6 @@
 //! Is a log that is brought here all there was of it? A backup or an export ends where it was made. What was
-//! revoked since would live again, so a log that nobody here has seen is noted as restored (FAULTS F21), before
-//! a server could start on it.
+//! revoked since would live again, so a log that nobody here has seen is noted as restored (F21), before a server
+//! could start on it; whoever brings it marks it in the database as well.
 
 use std::{fs, io};
 
@@ -96,7 +96,7 @@ impl Seen {
             Self::NoRootSecret => {
                 let place = context.config.data_dir.join("root.secret");
                 console.next_step("bring its root secret back, as", place.display());
-                accept("then make everything issued before invalid, unless nothing was revoked since");
+                accept("then make everything issued before invalid: no server starts before");
             }
         }
     }

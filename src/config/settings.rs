@@ -130,7 +130,7 @@ impl Setting {
     /// Whether the help of commands that do not serve shows it.
     #[must_use]
     pub fn says_where_data_is(&self) -> bool {
-        matches!(self.key, "config" | "data-dir" | "database-url")
+        matches!(self.key, "config" | "data-dir" | "checkpoint-dir" | "database-url")
     }
 
     /// Whether it is of a machine and not of the installation: nodes differ in it, and a change of it changes no

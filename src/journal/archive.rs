@@ -23,7 +23,7 @@ use std::io::{self, BufRead, Write};
 use age::secrecy::SecretString;
 
 pub use self::import::{
-    Import, Proved, accept_as_moved, accepted_rollbacks, append_of, half_imported, is_restored,
+    Import, Proved, accept_as_moved, accepted_rollbacks, append_of, half_imported, is_restored, mark_restored,
 };
 pub use self::secrets::Secrets;
 

@@ -46,12 +46,17 @@ pub async fn accepted_rollbacks(engine: &dyn Engine) -> Result<i64, EngineError>
 }
 
 /// Whether nobody knows what had become of this log where it was before, and nobody has accepted that. Every node on
-/// this database reads it here; the one that made the import knows it from its note as well.
+/// this database reads it here; the one that brought it knows it from its note as well.
 pub async fn is_restored(engine: &dyn Engine) -> Result<bool, EngineError> {
     match sql::number(engine.query(sql::CHECKPOINT, &[RESTORED.into()]).await?, "checkpoints")? {
         Some(then) => Ok(accepted_rollbacks(engine).await? <= then),
         None => Ok(false),
     }
+}
+
+/// Marks it as such, for every node that ever finds this database: it starts on it once somebody has accepted that.
+pub async fn mark_restored(engine: &dyn Engine) -> Result<(), EngineError> {
+    put(engine, RESTORED, accepted_rollbacks(engine).await?).await
 }
 
 async fn put(engine: &dyn Engine, mark: &str, position: i64) -> Result<(), EngineError> {
@@ -157,7 +162,7 @@ impl Import<'_> {
         if all {
             accept_as_moved(self.engine).await?;
         } else {
-            put(self.engine, RESTORED, accepted_rollbacks(self.engine).await?).await?;
+            mark_restored(self.engine).await?;
         }
         self.engine.execute(sql::DELETE_CHECKPOINT, &[IMPORTING.into()]).await.map(drop)
     }
