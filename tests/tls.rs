@@ -70,6 +70,16 @@ async fn a_renewed_certificate_is_served_without_a_restart() {
     assert!(https.connect(Some(&https.certificate.cert), &[]).await.is_err(), "the former one is gone");
 }
 
+/// Whoever connects and says nothing keeps a place that others may have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_does_not_begin_is_given_up() {
+    let https = Https::start().await;
+    let mut silent = TcpStream::connect(https.address()).await.unwrap();
+    let closed = tokio::time::timeout(Duration::from_secs(10), silent.read(&mut [0])).await;
+    assert_eq!(closed.expect("it is closed").unwrap(), 0);
+    https.connect(Some(&https.certificate.cert), &[]).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn http_2_is_spoken_with_those_who_ask_for_it() {
     use http_body_util::{BodyExt, Full};

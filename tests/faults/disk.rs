@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cluster::{Cluster, give_to_postgres};
-use super::crash::machine;
+use super::crash::{is_ready, machine};
 use super::front::{issue, says, until_served};
 use super::grants::Person;
 use super::ledger::Ledger;
@@ -22,7 +22,7 @@ const LOAD: Duration = Duration::from_millis(1_500);
 const FULL: Duration = Duration::from_secs(8);
 
 /// Under load the disk runs full and stays so for a while; meanwhile writes are 503 and reads are answered.
-async fn runs_full(row: &str, what: &str, disk: &SmallDisk, cli: &Cli, logs: &Directory) {
+async fn runs_full(what: &str, disk: &SmallDisk, cli: &Cli, logs: &Directory) {
     let port = free_port();
     let app = machine(cli, &format!("http://127.0.0.1:{port}"));
     let server = Process::start_with(cli, logs, port, &[]).await;
@@ -35,15 +35,16 @@ async fn runs_full(row: &str, what: &str, disk: &SmallDisk, cli: &Cli, logs: &Di
     while begun.elapsed() < FULL {
         refused += usize::from(issue(&app).await == Some(503));
         assert_eq!(says(&app, &known).await, Some(true), "reads go on");
+        assert!(is_ready(&app).await, "whoever can be answered is sent here");
     }
     assert!(refused > 10, "{refused} refused");
     disk.make_room();
     let again = until_served(&app).await;
     load.stop().await;
-    let [totals] = judge(row, cli, &app, [&*ledger]).await;
+    let [totals] = judge("F11", cli, &app, [&*ledger]).await;
     let again = again.as_millis();
     record(
-        row,
+        "F11",
         &format!(
             "{what} full for {} s: {totals}, nothing lost; served again {again} ms after there was room",
             FULL.as_secs()
@@ -59,7 +60,7 @@ async fn f11_a_full_disk_refuses_writes_and_loses_nothing_on_sqlite() {
     // What is searched afterwards is below one directory, and only the database is on the disk.
     symlink(disk.directory().path(), logs.path().join("disk")).unwrap();
     let cli = Cli::in_home(logs.path()).variable("CHANCERY_DATA_DIR", disk.directory().text());
-    runs_full("F11", "SQLite: the disk", &disk, &cli, &logs).await;
+    runs_full("SQLite: the disk", &disk, &cli, &logs).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,7 +75,7 @@ async fn f11_a_full_disk_refuses_writes_and_loses_nothing_on_postgresql() {
     cluster.create_database("small", "small");
     let url = cluster.url_of("small");
     let cli = Cli::at(logs.path(), Some(url));
-    runs_full("F11", "PostgreSQL: the tablespace", &disk, &cli, &logs).await;
+    runs_full("PostgreSQL: the tablespace", &disk, &cli, &logs).await;
     cluster.kill();
 }
 
