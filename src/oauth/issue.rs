@@ -83,7 +83,8 @@ pub fn requested_resources<'a>(
         if !resources.iter().any(|one| one.same_as(&resource)) {
             resources.push(resource);
         }
-        if resources.len() > MOST_RESOURCES {
+        let length: usize = resources.iter().map(|one| one.as_str().len()).sum();
+        if resources.len() > MOST_RESOURCES || length > MOST_OF_RESOURCES {
             return Err(refused("There are too many resources."));
         }
     }
@@ -92,6 +93,8 @@ pub fn requested_resources<'a>(
 
 /// Comparing each with each is quadratic, and nobody needs more.
 const MOST_RESOURCES: usize = 32;
+/// Bytes of all of them together: they are written with every token, and every node remembers them.
+const MOST_OF_RESOURCES: usize = 4 * 1024;
 
 /// The configured ones and our own; empty when none are configured.
 fn known_resources(config: &Config) -> Vec<Resource> {
@@ -190,10 +193,13 @@ struct TokenBody<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use axum::body::to_bytes;
 
     use super::*;
     use crate::clock::{Clock, TestClock};
+    use crate::config::Environment;
     use crate::keys::RootSecret;
 
     #[tokio::test]
@@ -210,6 +216,22 @@ mod tests {
             r#"{{"access_token": "{text}", "expires_in": 36000, "token_type": "Bearer", "scope": "read write"}}"#
         );
         assert_eq!(String::from_utf8(body.to_vec()).unwrap(), expected);
+    }
+
+    #[test]
+    fn resources_are_bounded_in_number_and_together_in_length() {
+        let config = Config::load(&BTreeMap::new(), &Environment::default()).unwrap();
+        let are_taken = |length: usize, count: usize| {
+            let texts: Vec<String> = (0..count)
+                .map(|number| format!("https://api.example/{number:02}{}", "x".repeat(length - 22)))
+                .collect();
+            requested_resources(&config, texts.iter().map(String::as_str))
+                .map(|resources| resources.len())
+                .map_err(|error| error.code)
+        };
+        let too_many = Err(ErrorCode::InvalidTarget);
+        assert_eq!((are_taken(60, 32), are_taken(60, 33)), (Ok(32), too_many));
+        assert_eq!((are_taken(2_048, 2), are_taken(2_048, 3)), (Ok(2), too_many));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use projections::applications::{count_applications, list_applications};
+use projections::applications::{count_applications, count_of_owner};
 use projections::authorizations::list_authorizations;
 use projections::tokens::count_live_tokens_of_user;
 use projections::users::has_superuser;
@@ -67,7 +67,7 @@ async fn figures(state: &AppState, context: &RequestContext, me: &LoggedIn) -> R
     let applications = if me.is_superuser() {
         unsigned(count_applications(journal).await?)
     } else {
-        list_applications(journal, Some(me.subject()), None, MANY).await?.len() as u64
+        unsigned(count_of_owner(journal, me.subject()).await?)
     };
     let standing = list_authorizations(journal, me.subject(), context.now, None, MANY).await?;
     let tokens = count_live_tokens_of_user(journal, me.subject(), context.now).await?;
