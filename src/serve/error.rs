@@ -26,6 +26,8 @@ pub enum StartError {
     /// Any other reason.
     #[error("cannot listen on {address}")]
     Listen {
+        /// Which option says so.
+        option: &'static str,
         /// Where.
         address: SocketAddr,
         /// What the system says.
@@ -48,7 +50,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// What to do about it; empty when the error itself says so.
+    /// What to do about it; empty for [`Self::Open`], of which `cli::failure` says it.
     #[must_use]
     pub fn advice(&self) -> String {
         match self {
@@ -60,16 +62,14 @@ impl StartError {
             StartError::NotAllowed { .. } => {
                 "Choose a port above 1023, or give the program the capability CAP_NET_BIND_SERVICE.".to_owned()
             }
-            StartError::Listen { .. } => {
-                "Choose an address of this machine with --listen; `localhost:8000` works nearly everywhere."
-                    .to_owned()
+            StartError::Listen { option, .. } => {
+                format!("Choose an address of this machine with --{option}.")
             }
             StartError::TlsFile { .. } | StartError::Tls(_) => {
                 "Give --tls-cert a PEM file with the certificate chain and --tls-key one with its private key, \
                  both readable by this user."
                     .to_owned()
             }
-            // As for every other command: `cli::failure` says it.
             StartError::Open(_) => String::new(),
         }
     }

@@ -47,7 +47,7 @@ fn refused(option: &'static str, one: &ListenAddress, source: io::Error) -> Star
     } else if source.kind() == io::ErrorKind::PermissionDenied {
         StartError::NotAllowed { address }
     } else {
-        StartError::Listen { address, source }
+        StartError::Listen { option, address, source }
     }
 }
 
@@ -68,6 +68,12 @@ mod tests {
         assert_eq!(bound.len(), 1);
         let error = bind("listen", &[address("127.0.0.1:0", true), address(NOWHERE, true)]).unwrap_err();
         assert!(matches!(error, StartError::Listen { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_address_the_machine_lacks_is_blamed_on_the_option_that_names_it() {
+        let error = bind("metrics-listen", &[address(NOWHERE, true)]).unwrap_err();
+        assert_eq!(error.advice(), "Choose an address of this machine with --metrics-listen.");
     }
 
     #[tokio::test]
