@@ -1,5 +1,6 @@
 //! What does the database tell? Asked as it stands: nothing is made, nothing is migrated.
 
+use aggregates::stored::MOST_SKEW;
 use async_trait::async_trait;
 use projections::read::{Read, ReadError};
 use projections::row::{Row, Table, Value};
@@ -14,8 +15,6 @@ use crate::journal::engine::{Awaited, Hazards, Replication};
 use crate::journal::{Engine, EngineError};
 use crate::open::root_secret;
 
-/// Clocks further apart than this make lifetimes wrong on one of two nodes, in milliseconds.
-const CLOCK_DIFFERENCE: i64 = 2_000;
 /// Applications looked at; more are a matter for their pages.
 const MOST_APPLICATIONS: u32 = 10_000;
 
@@ -136,10 +135,12 @@ fn durability(hazards: &Hazards, now: i64, findings: &mut Vec<Finding>) {
     }
     if let Some(theirs) = hazards.clock {
         let apart = now.abs_diff(theirs);
-        if apart > CLOCK_DIFFERENCE.unsigned_abs() {
+        if apart > MOST_SKEW.num_milliseconds().unsigned_abs() {
             findings.push(Finding::new(
-                Severity::Warning,
-                format!("The clocks of this machine and of the database are {apart} ms apart."),
+                Severity::Error,
+                format!(
+                    "The clocks of this machine and of the database are {apart} ms apart: a server here answers 503."
+                ),
                 "Let both follow the same time servers (NTP).",
             ));
         }
@@ -266,7 +267,7 @@ mod tests {
         let mut findings = Vec::new();
         durability(&hazards, 12_001, &mut findings);
         let severities: Vec<Severity> = findings.iter().map(|finding| finding.severity).collect();
-        assert_eq!(severities, [Severity::Error, Severity::Warning]);
+        assert_eq!(severities, [Severity::Error, Severity::Error]);
         findings.clear();
         durability(&Hazards { switched_off: vec![], ..hazards }, 12_000, &mut findings);
         durability(&Hazards::default(), 12_000, &mut findings);
