@@ -236,7 +236,11 @@ pub trait Engine: Send + Sync {
     /// How many migrations are still to be run.
     async fn pending_migrations(&self) -> Result<usize, EngineError>;
 
-    /// Writes a batch in one transaction, in order, or nothing at all. `batch` is its id.
+    /// Writes a batch in one transaction, in order, or nothing at all. `batch` is its id, by which
+    /// [`Self::find_batch`] knows it; `epoch` is the projection epoch that its rows were made for.
+    ///
+    /// Fails with `EpochMoved` when the lane is of another epoch, `Refused` when a statement was, and `Unknown` when
+    /// nobody knows whether the COMMIT came through: only then may it have been written.
     async fn append(&self, batch: i64, epoch: i64, appends: &[Append]) -> Result<Outcome, EngineError>;
 
     /// Whether a batch became durable: settles an unknown outcome.
