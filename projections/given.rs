@@ -139,9 +139,6 @@ fn statement(op: &RowOp) -> (String, Vec<Value>) {
             let values = set.iter().map(|(_, value)| value.clone()).chain(key.iter().cloned()).collect();
             (format!("UPDATE {} SET {} WHERE {}", table.name, cells.join(", "), key_of(table)), values)
         }
-        RowOp::Delete { table, key } => {
-            (format!("DELETE FROM {} WHERE {}", table.name, key_of(table)), key.clone())
-        }
         RowOp::Expire { table, before } => {
             let column = table.columns[table.keep_until.unwrap()].name;
             (format!("DELETE FROM {} WHERE {column} < ?", table.name), vec![(*before).into()])

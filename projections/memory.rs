@@ -122,9 +122,7 @@ impl Memory {
         let Some(memory) = self.tables.get(op.table().name) else { return };
         match op {
             RowOp::Insert { row, .. } => memory.apply_to(row.first(), position, op),
-            RowOp::Update { key, .. } | RowOp::Delete { key, .. } => {
-                memory.apply_to(key.first(), position, op);
-            }
+            RowOp::Update { key, .. } => memory.apply_to(key.first(), position, op),
             RowOp::Expire { before, .. } => memory.expire(*before, position, op),
         }
         memory.changes.fetch_add(1, Ordering::Release);
@@ -266,7 +264,6 @@ impl Remembered {
                     update(Arc::make_mut(row), set);
                 }
             }
-            RowOp::Delete { .. } => self.row = None,
             RowOp::Expire { table, before } => {
                 if self.end(table) < *before {
                     self.row = None;

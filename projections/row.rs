@@ -153,13 +153,6 @@ pub enum RowOp {
         /// Column index and new cell.
         set: Vec<(usize, Value)>,
     },
-    /// Removes the row with this key.
-    Delete {
-        /// Where.
-        table: &'static Table,
-        /// The key's cells.
-        key: Vec<Value>,
-    },
     /// Removes every row whose `keep_until` lies before this time (milliseconds).
     Expire {
         /// Where.
@@ -174,10 +167,7 @@ impl RowOp {
     #[must_use]
     pub fn table(&self) -> &'static Table {
         match self {
-            RowOp::Insert { table, .. }
-            | RowOp::Update { table, .. }
-            | RowOp::Delete { table, .. }
-            | RowOp::Expire { table, .. } => table,
+            RowOp::Insert { table, .. } | RowOp::Update { table, .. } | RowOp::Expire { table, .. } => table,
         }
     }
 

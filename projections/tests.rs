@@ -151,7 +151,6 @@ fn shown(op: &RowOp) -> String {
                 .map(|(column, value)| format!("{} = {}", table.columns[*column].name, cell(value)));
             format!("update {} ({}): {}", table.name, cells(key), set.collect::<Vec<_>>().join(", "))
         }
-        RowOp::Delete { key, .. } => format!("delete {} ({})", table.name, cells(key)),
         RowOp::Expire { before, .. } => format!("expire {} before {before}", table.name),
     }
 }
@@ -160,7 +159,7 @@ fn key(op: &RowOp) -> (&'static str, Vec<Value>) {
     let table = op.table();
     let key = match op {
         RowOp::Insert { row, .. } => row[..table.key].to_vec(),
-        RowOp::Update { key, .. } | RowOp::Delete { key, .. } => key.clone(),
+        RowOp::Update { key, .. } => key.clone(),
         RowOp::Expire { .. } => Vec::new(),
     };
     (table.name, key)

@@ -194,7 +194,7 @@ fn shape(op: &RowOp) -> (&'static str, Vec<usize>) {
     match op {
         RowOp::Insert { table, .. } => (table.name, Vec::new()),
         RowOp::Update { table, set, .. } => (table.name, set.iter().map(|(column, _)| *column).collect()),
-        RowOp::Delete { .. } | RowOp::Expire { .. } => unreachable!("these commands delete nothing"),
+        RowOp::Expire { .. } => unreachable!("these commands delete nothing"),
     }
 }
 
@@ -203,7 +203,7 @@ fn cells(op: &RowOp) -> Vec<&Value> {
     match op {
         RowOp::Insert { row, .. } => row.iter().collect(),
         RowOp::Update { key, set, .. } => set.iter().map(|(_, value)| value).chain(key).collect(),
-        RowOp::Delete { .. } | RowOp::Expire { .. } => Vec::new(),
+        RowOp::Expire { .. } => Vec::new(),
     }
 }
 

@@ -23,9 +23,6 @@ impl Tables {
                     update(row, set);
                 }
             }
-            RowOp::Delete { table, key } => {
-                self.0.remove(&(table.name, key.clone()));
-            }
             RowOp::Expire { table, before } => {
                 self.0.retain(|(name, _), row| *name != table.name || !ended(table, row, *before));
             }
@@ -59,7 +56,6 @@ pub fn check(op: &RowOp) {
                 check_cell(table, *index, value);
             }
         }
-        RowOp::Delete { key, .. } => check_key(table, key),
         RowOp::Expire { .. } => assert!(table.keep_until.is_some(), "rows of {} stay", table.name),
     }
 }

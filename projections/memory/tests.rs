@@ -41,10 +41,6 @@ fn update(table: &'static Table, key: &str, state: &str) -> RowOp {
     RowOp::update(table, key, vec![("state", state.into())])
 }
 
-fn delete(table: &'static Table, key: &str) -> RowOp {
-    RowOp::Delete { table, key: vec![key.into()] }
-}
-
 /// `None` = it must be read.
 #[allow(clippy::option_option, reason = "known to be there, known to be absent, not known")]
 fn known(memory: &Memory, table: &'static Table, key: &str) -> Option<Option<Row>> {
@@ -92,14 +88,6 @@ fn an_absent_row_is_remembered_as_absent() {
     assert_eq!(known(&memory, &CACHED, "a"), Some(None));
     memory.apply(6, &insert(&CACHED, "a", 9));
     assert_eq!(known(&memory, &CACHED, "a"), Some(Some(row("a", 9, "new"))));
-}
-
-#[test]
-fn a_deleted_row_is_known_to_be_gone() {
-    let memory = memory(100);
-    memory.apply(1, &insert(&CACHED, "a", 9));
-    memory.apply(2, &delete(&CACHED, "a"));
-    assert_eq!(known(&memory, &CACHED, "a"), Some(None));
 }
 
 #[test]
@@ -203,7 +191,6 @@ fn tables_that_are_not_held_are_left_alone() {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Put(usize, i64),
-    Delete(usize),
     Expire(i64),
     /// Somebody asks; a read begins when there is need.
     Ask(usize),
@@ -219,7 +206,6 @@ fn step() -> impl Strategy<Value = Step> {
     let key = 0..KEYS.len();
     prop_oneof![
         3 => (key.clone(), 0..50_i64).prop_map(|(key, number)| Step::Put(key, number)),
-        1 => key.clone().prop_map(Step::Delete),
         1 => (0..50_i64).prop_map(Step::Expire),
         3 => key.clone().prop_map(Step::Ask),
         3 => key.clone().prop_map(Step::Answer),
@@ -252,7 +238,6 @@ impl Node {
                 self.happens(&insert(&CACHED, KEYS[key], number));
             }
             Step::Put(key, number) => self.happens(&update(&CACHED, KEYS[key], &number.to_string())),
-            Step::Delete(key) => self.happens(&delete(&CACHED, KEYS[key])),
             Step::Expire(before) => self.happens(&RowOp::Expire { table: &CACHED, before }),
             Step::Ask(key) => {
                 if !self.reads.contains_key(&key) && known(&self.memory, &CACHED, KEYS[key]).is_none() {

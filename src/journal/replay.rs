@@ -315,7 +315,6 @@ fn beside(op: RowOp, shadows: &[&'static Table]) -> RowOp {
     match op {
         RowOp::Insert { table, row } => RowOp::Insert { table: find(table), row },
         RowOp::Update { table, key, set } => RowOp::Update { table: find(table), key, set },
-        RowOp::Delete { table, key } => RowOp::Delete { table: find(table), key },
         RowOp::Expire { table, before } => RowOp::Expire { table: find(table), before },
     }
 }

@@ -244,9 +244,6 @@ impl Walk {
                     update(row, &set);
                 }
             }
-            RowOp::Delete { key, .. } => {
-                rows.remove(&key);
-            }
             RowOp::Expire { table, before } => rows.retain(|_, row| !ended(table, row, before)),
         }
     }

@@ -13,7 +13,6 @@ use sqlx::query::Query;
 /// What is to happen to one row in the end.
 #[derive(Default)]
 struct Change<'a> {
-    delete: bool,
     insert: Option<Cow<'a, Row>>,
     set: BTreeMap<usize, &'a Value>,
 }
@@ -38,12 +37,8 @@ impl<'a> Folded<'a> {
                 let change = self.change(table, key);
                 match &mut change.insert {
                     Some(row) => update(row.to_mut(), set),
-                    None if change.delete => {}
                     None => change.set.extend(set.iter().map(|(column, value)| (*column, value))),
                 }
-            }
-            RowOp::Delete { table, key } => {
-                *self.change(table, key) = Change { delete: true, ..Change::default() };
             }
             RowOp::Expire { .. } => {}
         }
@@ -61,9 +56,6 @@ impl<'a> Folded<'a> {
                 let new = |shape: &(&'static str, Shape)| Statement::new(table, shape.1.clone());
                 statements.entry((*name, shape)).or_insert_with_key(new).rows.push(row);
             };
-            if change.delete {
-                add(Shape::Delete, key.iter().collect());
-            }
             if let Some(row) = &change.insert {
                 add(Shape::Insert, row.iter().collect());
             } else if !change.set.is_empty() {
@@ -78,7 +70,6 @@ impl<'a> Folded<'a> {
 /// What is done to rows, and for updates to which columns.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Shape {
-    Delete,
     Insert,
     Update(Vec<usize>),
 }
@@ -97,7 +88,6 @@ impl<'a> Statement<'a> {
         let keys = table.columns.iter().take(table.key).copied();
         let columns = match &shape {
             Shape::Insert => table.columns.to_vec(),
-            Shape::Delete => keys.collect(),
             Shape::Update(set) => {
                 keys.chain(set.iter().filter_map(|index| table.columns.get(*index).copied())).collect()
             }
@@ -119,9 +109,6 @@ impl<'a> Statement<'a> {
         let on_key = keys.map(|key| format!("t.{0} = v.{0}", key.name)).collect::<Vec<_>>().join(" AND ");
         match shape {
             Shape::Insert => format!("INSERT INTO {} ({all}) SELECT * FROM {source}", table.name),
-            Shape::Delete => {
-                format!("DELETE FROM {} t USING {source} AS v({all}) WHERE {on_key}", table.name)
-            }
             Shape::Update(_) => {
                 let set = columns.iter().skip(table.key).map(|column| format!("{0} = v.{0}", column.name));
                 let set = set.collect::<Vec<_>>().join(", ");

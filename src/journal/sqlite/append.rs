@@ -218,11 +218,6 @@ pub(super) fn execute(
             let sql = texts.get(table, columns, |columns| update_sql(table, columns));
             (sql, set.iter().map(|(_, value)| value).chain(key).collect())
         }
-        RowOp::Delete { table, key } => {
-            let sql = format!("DELETE FROM {} WHERE {}", table.name, on_key(table, 1));
-            transaction.prepare_cached(&sql)?.execute(params_from_iter(key.iter().map(Cell)))?;
-            return Ok(());
-        }
         RowOp::Expire { table, before } => return expire(transaction, table, *before),
     };
     transaction.prepare_cached(sql)?.execute(params_from_iter(values.into_iter().map(Cell)))?;
