@@ -13,7 +13,7 @@ use projections::{EVENTUAL, TRANSACTIONAL, transactional_tables};
 use tokio::time::timeout;
 
 use super::chain::fold;
-use super::engine::{Committed, Engine, EngineError, PAGE, Pulse, StoredBatch};
+use super::engine::{Committed, Engine, EngineError, PAGE, Pulse, StoredBatch, StoredRow};
 use super::stored::transactional_ops;
 use super::{Inner, Lease, lease};
 
@@ -191,7 +191,7 @@ async fn catch_up(
     inner: &Inner,
     chain: &mut [u8; 32],
     target: i64,
-    is_read: bool,
+    may_read_rows: bool,
 ) -> Result<(), EngineError> {
     let applied = inner.applied();
     let batches = inner.engine.batches_after(applied, PAGE).await?;
@@ -200,44 +200,18 @@ async fn catch_up(
             "the log says it has {target} events, and ends at {applied}"
         )));
     };
-    let mut folded = *chain;
-    for batch in &batches {
-        for row in &batch.events {
-            folded = fold(&folded, &row.leaf());
-        }
-        if batch.chain != folded {
-            return Err(inner.lose_history(batch.first));
-        }
-    }
+    let followed = inner.follow_chain(*chain, &batches)?;
     let mut is_damaged = false;
     for row in batches.iter().flat_map(|batch| &batch.events) {
-        if row.event.event_type == ROLLBACK_ACCEPTED {
-            return Err(inner.lose(
-                "somebody accepted that the database was rolled back, and this server holds keys of before: restart it"
-                    .to_owned(),
-            ));
-        }
-        inner.forget(&row.aggregate_type, &row.aggregate_id);
-        match transactional_ops(row) {
-            Ok(ops) => ops.iter().for_each(|op| inner.memory.apply(row.position, op)),
-            Err(error) => {
-                inner.metrics.unreadable.inc();
-                tracing::error!(
-                    %error,
-                    what_to_do = "Keep a copy of the database as evidence, then run `chancery verify`.",
-                    "an event cannot be read: its stream is refused, and nothing else"
-                );
-                is_damaged = true;
-            }
-        }
+        is_damaged |= !inner.take_in(row)?;
     }
     // Whoever wrote it wrote its rows with it. They are read instead of made.
-    if is_damaged && is_read {
+    if is_damaged && may_read_rows {
         let position = inner.engine.pulse().await?.position;
         let held = read_held(inner, inner.epoch.load(Ordering::Relaxed)).await?;
         inner.replace_rows(held, position);
     }
-    *chain = folded;
+    *chain = followed;
     inner.applied.send_replace(last);
     Ok(())
 }
@@ -262,6 +236,49 @@ pub(super) fn check_density(after: i64, batches: &[StoredBatch]) -> Result<Optio
 }
 
 impl Inner {
+    /// The chain after these batches, unless one of them says that it belongs to another history.
+    fn follow_chain(&self, chain: [u8; 32], batches: &[StoredBatch]) -> Result<[u8; 32], EngineError> {
+        let mut folded = chain;
+        for batch in batches {
+            for row in &batch.events {
+                folded = fold(&folded, &row.leaf());
+            }
+            if batch.chain != folded {
+                return Err(self.lose_history(batch.first));
+            }
+        }
+        Ok(folded)
+    }
+
+    /// Takes what an event changes into memory, and says whether the event could be read. Fails at one after which
+    /// this process knows nothing.
+    fn take_in(&self, row: &StoredRow) -> Result<bool, EngineError> {
+        if row.event.event_type == ROLLBACK_ACCEPTED {
+            return Err(self.lose(
+                "somebody accepted that the database was rolled back, and this server holds keys of before: restart it"
+                    .to_owned(),
+            ));
+        }
+        self.forget(&row.aggregate_type, &row.aggregate_id);
+        match transactional_ops(row) {
+            Ok(ops) => {
+                for op in &ops {
+                    self.memory.apply(row.position, op);
+                }
+                Ok(true)
+            }
+            Err(error) => {
+                self.metrics.unreadable.inc();
+                tracing::error!(
+                    %error,
+                    what_to_do = "Keep a copy of the database as evidence, then run `chancery verify`.",
+                    "an event cannot be read: its stream is refused, and nothing else"
+                );
+                Ok(false)
+            }
+        }
+    }
+
     /// Forgets every row as of before this position, but for these. The caller holds the lock.
     fn replace_rows(&self, held: Vec<Held>, position: i64) {
         for table in transactional_tables().filter(|table| table.residency != Residency::Resident) {
