@@ -9,6 +9,7 @@ pub(super) mod sql;
 use std::path::Path;
 use std::sync::Arc;
 
+use aggregates::{AnyEvent, DecodeError};
 use async_trait::async_trait;
 use projections::projection::Projection;
 use projections::read::ReadError;
@@ -61,6 +62,21 @@ impl StoredRow {
     #[must_use]
     pub fn leaf(&self) -> [u8; 32] {
         leaf(&self.aggregate_type, &self.aggregate_id, self.sequence, &self.event)
+    }
+
+    /// What happened, of whichever aggregate. A payload that is no JSON is damaged.
+    pub fn decode(&self) -> Result<AnyEvent, DecodeError> {
+        let NewEvent { event_type, event_version, .. } = &self.event;
+        AnyEvent::decode(&self.aggregate_type, event_type, event_version, &self.payload()?)
+    }
+
+    /// Its payload as JSON, for whoever knows of which aggregate it is.
+    pub(super) fn payload(&self) -> Result<serde_json::Value, DecodeError> {
+        serde_json::from_str(&self.event.payload).map_err(|error| DecodeError::Damaged {
+            event_type: self.event.event_type.clone(),
+            event_version: self.event.event_version.clone(),
+            reason: error.to_string(),
+        })
     }
 }
 

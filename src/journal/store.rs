@@ -311,9 +311,8 @@ pub(super) async fn is_fold(
 ) -> Result<bool, EngineError> {
     let events = engine.load_stream(aggregate_type, aggregate_id, 0).await?;
     let Some(first) = events.first() else { return Ok(false) };
-    let payload = serde_json::from_str(&first.event.payload).map_err(not_read)?;
     // By an event and not by the name of its aggregate: without a line for a new aggregate it does not compile.
-    match AnyEvent::decode(aggregate_type, &first.event.event_type, &first.event.event_version, &payload) {
+    match first.decode() {
         Ok(AnyEvent::Application(_)) => is_fold_of::<Application>(&events, row),
         Ok(AnyEvent::Authorization(_)) => is_fold_of::<Authorization>(&events, row),
         Ok(AnyEvent::ClientToken(_)) => is_fold_of::<ClientToken>(&events, row),
@@ -365,10 +364,10 @@ struct Unreadable {
 }
 
 fn decode<A: Remembered>(row: &StoredRow) -> Result<A::Event, AggregateError<A::Error>> {
-    let unreadable = |reason: String| damaged(Unreadable { position: row.position, reason });
-    let payload = serde_json::from_str(&row.event.payload).map_err(|error| unreadable(error.to_string()))?;
-    let decoded = A::Event::decode(&row.event.event_type, &row.event.event_version, &payload);
-    decoded.map_err(|error| unreadable(error.to_string()))
+    let payload = row.payload();
+    let decoded = payload
+        .and_then(|payload| A::Event::decode(&row.event.event_type, &row.event.event_version, &payload));
+    decoded.map_err(|error| damaged(Unreadable { position: row.position, reason: error.to_string() }))
 }
 
 fn envelope<A: Remembered>(row: &StoredRow) -> Result<EventEnvelope<A>, AggregateError<A::Error>> {

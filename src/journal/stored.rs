@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use aggregates::{AnyEvent, DecodeError};
+use aggregates::DecodeError;
 use projections::TRANSACTIONAL;
 use projections::projection::{Projection, Recorded, row_ops};
 use projections::row::RowOp;
@@ -28,12 +28,9 @@ pub(super) fn stored_ops(projections: &[&Projection], row: &StoredRow) -> Result
 fn known_ops(projections: &[&Projection], row: &StoredRow) -> Result<Vec<RowOp>, EngineError> {
     let damaged =
         |reason: String| EngineError::Damaged(format!("event at position {}: {reason}", row.position));
-    let payload = serde_json::from_str(&row.event.payload).map_err(|error| damaged(error.to_string()))?;
     let metadata: BTreeMap<String, String> =
         serde_json::from_str(&row.event.metadata).map_err(|error| damaged(error.to_string()))?;
-    let decoded =
-        AnyEvent::decode(&row.aggregate_type, &row.event.event_type, &row.event.event_version, &payload);
-    let event = decoded.map_err(|error| match error {
+    let event = row.decode().map_err(|error| match error {
         DecodeError::Unknown { event_type, event_version } => EngineError::Later {
             position: row.position,
             event_type: format!("{event_type} version {event_version}"),

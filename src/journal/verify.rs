@@ -369,8 +369,7 @@ fn of_a_name_or_secret(row: &StoredRow) -> Option<AnyEvent> {
     if ![User::TYPE, Application::TYPE].contains(&row.aggregate_type.as_str()) {
         return None;
     }
-    let payload = serde_json::from_str(&row.event.payload).ok()?;
-    AnyEvent::decode(&row.aggregate_type, &row.event.event_type, &row.event.event_version, &payload).ok()
+    row.decode().ok()
 }
 
 /// Names the column, never the values: they may be sealed, but they are nobody's business.

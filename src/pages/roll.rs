@@ -9,7 +9,7 @@ mod names;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aggregates::{AnyEvent, DecodeError};
+use aggregates::DecodeError;
 use projections::read::ReadError;
 use projections::timeline::{self, SealKind, Sentence, TimelineRow, list_timeline, sentence};
 
@@ -145,9 +145,7 @@ async fn branch(names: &mut Names<'_>, about: &str, row: &TimelineRow) -> Result
 
 /// The event in words. One that this program does not know is shown by its name: a newer program wrote it.
 fn say(stored: &StoredRow) -> Result<Sentence, RollError> {
-    let event = &stored.event;
-    let payload = serde_json::from_str(&event.payload).map_err(damaged)?;
-    match AnyEvent::decode(&stored.aggregate_type, &event.event_type, &event.event_version, &payload) {
+    match stored.decode() {
         Ok(event) => Ok(sentence(&event)),
         Err(DecodeError::Unknown { event_type, event_version }) => Ok(Sentence {
             text: format!(

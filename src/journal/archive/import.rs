@@ -15,6 +15,7 @@ use super::{ArchiveError, INSTALLATION, Moved, Secrets, check};
 use crate::journal::chain::{GENESIS, hex};
 use crate::journal::claims::claims;
 use crate::journal::engine::{Append, Engine, EngineError, Head, LANE, Outcome, StoredRow, sql};
+use crate::journal::store::known_type;
 use crate::journal::stored::transactional_ops;
 use crate::secret::random_bytes;
 
@@ -196,8 +197,7 @@ async fn write(engine: &dyn Engine, epoch: i64, appends: &[Append]) -> Result<()
 
 /// What the event writes, as when it happened; an error for one that this program cannot have written.
 pub fn append_of(row: StoredRow) -> Result<Append, ArchiveError> {
-    let known = AnyEvent::TYPES.iter().find(|(name, _)| *name == row.aggregate_type);
-    let Some((aggregate_type, _)) = known else {
+    let Some(aggregate_type) = known_type(&row.aggregate_type) else {
         let reason = format!("streams of type {} are unknown to this program", row.aggregate_type);
         return Err(EngineError::Refused(reason).into());
     };
