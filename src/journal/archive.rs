@@ -18,6 +18,7 @@ mod format;
 mod import;
 mod secrets;
 
+use std::fmt;
 use std::io::{self, BufRead, Write};
 
 use age::secrecy::SecretString;
@@ -59,8 +60,8 @@ pub enum ArchiveError {
     /// Somebody changed the export, or the log it was made of.
     #[error("the chain of the {what} breaks at or before event {position}: it is not what was committed")]
     Chain {
-        /// Export or log.
-        what: &'static str,
+        /// Of what.
+        what: Broken,
         /// Where.
         position: i64,
     },
@@ -91,6 +92,27 @@ pub enum ArchiveError {
     /// The secrets could not be sealed.
     #[error("the secrets could not be sealed")]
     Seal,
+}
+
+/// What a broken chain is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// The log that was to be exported.
+    Log,
+    /// The file, when it was read to be proved.
+    Export,
+    /// What was read of it to be written, after it had been proved.
+    Import,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Log => "log",
+            Self::Export => "export",
+            Self::Import => "import",
+        })
+    }
 }
 
 /// The stream of the installation; there is one.
@@ -139,7 +161,7 @@ pub async fn export(
         progress(position.unsigned_abs(), head.position.unsigned_abs());
     }
     if (position, chain) != (head.position, head.chain) {
-        return Err(ArchiveError::Chain { what: "log", position });
+        return Err(ArchiveError::Chain { what: Broken::Log, position });
     }
     let with_secrets = sealed.is_some();
     if let Some(secrets) = sealed {

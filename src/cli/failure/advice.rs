@@ -4,7 +4,7 @@ use super::Failure;
 use crate::accounts::Blame;
 use crate::config::{Config, Database};
 use crate::journal::EngineError;
-use crate::journal::archive::ArchiveError;
+use crate::journal::archive::{ArchiveError, Broken};
 use crate::journal::verify::VerifyError;
 use crate::keys::RootSecretError;
 use crate::open::OpenError;
@@ -89,10 +89,10 @@ fn archive_advice(error: &ArchiveError) -> &'static str {
         ArchiveError::OtherRootSecret => {
             "Export with the root secret that the servers use: --root-secret-file or CHANCERY_ROOT_SECRET."
         }
-        ArchiveError::Chain { what: "log", .. } => {
+        ArchiveError::Chain { what: Broken::Log, .. } => {
             "Somebody or something changed what cannot change; `chancery verify` says where. Keep a copy of the database as evidence, then restore a backup."
         }
-        ArchiveError::Chain { what: "import", .. } => {
+        ArchiveError::Chain { what: Broken::Import, .. } => {
             "The file was changed while it was read. Begin anew, with a whole copy of it and an empty database; no server starts on this one."
         }
         ArchiveError::Growing => "Stop the servers, then export again; nothing was written.",
@@ -103,7 +103,7 @@ fn archive_advice(error: &ArchiveError) -> &'static str {
         ArchiveError::File(_)
         | ArchiveError::Format { .. }
         | ArchiveError::Incomplete { .. }
-        | ArchiveError::Chain { .. } => {
+        | ArchiveError::Chain { what: Broken::Export, .. } => {
             "Make the export anew, or bring a whole copy of it; nothing was written."
         }
     }

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArchiveError, Moved};
+use super::{ArchiveError, Broken, Moved};
 use crate::journal::chain::{GENESIS, fold, hex};
 use crate::journal::engine::{Head, NewEvent, StoredRow};
 
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
             Line::End { end: _, events, chain } => {
                 let is_whole = events == self.position && events == self.header.events;
                 if !is_whole || chain != hex(&self.chain) || chain != self.header.chain {
-                    return Err(ArchiveError::Chain { what: "export", position: self.position });
+                    return Err(ArchiveError::Chain { what: Broken::Export, position: self.position });
                 }
                 Ok(Next::End(Moved { events, chain, with_secrets: false }))
             }

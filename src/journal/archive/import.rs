@@ -11,7 +11,7 @@ use aggregates::AnyEvent;
 use projections::row::Value;
 
 use super::format::{Next, Reader};
-use super::{ArchiveError, INSTALLATION, Moved, Secrets, check};
+use super::{ArchiveError, Broken, INSTALLATION, Moved, Secrets, check};
 use crate::journal::chain::{GENESIS, hex};
 use crate::journal::claims::claims;
 use crate::journal::engine::{Append, Engine, EngineError, Head, LANE, Outcome, StoredRow, sql};
@@ -153,7 +153,7 @@ impl Import<'_> {
         write(self.engine, self.epoch, &chunk).await?;
         let head = self.engine.head().await?;
         if (head.position, hex(&head.chain)) != (self.moved.events, self.moved.chain.clone()) {
-            return Err(ArchiveError::Chain { what: "import", position: head.position });
+            return Err(ArchiveError::Chain { what: Broken::Import, position: head.position });
         }
         Ok(self.moved.clone())
     }
