@@ -9,7 +9,8 @@ use tokio::sync::OnceCell;
 
 use crate::commands::{Actor, CommandError, Origin, Stream};
 use crate::config::{Setting, find_setting};
-use crate::open::{INSTALLATION, OpenError};
+use crate::journal::installation::INSTALLATION;
+use crate::open::OpenError;
 use crate::state::AppState;
 
 /// Set once it is written.

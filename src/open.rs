@@ -15,7 +15,8 @@ use crate::clock::SharedClock;
 use crate::commands::Commands;
 use crate::config::{Config, RootSecretSource};
 use crate::introduction::{Introduced, bind_root_secret};
-use crate::journal::archive::{ROOT_SECRET_BOUND, accepted_rollbacks, bound_fingerprint, half_imported};
+use crate::journal::archive::{accepted_rollbacks, half_imported};
+use crate::journal::installation::{INSTALLATION, ROOT_SECRET_BOUND, bound_fingerprint};
 use crate::journal::{Capacity, Engine, EngineError, Journal, Stale};
 use crate::keys::{KeyError, Keys, RootSecret, RootSecretError};
 use crate::metrics::Metrics;
@@ -30,8 +31,6 @@ use crate::templates::{TemplateError, Templates};
 
 pub use engines::{lock_exclusively, open_engine, open_engine_to_read, open_patient_engine};
 pub use rollback::accept_rollback;
-
-pub(crate) use crate::journal::archive::INSTALLATION;
 
 /// Why a process could not come to its state.
 #[derive(Debug, thiserror::Error)]

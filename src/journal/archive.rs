@@ -32,6 +32,7 @@ use self::format::{Header, Line, Next, Reader, put};
 use super::chain::{GENESIS, fold, hex};
 use super::engine::{Engine, EngineError, PAGE};
 use super::feed::check_density;
+use super::installation::{ROOT_SECRET_BOUND, bound_fingerprint};
 use crate::keys::{KeyError, Keys, RootSecret};
 
 /// Why a log could not be exported or imported.
@@ -114,12 +115,6 @@ impl fmt::Display for Broken {
         })
     }
 }
-
-/// The stream of the installation; there is one.
-pub(crate) const INSTALLATION: &str = "installation";
-
-/// The event that says which root secret a log belongs to.
-pub const ROOT_SECRET_BOUND: &str = "installation.root_secret_bound";
 
 /// What an export or import came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,11 +205,4 @@ pub fn check(
         (None, None) => {}
     }
     Ok((Moved { with_secrets: secrets.is_some(), ..moved }, secrets))
-}
-
-/// Which root secret the event of its binding names.
-#[must_use]
-pub fn bound_fingerprint(payload: &str) -> Option<String> {
-    let payload: serde_json::Value = serde_json::from_str(payload).ok()?;
-    Some(payload.get("fingerprint")?.as_str()?.to_owned())
 }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::chain::fold;
 use super::engine::{Committed, Engine, EngineError, PAGE, Pulse, StoredBatch, StoredRow};
+use super::installation::ROLLBACK_ACCEPTED;
 use super::stored::transactional_ops;
 use super::{Inner, Lease, lease};
 
@@ -21,8 +22,6 @@ use super::{Inner, Lease, lease};
 const POLL: Duration = Duration::from_millis(50);
 /// How often while the log grows, when looking is little beside what else is done and somebody is likelier to wait.
 const POLL_GROWING: Duration = Duration::from_millis(20);
-/// After it nothing that was issued before is valid.
-const ROLLBACK_ACCEPTED: &str = "installation.rollback_accepted";
 /// How long an own batch that is in the log may take to get into memory before it is read from there.
 const OWN: Duration = Duration::from_millis(5);
 /// The longest pause between two tries to read what stands before an own batch.

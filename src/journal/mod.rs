@@ -21,6 +21,7 @@ pub mod engine;
 pub mod eventual;
 pub mod feed;
 pub mod history;
+pub mod installation;
 pub mod lease;
 pub mod metrics;
 pub mod migrations;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use aggregates::installation::{Installation, InstallationCommand};
 
 use super::engines::{Pace, lock_exclusively, open_engine_under};
-use super::{INSTALLATION, OpenError, Purpose, key_epoch, open_for};
+use super::{OpenError, Purpose, key_epoch, open_for};
 use crate::checkpoint::{Checkpoint, RollbackError};
 use crate::clock::SharedClock;
 use crate::commands::{Actor, Origin, Stream};
 use crate::config::{Config, Database};
+use crate::journal::installation::INSTALLATION;
 use crate::journal::lease::list_registered;
 use crate::journal::{Engine, EngineError};
 

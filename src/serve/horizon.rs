@@ -15,8 +15,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::commands::{Actor, CommandError, Origin, Stream};
 use crate::introduction::introduce;
+use crate::journal::installation::INSTALLATION;
 use crate::journal::{EngineError, Stale};
-use crate::open::{INSTALLATION, OpenError};
+use crate::open::OpenError;
 use crate::state::AppState;
 
 const EVERY: Duration = Duration::from_mins(10);

@@ -13,6 +13,7 @@ use chancery::journal::archive::{ArchiveError, export};
 use chancery::journal::engine::{
     Append, AsOf, Committed, Engine, EngineError, Flip, Head, Outcome, Pulse, StoredBatch, SubjectKeyRow,
 };
+use chancery::journal::installation::ROLLBACK_ACCEPTED;
 use chancery::journal::replay::{Replay, find_projection};
 use chancery::open::{OpenError, open_on};
 use projections::EVENTUAL;
@@ -170,7 +171,7 @@ impl Engine for Faulty {
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {
         if self.fault == Fault::RollbackAccepted
             && sql.starts_with("SELECT count(*) FROM events")
-            && sql.contains("'installation.rollback_accepted'")
+            && parameters.contains(&ROLLBACK_ACCEPTED.into())
         {
             return Ok(vec![vec![self.count().into()]]);
         }

@@ -11,10 +11,11 @@ use aggregates::AnyEvent;
 use projections::row::Value;
 
 use super::format::{Next, Reader};
-use super::{ArchiveError, Broken, INSTALLATION, Moved, Secrets, check};
+use super::{ArchiveError, Broken, Moved, Secrets, check};
 use crate::journal::chain::{GENESIS, hex};
 use crate::journal::claims::claims;
 use crate::journal::engine::{Append, Engine, EngineError, Head, LANE, Outcome, StoredRow, sql};
+use crate::journal::installation::{INSTALLATION, ROLLBACK_ACCEPTED};
 use crate::journal::store::known_type;
 use crate::journal::stored::transactional_ops;
 use crate::secret::random_bytes;
@@ -41,8 +42,9 @@ pub async fn half_imported(engine: &dyn Engine) -> Result<Option<(i64, i64)>, En
 /// How many roll-backs of this log operators have accepted.
 pub async fn accepted_rollbacks(engine: &dyn Engine) -> Result<i64, EngineError> {
     let sql = "SELECT count(*) FROM events WHERE aggregate_type = 'installation' AND aggregate_id = $1 \
-               AND event_type = 'installation.rollback_accepted'";
-    let counted = sql::number(engine.query(sql, &[INSTALLATION.into()]).await?, "roll-backs")?;
+               AND event_type = $2";
+    let rows = engine.query(sql, &[INSTALLATION.into(), ROLLBACK_ACCEPTED.into()]).await?;
+    let counted = sql::number(rows, "roll-backs")?;
     counted.ok_or_else(|| EngineError::Damaged("roll-backs cannot be counted".to_owned()))
 }
 

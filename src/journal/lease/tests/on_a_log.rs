@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::watched::Watched;
 use super::*;
 use crate::commands::{Actor, Commands, Origin, Stream};
+use crate::journal::installation::INSTALLATION;
 use crate::journal::lease::others::{ASK, others_behind, wait_for_others, wait_for_others_at_head};
 use crate::journal::lease::register::{BEAT, LOOK};
 use crate::journal::{Capacity, Journal};
@@ -59,7 +60,7 @@ impl Node {
         let settings = [("position".to_owned(), before.to_string())].into();
         let command = InstallationCommand::RecordConfiguration { settings, at };
         let origin = Origin::internal(Actor::Server, &self.machine.clock.shared());
-        let stream = Stream::Existing("installation".to_owned());
+        let stream = Stream::Existing(INSTALLATION.to_owned());
         self.commands.execute::<Installation>(stream, command, &origin).await.unwrap();
         assert_eq!(self.head(), before + 1);
     }
