@@ -59,7 +59,7 @@ impl Inner {
     /// Queues a command's events and waits until they are durable and remembered; returns the
     /// position of the first.
     pub(super) async fn append(&self, append: Append) -> Result<i64, AppendError> {
-        self.has_history().map_err(|error| AppendError::Unavailable(error.to_string()))?;
+        self.check_history().map_err(|error| AppendError::Unavailable(error.to_string()))?;
         let (answer, answered) = oneshot::channel();
         let submission = Submission { append, answer };
         self.writer

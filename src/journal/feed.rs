@@ -84,7 +84,7 @@ pub(super) async fn follow(inner: Weak<Inner>) {
 
 /// Applies everything up to the head as it stood when asked, and tells what was asked.
 pub(super) async fn catch_up_to_head(inner: &Arc<Inner>) -> Result<Pulse, EngineError> {
-    inner.has_history()?;
+    inner.check_history()?;
     let before = inner.applied();
     let lease = inner.lease.get();
     let asked = lease.map(Lease::uptime);
@@ -152,7 +152,7 @@ async fn read_held(inner: &Inner, epoch: i64) -> Result<Vec<Held>, EngineError> 
         if as_of.epoch != epoch {
             return Err(EngineError::EpochMoved);
         }
-        as_of.is_not_before(inner.applied())?;
+        as_of.check_not_before(inner.applied())?;
         held.push((table, rows, as_of.position));
     }
     Ok(held)
@@ -303,7 +303,7 @@ impl Inner {
     }
 
     /// Whether this process still knows the history that the database holds.
-    pub(super) fn has_history(&self) -> Result<(), EngineError> {
+    pub(super) fn check_history(&self) -> Result<(), EngineError> {
         self.lost.get().map_or(Ok(()), |reason| Err(EngineError::Damaged(reason.clone())))
     }
 

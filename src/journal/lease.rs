@@ -67,6 +67,20 @@ pub enum Stale {
     Lapsed,
 }
 
+impl From<EngineError> for Stale {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::EpochMoved => Self::Epoch("they were rebuilt".to_owned()),
+            EngineError::OtherVersion { .. } => Self::Epoch(error.to_string()),
+            EngineError::Damaged(reason) => Self::Damaged(reason),
+            EngineError::Later { .. } => Self::Damaged(error.to_string()),
+            EngineError::Unavailable(reason)
+            | EngineError::Unknown(reason)
+            | EngineError::Refused(reason) => Self::Database(reason),
+        }
+    }
+}
+
 impl Stale {
     /// The first step of whoever looks after the server.
     #[must_use]
@@ -320,7 +334,7 @@ pub(super) async fn freshen(inner: &Arc<Inner>) -> Result<(), Stale> {
 /// Catches up with the log, and renews the lease of a process that has one.
 pub(super) async fn renew(inner: &Arc<Inner>) -> Result<(), Stale> {
     let Some(lease) = inner.lease.get() else {
-        return feed::catch_up_to_head(inner).await.map(|_| ()).map_err(|error| stale_of(&error));
+        return feed::catch_up_to_head(inner).await.map(|_| ()).map_err(Stale::from);
     };
     let _one = lease.renewing.lock().await;
     renew_alone(inner, lease).await
@@ -345,16 +359,16 @@ async fn renew_once(inner: &Arc<Inner>, lease: &Lease) -> Result<(), Stale> {
     if lease.state().beat.is_none() {
         // For whoever has nothing to answer from, nobody need wait.
         catch_up(inner, lease).await?;
-        lease.register(engine, inner.applied()).await.map_err(|error| stale_of(&error))?;
+        lease.register(engine, inner.applied()).await?;
     }
     let begun = lease.uptime.now();
     let pulse = catch_up(inner, lease).await?;
     let applied = inner.applied();
     if lease.beat_is_due(applied, pulse.revision) {
-        let beaten = lease.beat(engine, applied).await.map_err(|error| stale_of(&error))?;
+        let beaten = lease.beat(engine, applied).await?;
         // The pulse may come from a server that is the primary no more, and to which nobody else writes.
         let beaten = beaten.ok_or(Stale::Lapsed)?;
-        feed::catch_up_to(inner, applied, beaten).await.map_err(|error| stale_of(&error))?;
+        feed::catch_up_to(inner, applied, beaten).await?;
     }
     lease.renewed(begun);
     if let Some(stale) = lease.stale() {
@@ -371,7 +385,7 @@ async fn renew_once(inner: &Arc<Inner>, lease: &Lease) -> Result<(), Stale> {
 
 /// Whose read models another version has made cannot answer until that is over, and is not to be waited for.
 async fn catch_up(inner: &Arc<Inner>, lease: &Lease) -> Result<Pulse, Stale> {
-    let caught_up = feed::catch_up_to_head(inner).await.map_err(|error| stale_of(&error));
+    let caught_up = feed::catch_up_to_head(inner).await.map_err(Stale::from);
     if let Err(Stale::Epoch(_)) = caught_up
         && let Err(error) = lease.withdraw(inner.engine.as_ref()).await
     {
@@ -385,17 +399,5 @@ async fn look_around(inner: Arc<Inner>) {
     let Some(lease) = inner.lease.get() else { return };
     if let Err(error) = lease.look_around(inner.engine.as_ref()).await {
         tracing::debug!(%error, "the other processes could not be looked at");
-    }
-}
-
-fn stale_of(error: &EngineError) -> Stale {
-    match error {
-        EngineError::EpochMoved => Stale::Epoch("they were rebuilt".to_owned()),
-        EngineError::OtherVersion { .. } => Stale::Epoch(error.to_string()),
-        EngineError::Damaged(reason) => Stale::Damaged(reason.clone()),
-        EngineError::Later { .. } => Stale::Damaged(error.to_string()),
-        EngineError::Unavailable(reason) | EngineError::Unknown(reason) | EngineError::Refused(reason) => {
-            Stale::Database(reason.clone())
-        }
     }
 }

@@ -207,7 +207,7 @@ impl Journal {
     }
 
     /// Whether this machine's clock can be trusted to tell what has expired.
-    pub fn clock_is_right(&self) -> Result<(), Stale> {
+    pub fn check_clock(&self) -> Result<(), Stale> {
         self.inner.lease.get().and_then(Lease::wrong_clock).map_or(Ok(()), Err)
     }
 

@@ -81,7 +81,7 @@ impl Journal {
         for _ in 0..2 {
             let applied = self.inner.applied();
             let (row, as_of) = self.engine().find_row(table, key).await?;
-            as_of.is_not_before(applied)?;
+            as_of.check_not_before(applied)?;
             if as_of.epoch == self.inner.epoch.load(Ordering::Relaxed) {
                 return Ok((row, as_of.position));
             }

@@ -151,11 +151,11 @@ impl<A: Remembered> JournalStore<A> {
 
     async fn load_from_log(&self, aggregate_id: &str) -> Result<Loaded<A>, AggregateError<A::Error>> {
         let engine = self.journal.engine();
-        let state = engine.find_state(A::TYPE, aggregate_id).await.map_err(unavailable)?;
+        let state = engine.find_state(A::TYPE, aggregate_id).await.map_err(of_engine)?;
         let mut loaded = state.as_ref().and_then(|row| from_state(aggregate_id, row)).unwrap_or_else(|| {
             Loaded { aggregate_id: aggregate_id.to_owned(), aggregate: A::default(), sequence: 0 }
         });
-        for row in engine.load_stream(A::TYPE, aggregate_id, loaded.sequence).await.map_err(unavailable)? {
+        for row in engine.load_stream(A::TYPE, aggregate_id, loaded.sequence).await.map_err(of_engine)? {
             loaded.aggregate.apply(decode::<A>(&row)?);
             loaded.sequence = row.sequence;
         }
@@ -213,7 +213,7 @@ impl<A: Remembered> EventStore<A> for JournalStore<A> {
         &self,
         aggregate_id: &str,
     ) -> Result<Vec<EventEnvelope<A>>, AggregateError<A::Error>> {
-        let rows = self.journal.engine().load_stream(A::TYPE, aggregate_id, 0).await.map_err(unavailable)?;
+        let rows = self.journal.engine().load_stream(A::TYPE, aggregate_id, 0).await.map_err(of_engine)?;
         rows.iter().map(envelope::<A>).collect()
     }
 
@@ -247,7 +247,7 @@ impl<A: Remembered> EventStore<A> for JournalStore<A> {
             Ok(first) => first,
             Err(error) => {
                 self.journal.forget::<A>(&context.aggregate_id);
-                return Err(lost(error));
+                return Err(of_append(error));
             }
         };
         if invalidates {
@@ -379,7 +379,7 @@ fn envelope<A: Remembered>(row: &StoredRow) -> Result<EventEnvelope<A>, Aggregat
     })
 }
 
-fn unavailable<E: std::error::Error>(error: EngineError) -> AggregateError<E> {
+fn of_engine<E: std::error::Error>(error: EngineError) -> AggregateError<E> {
     match error {
         EngineError::Damaged(_) | EngineError::Later { .. } => damaged(error),
         EngineError::Unavailable(_)
@@ -392,7 +392,7 @@ fn unavailable<E: std::error::Error>(error: EngineError) -> AggregateError<E> {
     }
 }
 
-fn lost<E: std::error::Error>(error: AppendError) -> AggregateError<E> {
+fn of_append<E: std::error::Error>(error: AppendError) -> AggregateError<E> {
     match error {
         AppendError::Conflict => AggregateError::AggregateConflict,
         AppendError::Claimed(kind) => AggregateError::UnexpectedError(Box::new(StoreError::Claimed(kind))),

@@ -29,7 +29,7 @@ pub async fn require(State(state): State<AppState>, request: Request, next: Next
     let says_yes = response.status().is_success() || response.status().is_redirection();
     // What was done is whole, whether or not it is told. What was refused may be told at any time, unless by a clock that
     // has jumped: what lives has expired by it, and clients throw that away.
-    let judged = if says_yes { state.journal.vouch() } else { state.journal.clock_is_right() };
+    let judged = if says_yes { state.journal.vouch() } else { state.journal.check_clock() };
     judged.map_or_else(|why| unavailable(&why, is_api), |()| response)
 }
 

@@ -76,7 +76,7 @@ pub(crate) async fn look_up(
     }
     if live.is_none() {
         // By a wrong clock what lives has expired.
-        journal.clock_is_right().map_err(OAuthError::unavailable)?;
+        journal.check_clock().map_err(OAuthError::unavailable)?;
     }
     Ok(live.map(|live| (live, held)))
 }
