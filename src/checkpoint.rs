@@ -68,7 +68,8 @@ impl Noted {
         }
     }
 
-    fn authenticated(&self, keys: &Keys) -> String {
+    /// What the MAC is over; a note of before logs were named has no more than its place.
+    fn text_to_authenticate(&self, keys: &Keys) -> String {
         let Self { position, chain, log, epoch, restored, mac: _ } = self;
         let fingerprint = keys.fingerprint();
         match (log, epoch) {
@@ -251,7 +252,7 @@ impl Checkpoint {
                 return Ok(before.position);
             }
         }
-        noted.mac = keys.checkpoint_mac(&noted.authenticated(keys));
+        noted.mac = keys.checkpoint_mac(&noted.text_to_authenticate(keys));
         self.write(&noted).map_err(|reason| failed(&self.path, reason))?;
         Ok(noted.position)
     }
@@ -310,7 +311,7 @@ fn read(path: &Path, keys: &Keys) -> Result<Option<Noted>, RollbackError> {
     };
     let forged = || RollbackError::Forged(path.to_owned());
     let noted: Noted = serde_json::from_str(&text).map_err(|_| forged())?;
-    let mac = keys.checkpoint_mac(&noted.authenticated(keys));
+    let mac = keys.checkpoint_mac(&noted.text_to_authenticate(keys));
     if crate::secret::constant_time_eq(mac.as_bytes(), noted.mac.as_bytes()) {
         Ok(Some(noted))
     } else {

@@ -58,7 +58,7 @@ pub(super) async fn run(context: &Context, arguments: Import) -> Result<(), Fail
             "What was revoked after the export is not known here either: if its root secret ever comes here, no server \
              starts before `chancery acceptrollback`.",
         ),
-        Seen::All | Seen::Nothing | Seen::More(_) => {
+        Seen::All | Seen::Nothing | Seen::Refused(_) => {
             seen.say_what_is_next(context, "export");
             if matches!(seen, Seen::Nothing) && with_secrets {
                 context.console.remark(

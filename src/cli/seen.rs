@@ -18,8 +18,8 @@ pub(super) enum Seen {
     All,
     /// Nobody here has seen what became of it.
     Nothing,
-    /// It lacks something that was seen.
-    More(RollbackError),
+    /// A server would refuse it: it is older than what was seen, another log, or its note was forged.
+    Refused(RollbackError),
     /// Nothing can be known without its root secret.
     NoRootSecret,
 }
@@ -61,7 +61,7 @@ pub(super) async fn look_back(context: &Context, engine: &dyn Engine, moved: boo
             error @ (RollbackError::Shorter { .. }
             | RollbackError::Different { .. }
             | RollbackError::Forged(_)),
-        ) => Ok(Seen::More(error)),
+        ) => Ok(Seen::Refused(error)),
         Err(error @ (RollbackError::File { .. } | RollbackError::Engine(_))) => {
             Err(OpenError::from(error).into())
         }
@@ -82,14 +82,14 @@ impl Seen {
                 ));
                 accept("make everything issued before invalid");
             }
-            Self::More(RollbackError::Shorter { head, seen }) => {
+            Self::Refused(RollbackError::Shorter { head, seen }) => {
                 console.remark(format!(
                     "It is older than what the server has seen: {} events are gone, revocations perhaps among them.",
                     seen.saturating_sub(*head)
                 ));
                 accept("accept that, which makes everything issued before invalid");
             }
-            Self::More(error) => {
+            Self::Refused(error) => {
                 console.remark(format!("A server would refuse it: {error}."));
                 accept("if that is so on purpose, accept it, which makes everything issued before invalid");
             }
