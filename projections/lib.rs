@@ -61,6 +61,12 @@ pub const TRANSACTIONAL: &[&Projection] = &[
 /// Read models that follow with a checkpoint of their own.
 pub const EVENTUAL: &[&Projection] = &[&timeline::PROJECTION];
 
+/// Whether a read model follows with a checkpoint of its own.
+#[must_use]
+pub fn is_eventual(projection: &Projection) -> bool {
+    EVENTUAL.iter().any(|one| one.name == projection.name)
+}
+
 /// Every table of the transactional read models.
 pub fn transactional_tables() -> impl Iterator<Item = &'static Table> {
     TRANSACTIONAL.iter().flat_map(|projection| projection.tables.iter().copied())

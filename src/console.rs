@@ -135,19 +135,10 @@ impl Console {
 pub struct Progress(ProgressBar);
 
 impl Progress {
-    /// More steps are done.
-    pub fn advance(&self, steps: u64) {
-        self.0.inc(steps);
-    }
-
-    /// So many steps are done in all.
-    pub fn set_position(&self, done: u64) {
-        self.0.set_position(done);
-    }
-
-    /// There turned out to be another number of steps.
-    pub fn set_total(&self, total: u64) {
+    /// So many steps are done, of so many as there are by now.
+    pub fn show(&self, done: u64, total: u64) {
         self.0.set_length(total);
+        self.0.set_position(done);
     }
 }
 
@@ -226,7 +217,7 @@ mod tests {
     #[test]
     fn progress_without_a_terminal_is_hidden() {
         let progress = Console::plain().progress("verifying", 10);
-        progress.advance(10);
+        progress.show(10, 10);
         assert!(progress.0.is_hidden());
     }
 }

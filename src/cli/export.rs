@@ -26,10 +26,7 @@ pub(super) async fn run(context: &Context, arguments: Export) -> Result<(), Fail
     };
     let sealed_with = sealing.as_ref().map(|(root, passphrase)| (root.as_str(), wrapped(passphrase)));
     let bar = context.console.progress("exporting", 0);
-    let progress = |done, total| {
-        bar.set_total(total);
-        bar.set_position(done);
-    };
+    let progress = |done, total| bar.show(done, total);
     if arguments.file == Path::new("-") {
         let mut out = BufWriter::new(io::stdout());
         export(engine.as_ref(), &mut out, sealed_with, &progress).await?;

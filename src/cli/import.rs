@@ -38,10 +38,7 @@ pub(super) async fn run(context: &Context, arguments: Import) -> Result<(), Fail
     import.mark().await?;
     let with_secrets = placed.map(PlacedRootSecret::keep).is_some();
     let bar = context.console.progress("importing", 0);
-    let progress = |done, total| {
-        bar.set_total(total);
-        bar.set_position(done);
-    };
+    let progress = |done, total| bar.show(done, total);
     let moved = import.write(&progress).await;
     drop(bar);
     let moved = moved?;

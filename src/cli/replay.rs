@@ -40,8 +40,7 @@ pub(super) async fn run(context: &Context, arguments: ReplayNames) -> Result<(),
     let replay = Replay::new(projections);
     let lines = Lines::default();
     let progress = |done, total| {
-        bar.set_total(total);
-        bar.set_position(done);
+        bar.show(done, total);
         if arguments.json {
             lines.say(context, EVERY_JSON, json!({ "replaying": { "done": done, "total": total } }));
         } else if !context.console.shows_progress() {

@@ -81,9 +81,7 @@ impl Context {
                 continue;
             }
             for value in written {
-                // The URL may hold a password, which belongs on no screen.
-                let shown = if setting.key == "database-url" { "…".to_owned() } else { quoted(value) };
-                words.push(format!("--{} {shown}", setting.key));
+                words.push(format!("--{} {}", setting.key, shown(setting, value)));
             }
         }
         words.push(command.to_owned());
@@ -96,11 +94,7 @@ impl Context {
             let name = setting.env?;
             let value = self.environment.text(name)?;
             let is_overruled = self.flags.contains_key(setting.key);
-            (leads_to_the_data(setting) && !is_overruled).then(|| {
-                // As above.
-                let shown = if setting.key == "database-url" { "…".to_owned() } else { quoted(value) };
-                format!("{name}={shown}")
-            })
+            (leads_to_the_data(setting) && !is_overruled).then(|| format!("{name}={}", shown(setting, value)))
         };
         SETTINGS.iter().filter_map(set).collect()
     }
@@ -109,6 +103,11 @@ impl Context {
 /// Whether another command must be given the same value to find the same data and keys.
 fn leads_to_the_data(setting: &Setting) -> bool {
     setting.says_where_data_is() || setting.key == "root-secret-file"
+}
+
+/// A value as a shell takes it; the URL of a database may hold a password, which belongs on no screen.
+fn shown(setting: &Setting, value: &str) -> String {
+    if setting.key == "database-url" { "…".to_owned() } else { quoted(value) }
 }
 
 /// A word as a shell takes it.

@@ -22,7 +22,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
             return Ok(());
         }
     };
-    greet(context, &running).await?;
+    greet(context, &running).await;
     let is_broken = tokio::select! {
         () = signals.next() => false,
         () = running.broken() => true,
@@ -59,7 +59,7 @@ fn remark(context: &Context, what: &'static str) {
     }
 }
 
-async fn greet(context: &Context, running: &Running) -> Result<(), Failure> {
+async fn greet(context: &Context, running: &Running) {
     let journal = &running.state.journal;
     // Where the read models are another version's, nobody knows yet who there is.
     let has_superuser = match journal.read().await {
@@ -70,7 +70,6 @@ async fn greet(context: &Context, running: &Running) -> Result<(), Failure> {
         LogFormat::Text => greet_people(context, running, has_superuser),
         LogFormat::Json => greet_machines(context, running, has_superuser),
     }
-    Ok(())
 }
 
 fn greet_machines(context: &Context, running: &Running, has_superuser: Result<bool, Failure>) {

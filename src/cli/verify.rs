@@ -63,11 +63,7 @@ pub(super) async fn verify_watched(
     engine: &dyn Engine,
 ) -> Result<verify::Report, VerifyError> {
     let bar = context.console.progress(what, 0);
-    verify(engine, &|done, total| {
-        bar.set_total(total);
-        bar.set_position(done);
-    })
-    .await
+    verify(engine, &|done, total| bar.show(done, total)).await
 }
 
 /// Whether nothing is missing at the end: of an import, or of what the servers with this data directory have

@@ -93,6 +93,9 @@ pub struct StoredBatch {
     pub events: Vec<StoredRow>,
 }
 
+/// What is said of an answer that was not there in time.
+pub(super) const LATE: &str = "no answer in time";
+
 /// Why a database call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -131,6 +134,13 @@ pub enum EngineError {
     /// What is stored does not have the shape it must have.
     #[error("the database is damaged: {0}")]
     Damaged(String),
+}
+
+impl EngineError {
+    /// No answer was there in time.
+    pub(super) fn late() -> Self {
+        Self::Unavailable(LATE.to_owned())
+    }
 }
 
 impl From<EngineError> for ReadError {

@@ -13,7 +13,7 @@ use projections::{EVENTUAL, TRANSACTIONAL, transactional_tables};
 use tokio::time::timeout;
 
 use super::chain::fold;
-use super::engine::{Committed, Engine, EngineError, PAGE, Pulse, StoredBatch, StoredRow};
+use super::engine::{Committed, Engine, EngineError, PAGE, Pulse, StoredBatch, StoredRow, sql};
 use super::installation::ROLLBACK_ACCEPTED;
 use super::stored::transactional_ops;
 use super::{Inner, Lease, lease};
@@ -179,7 +179,7 @@ pub async fn stored_versions(engine: &dyn Engine) -> Result<BTreeMap<String, i64
     let rows = engine.query("SELECT projection, version FROM read_models", &[]).await?;
     let version = |row: Row| match <[Value; 2]>::try_from(row) {
         Ok([Value::Text(projection), Value::Int(version)]) => Ok((projection, version)),
-        _ => Err(EngineError::Damaged("a row of the table read_models has another shape".to_owned())),
+        _ => Err(sql::other_shape("read_models")),
     };
     rows.into_iter().map(version).collect()
 }

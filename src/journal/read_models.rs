@@ -1,7 +1,7 @@
 //! How far is each read model, of which version are its tables, and what stops it?
 
 use projections::projection::Projection;
-use projections::{EVENTUAL, TRANSACTIONAL};
+use projections::{EVENTUAL, TRANSACTIONAL, is_eventual};
 use serde::Serialize;
 
 use super::engine::{Engine, EngineError};
@@ -32,7 +32,7 @@ pub async fn list_read_models(engine: &dyn Engine) -> Result<Vec<ReadModel>, Eng
     let stored = stored_versions(engine).await?;
     let mut models = Vec::new();
     for projection in TRANSACTIONAL.iter().chain(EVENTUAL) {
-        let eventual = EVENTUAL.iter().any(|one| one.name == projection.name);
+        let eventual = is_eventual(projection);
         // The checkpoint first: looked at in this order the lag is never negative.
         let checkpoint = if eventual { Some(engine.checkpoint(projection).await?) } else { None };
         let head = engine.pulse().await?.position;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
-use projections::{EVENTUAL, TRANSACTIONAL};
+use projections::{EVENTUAL, TRANSACTIONAL, is_eventual};
 
 use super::engine::{BEGUN, Engine, EngineError, Flip, LANE, PAGE, StoredBatch, overtaken, shadow_name, sql};
 use super::feed::{check_density, stored_versions};
@@ -54,10 +54,6 @@ pub struct Replayed {
 #[must_use]
 pub fn find_projection(name: &str) -> Option<&'static Projection> {
     TRANSACTIONAL.iter().chain(EVENTUAL).copied().find(|projection| projection.name == name)
-}
-
-fn is_eventual(projection: &Projection) -> bool {
-    EVENTUAL.iter().any(|one| one.name == projection.name)
 }
 
 /// A replay of some read models.

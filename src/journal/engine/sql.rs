@@ -138,6 +138,7 @@ pub fn event(row: Row) -> Result<StoredRow, EngineError> {
     }
 }
 
-fn other_shape(table: &str) -> EngineError {
+/// Of what a table holds that no program has written there.
+pub fn other_shape(table: &str) -> EngineError {
     EngineError::Damaged(format!("a row of the table {table} has another shape"))
 }

@@ -7,7 +7,7 @@ use projections::row::Value;
 use tokio::time::timeout;
 
 use super::{Beat, LONGEST, Lease, Stale, millis};
-use crate::journal::engine::{Engine, EngineError, LANE, Pulse};
+use crate::journal::engine::{Engine, EngineError, LANE, Pulse, sql};
 
 /// How often a process that applies nothing says that it is there.
 pub(super) const BEAT: Duration = Duration::from_secs(3);
@@ -49,10 +49,6 @@ pub async fn list_registered(engine: &dyn Engine) -> Result<Vec<Registered>, Eng
     rows.into_iter().map(registered).collect()
 }
 
-fn late() -> EngineError {
-    EngineError::Unavailable("no answer in time".to_owned())
-}
-
 fn registered(row: Vec<Value>) -> Result<Registered, EngineError> {
     match <[Value; 4]>::try_from(row) {
         Ok([Value::Text(node), Value::Int(applied), Value::Int(lease), Value::Int(beats)]) => {
@@ -60,7 +56,7 @@ fn registered(row: Vec<Value>) -> Result<Registered, EngineError> {
             let lease = u64::try_from(lease).map_or(LONGEST, Duration::from_millis).min(LONGEST);
             Ok(Registered { node, applied, lease, beats })
         }
-        _ => Err(EngineError::Damaged("a row of the table nodes has another shape".to_owned())),
+        _ => Err(sql::other_shape("nodes")),
     }
 }
 
@@ -79,7 +75,7 @@ impl Lease {
             let sql = "DELETE FROM nodes WHERE node = $1";
             engine.execute(sql, &[self.node.as_str().into()]).await.map(|_| ())
         };
-        timeout(LEAVING, leave).await.unwrap_or_else(|_| Err(late()))
+        timeout(LEAVING, leave).await.unwrap_or_else(|_| Err(EngineError::late()))
     }
 
     /// Others need not wait for a process that can answer nothing until the read models are its own again: not from
@@ -135,7 +131,7 @@ impl Lease {
         let asked = if engine.may_be_replaced() {
             beat.await
         } else {
-            timeout(BEATEN, beat).await.unwrap_or_else(|_| Err(late()))
+            timeout(BEATEN, beat).await.unwrap_or_else(|_| Err(EngineError::late()))
         };
         let beaten = match asked {
             Ok(Some(pulse)) => {

@@ -10,7 +10,7 @@ use sqlx::query::Query;
 use sqlx::{Executor, PgConnection, Row as _};
 use tokio::time::Instant;
 
-use super::connections::{Held, TRIES, late, was_refused, within};
+use super::connections::{Held, TRIES, was_refused, within};
 use super::{PostgresEngine, engine_error, rows};
 use crate::journal::engine::{
     Append, Committed, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating, leaves, sql,
@@ -109,7 +109,7 @@ async fn attempt(
         Ok(Err(stop)) => stop,
         // Closing ends the transaction for certain, unless its COMMIT was on the way.
         Err(_) if committing => return Err(EngineError::Unknown("no answer to COMMIT in time".to_owned())),
-        Err(_) => return Err(late()),
+        Err(_) => return Err(EngineError::late()),
     };
     // What was refused at its end has ended.
     if stop.was_answered() && (committing || within(until, connection.execute("ROLLBACK")).await.is_ok()) {

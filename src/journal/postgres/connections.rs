@@ -178,7 +178,7 @@ impl Connections {
                 return ControlFlow::Break(Ok(answer));
             }
             Ok(Err(error)) => error,
-            Err(_) => return ControlFlow::Break(Err(late())),
+            Err(_) => return ControlFlow::Break(Err(EngineError::late())),
         };
         if was_refused(&error) {
             // Or whoever asks for what cannot be would cost everybody a connection.
@@ -282,10 +282,6 @@ fn is_broken(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_)) || code.as_deref().is_some_and(is_ended)
 }
 
-pub(super) fn late() -> EngineError {
-    EngineError::Unavailable("no answer in time".to_owned())
-}
-
 /// The result of the driver, or that there was none in time.
 pub(super) async fn within<T>(
     until: Instant,
@@ -293,6 +289,6 @@ pub(super) async fn within<T>(
 ) -> Result<T, EngineError> {
     match timeout_at(until, work).await {
         Ok(result) => result.map_err(|error| engine_error(&error)),
-        Err(_) => Err(late()),
+        Err(_) => Err(EngineError::late()),
     }
 }

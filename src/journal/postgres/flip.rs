@@ -7,7 +7,6 @@ use projections::projection::Projection;
 use projections::row::{RowOp, Table};
 use sqlx::{Executor, PgConnection};
 
-use super::connections::late;
 use super::log::{batch_rows, batches_of};
 use super::{NEW_CHECKPOINT, PostgresEngine, engine_error, rows};
 use crate::journal::engine::{BEGUN, EngineError, Flip, LANE, PAGE, overtaken, shadow_name, sql};
@@ -46,7 +45,7 @@ pub(super) async fn flip(engine: &PostgresEngine, flip: &Flip) -> Result<i64, En
     // Everybody who writes waits behind these locks: also an engine that is patient gives up in time.
     let exchanged =
         tokio::time::timeout_at(engine.until(), transaction(connection, flip, engine.deadline)).await;
-    let result = exchanged.unwrap_or_else(|_| Err(late()));
+    let result = exchanged.unwrap_or_else(|_| Err(EngineError::late()));
     held.release(result)
 }
 

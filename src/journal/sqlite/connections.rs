@@ -12,11 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::{STATEMENTS_KEPT, sqlite_error};
-use crate::journal::engine::EngineError;
+use crate::journal::engine::{EngineError, LATE};
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
-
-const LATE: &str = "no answer in time";
 
 /// The thread that writes. Whoever drops it finds its connection closed, and the file may be moved then; unless its
 /// last job hangs, for which nobody waits longer than for any other.
@@ -76,7 +74,7 @@ impl Writer {
         });
         let stopped = || EngineError::Unavailable("the writer thread has stopped".to_owned());
         let queued = timeout_at(until, self.jobs.as_ref().ok_or_else(stopped)?.send(job));
-        queued.await.map_err(|_| late())?.map_err(|_| stopped())?;
+        queued.await.map_err(|_| EngineError::late())?.map_err(|_| stopped())?;
         let unknown = |why: &str| EngineError::Unknown(why.to_owned());
         let answered = timeout_at(until, answered).await.map_err(|_| unknown(LATE))?;
         answered.map_err(|_| unknown("the writer thread has stopped"))?
@@ -102,11 +100,6 @@ impl Drop for Writer {
     }
 }
 
-/// Nothing was begun, or nothing is changed by it.
-fn late() -> EngineError {
-    EngineError::Unavailable(LATE.to_owned())
-}
-
 /// Connections that read, each for one job at a time.
 pub(super) struct Readers {
     free: Mutex<Vec<Connection>>,
@@ -130,14 +123,14 @@ impl Readers {
     ) -> Result<T, EngineError> {
         let stopped = || EngineError::Unavailable("the readers have stopped".to_owned());
         let permit = timeout_at(until, Arc::clone(&self.permits).acquire_owned()).await;
-        let permit = permit.map_err(|_| late())?.map_err(|_| stopped())?;
+        let permit = permit.map_err(|_| EngineError::late())?.map_err(|_| stopped())?;
         let task = tokio::task::spawn_blocking(move || {
             let connection = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut lent = Lent { connection, readers: self, _permit: permit };
             let connection = lent.connection.as_mut().ok_or(rusqlite::Error::InvalidQuery)?;
             job(connection)
         });
-        let read = timeout_at(until, task).await.map_err(|_| late())?;
+        let read = timeout_at(until, task).await.map_err(|_| EngineError::late())?;
         read.map_err(|_| stopped())?.map_err(|error| sqlite_error(&error))
     }
 }
