@@ -221,7 +221,7 @@ impl Journal {
         self.inner.lease.get().and_then(Lease::stale).map_or(Ok(()), Err)
     }
 
-    /// To be asked before something is decided on memory alone.
+    /// The lease under which something is about to be decided on memory alone; see [`Self::vouch_for`].
     #[must_use]
     pub fn hold(&self) -> Held {
         self.inner.lease.get().map(Lease::hold).unwrap_or_default()
@@ -329,8 +329,8 @@ impl Journal {
 }
 
 impl Inner {
-    /// Nothing of the read models is read yet, and of the log it is known where it ends. With what its writer is to
-    /// take.
+    /// A journal that knows where the log ends and has read nothing of the read models yet; and the queue that its
+    /// writer is to take from.
     fn at(
         head: &Head,
         engine: Arc<dyn Engine>,

@@ -22,7 +22,7 @@ use super::stored::transactional_ops;
 
 pub use secrets::Missing;
 
-/// A log that grows while it is verified is followed this often before the read models are compared.
+/// How often a log that grows meanwhile is followed and compared before that is given up.
 const CHASES: usize = 1000;
 
 /// What a whole log was found to be.

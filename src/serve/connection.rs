@@ -86,7 +86,7 @@ impl Watch {
         Untaken { watch: Arc::clone(self), number }
     }
 
-    /// Additions and subtractions leave no state half changed.
+    /// Insertions and removals leave no state half changed: a panic elsewhere is no reason to stop.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, u64>> {
         self.untaken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -186,7 +186,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(NEVER)
 }
 
-/// A connection whose first byte of a request is noticed.
+/// A connection that tells its [`Watch`] what is read, and when nothing can be written.
 pub(super) struct Watched<Io> {
     pub(super) io: Io,
     pub(super) watch: Arc<Watch>,

@@ -23,8 +23,9 @@ use crate::state::AppState;
 const EVERY: Duration = Duration::from_mins(10);
 /// Rows stay for a day after their end, for whoever asks what just happened.
 const KEPT: TimeDelta = TimeDelta::days(1);
-/// So many rows of a table leave by one event, unless more than that ended in one millisecond. Fewer are more events:
-/// ten a second where twenty thousand tokens a second expire. More would be felt by whoever waits for them.
+/// At most so many rows of a table leave by one event (more only where more ended in one millisecond). With fewer there
+/// were more events: it is ten a second already where 20,000 tokens expire a second. With more, whoever shares the
+/// transaction would feel it.
 pub const SLICE: usize = 2_000;
 /// After so many failures in a row, which is half an hour, it is trouble.
 const TROUBLE: u32 = 3;

@@ -459,7 +459,7 @@ async fn stopping_ends_and_a_second_start_finds_everything_again() {
 
 /// Whoever only looks at the tasks of the listeners leaves a process that answers 503 for ever.
 #[tokio::test]
-async fn a_server_whose_writer_has_ended_is_broken() {
+async fn a_server_of_whose_journal_a_part_has_ended_is_broken() {
     let mut server = server().await;
     let waiting = timeout(Duration::from_millis(50), server.running.broken()).await;
     assert!(waiting.is_err(), "it goes on");

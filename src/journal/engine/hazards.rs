@@ -1,6 +1,6 @@
 //! What about a database's setup may cost what was acknowledged? Plain data, for whoever judges it.
 
-/// What about the setup of a database may cost what was acknowledged: plain data, for whoever judges it.
+/// Found by [`super::Engine::hazards`]; `doctor` judges it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hazards {
     /// Settings that are off although a crash then loses what was acknowledged.

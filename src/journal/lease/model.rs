@@ -172,7 +172,7 @@ impl World {
         }
     }
 
-    /// Ends something, and waits as [`super::spread`] does.
+    /// Ends something, and waits as [`super::others`] does.
     fn ends(&self) {
         // Before the node may answer there is little to see.
         let _ = (0..STEPS).any(|_| self.lease.holds());

@@ -40,14 +40,9 @@ impl Machine {
         self.lease.state().beat = Some(Beat { at: self.uptime.now(), applied: 0 });
     }
 
-    fn pulse(&self, clock: Option<i64>) -> Pulse {
-        let _ = self;
-        Pulse { position: 0, revision: 0, epoch: 1, clock, chain: GENESIS }
-    }
-
     /// A pulse that was begun at `begun` has come back.
     fn hears(&self, begun: Duration) {
-        self.hears_of(begun, &self.pulse(None));
+        self.hears_of(begun, &pulse_with(None));
     }
 
     fn hears_of(&self, begun: Duration, pulse: &Pulse) {
@@ -60,6 +55,11 @@ impl Machine {
         self.uptime.advance(time);
         self.clock.advance(TimeDelta::from_std(time).unwrap());
     }
+}
+
+/// One by a database that shows this time.
+fn pulse_with(clock: Option<i64>) -> Pulse {
+    Pulse { position: 0, revision: 0, epoch: 1, clock, chain: GENESIS }
 }
 
 #[test]
@@ -166,12 +166,12 @@ fn nobody_counts_itself_out() {
 fn a_clock_apart_from_the_databases_is_not_trusted() {
     for off in [-2_001, 2_001] {
         let machine = Machine::fresh();
-        let pulse = machine.pulse(Some(machine.clock.now().timestamp_millis() - off));
+        let pulse = pulse_with(Some(machine.clock.now().timestamp_millis() - off));
         machine.hears_of(machine.uptime.now(), &pulse);
         assert_eq!(machine.lease.stale(), Some(Stale::Clock(off)));
     }
     let machine = Machine::fresh();
-    let pulse = machine.pulse(Some(machine.clock.now().timestamp_millis() - 2_000));
+    let pulse = pulse_with(Some(machine.clock.now().timestamp_millis() - 2_000));
     machine.hears_of(machine.uptime.now(), &pulse);
     assert!(machine.lease.holds());
 }
@@ -183,7 +183,7 @@ fn a_far_database_does_not_make_a_clock_wrong() {
     let begun = machine.uptime.now();
     machine.lives(Duration::from_secs(4));
     for (apart, is_wrong) in [(-3_901, false), (-100, false), (-4_001, true), (1, true)] {
-        let pulse = machine.pulse(Some(machine.clock.now().timestamp_millis() + apart));
+        let pulse = pulse_with(Some(machine.clock.now().timestamp_millis() + apart));
         machine.hears_of(begun, &pulse);
         assert_eq!(machine.lease.wrong_clock().is_some(), is_wrong, "{apart} ms");
     }
@@ -194,7 +194,7 @@ fn a_far_database_does_not_make_a_clock_wrong() {
 fn what_is_done_after_a_pulse_does_not_make_a_clock_wrong() {
     let machine = Machine::fresh();
     let begun = machine.uptime.now();
-    machine.lease.tells_time(begun, &machine.pulse(Some(machine.clock.now().timestamp_millis())));
+    machine.lease.tells_time(begun, &pulse_with(Some(machine.clock.now().timestamp_millis())));
     machine.lives(Duration::from_secs(6));
     machine.lease.renewed(begun);
     assert_eq!(machine.lease.wrong_clock(), None);
