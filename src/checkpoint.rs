@@ -1,4 +1,4 @@
-//! Is this the database that this node has seen? (FAULTS F21)
+//! Is this the database that this node has seen? (F21)
 //!
 //! A restored backup brings revoked tokens back to life and forgets what was promised. So each node notes,
 //! in a file outside the database and under a MAC of a server key, how far it has seen the log and what the
@@ -205,6 +205,11 @@ impl Checkpoint {
             return Err(RollbackError::Restored);
         }
         Ok(seen)
+    }
+
+    /// The latest key epoch that this node has noted of this log.
+    pub async fn latest_epoch(&self, engine: &dyn Engine, keys: &Keys) -> Option<u8> {
+        self.notes(engine, keys).await.ok()?.into_iter().filter_map(|noted| noted.epoch).max()
     }
 
     /// What this node has noted of this place, and of this log elsewhere.

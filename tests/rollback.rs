@@ -190,6 +190,16 @@ async fn a_backup_revives_nothing(installation: &Installation) {
     let process = installation.start().await;
     assert!(!app.sees_active(&new.access).await);
     process.terminate().await;
+
+    // The same backup again, after all that: it is of an epoch of keys that has come twice since.
+    installation.restore(&backup);
+    installation.refuses().await.failed_about("older than what this node has seen");
+    installation.run(&["acceptrollback"]).succeeded();
+    let process = installation.start().await;
+    for token in [&revoked.access, &kept.access, &new.access] {
+        assert!(!app.sees_active(token).await, "nothing issued before is valid");
+    }
+    process.terminate().await;
 }
 
 /// An old copy of all of a data directory does not bring along what was seen.

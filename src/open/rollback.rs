@@ -55,11 +55,17 @@ pub async fn accept_rollback(
     let head = engine.head().await.map_err(database)?;
     let seen = checkpoint.seen_anywhere(engine, &state.keys).await.ok().flatten().unwrap_or(head.position);
     let command = InstallationCommand::AcceptRollback { seen, head: head.position, at: state.clock.now() };
-    let origin = Origin::internal(Actor::Operator, &state.clock);
-    let stream = Stream::Existing(INSTALLATION.to_owned());
-    let executed = state.commands.execute::<Installation>(stream, command, &origin).await;
-    executed.map_err(|error| OpenError::Bind(error.to_string()))?;
-    checkpoint.note(&state.journal, &state.keys, key_epoch(engine).await.map_err(database)?).await?;
+    // A copy from before an earlier acceptance is of the same epoch after this one as what was noted since.
+    let noted = checkpoint.latest_epoch(engine, &state.keys).await;
+    let mut accepted = epoch;
+    while accepted == epoch || noted.is_some_and(|noted| accepted <= noted) {
+        let origin = Origin::internal(Actor::Operator, &state.clock);
+        let stream = Stream::Existing(INSTALLATION.to_owned());
+        let executed = state.commands.execute::<Installation>(stream, command.clone(), &origin).await;
+        executed.map_err(|error| OpenError::Bind(error.to_string()))?;
+        accepted = key_epoch(engine).await.map_err(database)?;
+    }
+    checkpoint.note(&state.journal, &state.keys, accepted).await?;
     Ok(Some((seen - head.position).max(0)))
 }
 
