@@ -5,7 +5,9 @@ mod backup;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use chancery::journal::Engine as _;
 use chancery::journal::archive::{Proved, half_imported};
 use chancery::journal::chain::{GENESIS, fold, hex, leaf};
 use chancery::journal::engine::NewEvent;
@@ -409,7 +411,7 @@ async fn an_export_that_is_exchanged_after_it_was_checked_is_not_what_is_importe
     let (other, _) = file(&old, "other.ndjson");
     fs::write(&other, forged(&whole, "authorization.revoked")).unwrap();
     let engine = |directory: &Directory| {
-        SqliteEngine::open(&directory.path().join("chancery.db"), std::time::Duration::from_secs(2)).unwrap()
+        SqliteEngine::open(&directory.path().join("chancery.db"), Duration::from_secs(2)).unwrap()
     };
 
     // Another file under its name: the one that was opened is read.
@@ -468,6 +470,22 @@ fn an_export_is_sealed_with_a_long_passphrase_or_not_at_all() {
     sealed("password1234567890123").failed_about("attackers");
     assert!(!path.exists());
     sealed("twenty characters ok").succeeded();
+}
+
+/// What is imported is written by this version's measure, and would be served by the other's.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_imported_into_read_models_of_another_version() {
+    let old = Directory::copy_of(prepared::sqlite());
+    let (_, name) = file(&old, "events.ndjson");
+    Cli::at(old.path(), None).run(&["export", &name]).succeeded();
+    let new = Directory::new();
+    let path = new.path().join("chancery.db");
+    let engine = SqliteEngine::open(&path, Duration::from_secs(5)).unwrap();
+    engine.migrate().await.unwrap();
+    let sql = "UPDATE read_models SET version = 7 WHERE projection = 'tokens'";
+    engine.execute(sql, &[]).await.unwrap();
+    drop(engine);
+    Cli::at(new.path(), None).run(&["import", &name]).failed_about("the read model tokens is of version 7");
 }
 
 /// Half a log looks like a whole one, and lacks the revocations at its end.

@@ -172,7 +172,7 @@ pub struct AsOf {
 impl AsOf {
     /// A connection may lead to a standby, or to a primary that is none any more: what it answers from before what
     /// this process has applied would be remembered, and nothing that happened since would ever change it.
-    pub(super) fn check_not_before(self, applied: i64) -> Result<(), EngineError> {
+    pub(in crate::journal) fn check_not_before(self, applied: i64) -> Result<(), EngineError> {
         if self.position < applied {
             return Err(EngineError::Unavailable(format!(
                 "a connection leads to a server that is behind: it is at event {}, and {applied} is known",

@@ -15,13 +15,14 @@ use tokio::time::timeout;
 use super::chain::fold;
 use super::engine::{Committed, Engine, EngineError, PAGE, Pulse, StoredBatch, StoredRow, sql};
 use super::installation::ROLLBACK_ACCEPTED;
+use super::replay::find_projection;
 use super::stored::transactional_ops;
 use super::{Inner, Lease, lease};
 
 /// How often the head is looked at: whoever ended something waits for it everywhere.
 const POLL: Duration = Duration::from_millis(50);
-/// How often while the log grows, when looking is little beside what else is done and somebody is likelier to wait.
-const POLL_GROWING: Duration = Duration::from_millis(20);
+/// How often while others write: then one of them may be waiting.
+const POLL_BUSY: Duration = Duration::from_millis(20);
 /// How long an own batch that is in the log may take to get into memory before it is read from there.
 const OWN: Duration = Duration::from_millis(5);
 /// The longest pause between two tries to read what stands before an own batch.
@@ -64,7 +65,7 @@ pub(super) async fn apply_own(
 
 /// Polls the head and applies what other processes wrote. A lease says itself why it is not held.
 pub(super) async fn follow(inner: Weak<Inner>) {
-    let (mut was_well, mut applied, mut pause) = (true, 0, POLL);
+    let (mut was_well, mut of_others, mut pause) = (true, 0, POLL);
     loop {
         tokio::time::sleep(pause).await;
         let Some(inner) = inner.upgrade() else { return };
@@ -76,9 +77,9 @@ pub(super) async fn follow(inner: Weak<Inner>) {
             tracing::warn!(reason = %stale, what_to_do = stale.what_to_do(), "cannot follow the log");
         }
         was_well = renewed.is_ok();
-        let now = inner.applied();
-        pause = if now > applied { POLL_GROWING } else { POLL };
-        applied = now;
+        let now = inner.of_others.load(Ordering::Relaxed);
+        pause = if now > of_others { POLL_BUSY } else { POLL };
+        of_others = now;
     }
 }
 
@@ -128,6 +129,7 @@ pub(super) async fn follow_epoch(inner: &Arc<Inner>) -> Result<(), EngineError> 
         return Ok(());
     }
     check_versions(inner.engine.as_ref(), TRANSACTIONAL.iter().chain(EVENTUAL).copied()).await?;
+    check_no_others(inner.engine.as_ref()).await?;
     let tables = read_held(inner, head.epoch).await?;
     if inner.is_read() {
         let epoch = head.epoch;
@@ -174,6 +176,17 @@ pub(super) async fn check_versions(
     Ok(())
 }
 
+/// Whether there are read models that this program does not know. A later version has made them, and goes by them: what
+/// this one wrote would not be in them.
+async fn check_no_others(engine: &dyn Engine) -> Result<(), EngineError> {
+    let unknown =
+        stored_versions(engine).await?.into_iter().find(|(name, _)| find_projection(name).is_none());
+    match unknown {
+        Some((projection, stored)) => Err(EngineError::OtherVersion { projection, stored, own: 0 }),
+        None => Ok(()),
+    }
+}
+
 /// The version of each read model's tables.
 pub async fn stored_versions(engine: &dyn Engine) -> Result<BTreeMap<String, i64>, EngineError> {
     let rows = engine.query("SELECT projection, version FROM read_models", &[]).await?;
@@ -211,6 +224,7 @@ async fn catch_up(
         inner.replace_rows(held, position);
     }
     *chain = followed;
+    inner.of_others.store(last, Ordering::Relaxed);
     inner.applied.send_replace(last);
     Ok(())
 }

@@ -95,6 +95,8 @@ struct Inner {
     applying: AsyncMutex<[u8; 32]>,
     /// Whether a batch is on its way into the database, or from there into memory.
     is_writing: AtomicBool,
+    /// The last event that was read from the log, as somebody else has written it.
+    of_others: AtomicI64,
     hurry: Notify,
     progress: Mutex<BTreeMap<&'static str, Progress>>,
     metrics: JournalMetrics,
@@ -343,6 +345,7 @@ impl Inner {
             applied: watch::Sender::new(head.position),
             applying: AsyncMutex::new(head.chain),
             is_writing: AtomicBool::new(false),
+            of_others: AtomicI64::new(0),
             hurry: Notify::new(),
             progress: Mutex::default(),
             metrics: JournalMetrics::default(),

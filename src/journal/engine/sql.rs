@@ -3,6 +3,7 @@
 
 use projections::read::columns;
 use projections::row::{Row, Table, Value};
+use projections::{EVENTUAL, TRANSACTIONAL};
 
 use super::{AsOf, EngineError, LANE, NewEvent, StateRow, StoredRow};
 
@@ -36,6 +37,14 @@ pub const PUT_VERSION: &str = "INSERT INTO read_models (projection, version) VAL
      ON CONFLICT (projection) DO UPDATE SET version = excluded.version";
 pub const MOVE_EPOCH: &str = "UPDATE lanes SET projection_epoch = projection_epoch + 1 WHERE lane = $1";
 pub const PUT_MIGRATION: &str = "INSERT INTO schema_migrations (version, name) VALUES ($1, $2)";
+
+/// Read models that this program does not know: what it writes is not in them, and whoever does know them is to make
+/// them anew.
+pub fn delete_other_versions() -> String {
+    let known: Vec<String> =
+        TRANSACTIONAL.iter().chain(EVENTUAL).map(|projection| format!("'{}'", projection.name)).collect();
+    format!("DELETE FROM read_models WHERE projection NOT IN ({})", known.join(", "))
+}
 
 /// Whole batches with their events, in order: of a lane, after a position, that begin up to another, and so many at
 /// most. `greatest` is what the database calls the greater of two numbers.

@@ -8,8 +8,8 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout_at;
 
 use super::LONGEST;
-use super::register::{Registered, list_registered};
-use crate::journal::engine::{EngineError, LANE};
+use super::register::{Registered, registered_as_of};
+use crate::journal::engine::{AsOf, EngineError, LANE};
 use crate::journal::{Inner, feed};
 
 /// How often whoever waits for the others asks again.
@@ -23,7 +23,7 @@ const APART: Duration = Duration::from_millis(50);
 #[derive(Default)]
 pub(in crate::journal) struct Others {
     /// Who has applied how much.
-    registered: AsyncMutex<Option<(tokio::time::Instant, Vec<Registered>)>>,
+    registered: AsyncMutex<Option<(tokio::time::Instant, AsOf, Vec<Registered>)>>,
     /// Up to where everything counts as ended.
     head: AsyncMutex<Option<(tokio::time::Instant, i64)>>,
 }
@@ -94,8 +94,9 @@ pub(super) async fn others_behind(
         others.filter(|one| one.applied < position).cloned().collect::<Vec<_>>()
     };
     let mut asked = inner.others.registered.lock().await;
-    if let Some((at, registered)) = asked.as_ref()
+    if let Some((at, as_of, registered)) = asked.as_ref()
         && *at >= since
+        && as_of.check_not_before(position).is_ok()
     {
         let behind = behind(registered);
         // An answer that is a little old may still be the good one.
@@ -104,8 +105,10 @@ pub(super) async fn others_behind(
         }
     }
     let at = tokio::time::Instant::now();
-    let registered = list_registered(inner.engine.as_ref()).await?;
+    let (registered, as_of) = registered_as_of(inner.engine.as_ref()).await?;
+    // A server that does not know what has ended does not know either who has registered since.
+    as_of.check_not_before(position)?;
     let result = behind(&registered);
-    *asked = Some((at, registered));
+    *asked = Some((at, as_of, registered));
     Ok(result)
 }

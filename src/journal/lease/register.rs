@@ -7,7 +7,7 @@ use projections::row::Value;
 use tokio::time::timeout;
 
 use super::{Beat, LONGEST, Lease, Stale, millis};
-use crate::journal::engine::{Engine, EngineError, LANE, Pulse, sql};
+use crate::journal::engine::{AsOf, Engine, EngineError, LANE, Pulse, sql};
 
 /// How often a process that applies nothing says that it is there.
 pub(super) const BEAT: Duration = Duration::from_secs(3);
@@ -44,18 +44,35 @@ impl Registered {
 
 /// Every process that is registered on this log.
 pub async fn list_registered(engine: &dyn Engine) -> Result<Vec<Registered>, EngineError> {
-    let sql = "SELECT node, applied, lease, beats FROM nodes WHERE lane = $1 ORDER BY node";
-    let rows = engine.query(sql, &[LANE.into()]).await?;
-    rows.into_iter().map(registered).collect()
+    registered_as_of(engine).await.map(|(registered, _)| registered)
 }
 
-fn registered(row: Vec<Value>) -> Result<Registered, EngineError> {
-    match <[Value; 4]>::try_from(row) {
-        Ok([Value::Text(node), Value::Int(applied), Value::Int(lease), Value::Int(beats)]) => {
+/// The same, and up to which event whoever answered knows the log.
+pub(super) async fn registered_as_of(engine: &dyn Engine) -> Result<(Vec<Registered>, AsOf), EngineError> {
+    let sql = "SELECT l.head, l.projection_epoch, n.node, n.applied, n.lease, n.beats \
+               FROM lanes l LEFT JOIN nodes n ON n.lane = l.lane WHERE l.lane = $1 ORDER BY n.node";
+    let (mut registered, mut as_of) = (Vec::new(), AsOf { position: 0, epoch: 0 });
+    for row in engine.query(sql, &[LANE.into()]).await? {
+        match <[Value; 6]>::try_from(row) {
+            Ok([Value::Int(position), Value::Int(epoch), node, applied, lease, beats]) => {
+                as_of = AsOf { position, epoch };
+                registered.extend(registered_in([node, applied, lease, beats])?);
+            }
+            _ => return Err(sql::other_shape("lanes")),
+        }
+    }
+    Ok((registered, as_of))
+}
+
+/// The process of a row; none where no process is registered.
+fn registered_in(row: [Value; 4]) -> Result<Option<Registered>, EngineError> {
+    match row {
+        [Value::Text(node), Value::Int(applied), Value::Int(lease), Value::Int(beats)] => {
             // Of what no process writes there nobody knows how long it lasts: as long as any.
             let lease = u64::try_from(lease).map_or(LONGEST, Duration::from_millis).min(LONGEST);
-            Ok(Registered { node, applied, lease, beats })
+            Ok(Some(Registered { node, applied, lease, beats }))
         }
+        [Value::Null, Value::Null, Value::Null, Value::Null] => Ok(None),
         _ => Err(sql::other_shape("nodes")),
     }
 }

@@ -121,6 +121,7 @@ async fn exchange(connection: &mut PgConnection, flip: &Flip, head: i64) -> Resu
         put.execute(&mut *connection).await?;
     }
     if flip.projections.len() > flip.eventual.len() {
+        connection.execute(sql::delete_other_versions().as_str()).await?;
         sqlx::query(sql::MOVE_EPOCH).bind(LANE).execute(&mut *connection).await?;
     }
     connection.execute("COMMIT").await?;

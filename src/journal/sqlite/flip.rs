@@ -104,6 +104,7 @@ fn exchange(transaction: &Transaction<'_>, flip: &Flip, head: i64) -> Result<(),
         transaction.execute(sql::PUT_CHECKPOINT, params![reached.name, LANE, head])?;
     }
     if flip.projections.len() > flip.eventual.len() {
+        transaction.execute(&sql::delete_other_versions(), [])?;
         transaction.execute(sql::MOVE_EPOCH, [LANE])?;
     }
     Ok(())

@@ -333,9 +333,9 @@ async fn who_waits_asks_again_when_the_answer_that_others_had_is_old() {
     let (inner, since) = (&node.journal.inner, Instant::now());
     node.beside("other", node.head() - 1, SECOND, 1).await;
     let asks = async |position: i64, least: usize| {
-        let before = node.engine.times("SELECT node,");
+        let before = node.engine.times("SELECT l.head,");
         assert_eq!(others_behind(inner, since, position).await.unwrap().len(), least);
-        node.engine.times("SELECT node,") > before
+        node.engine.times("SELECT l.head,") > before
     };
     assert!(asks(node.head(), 1).await);
     assert!(!asks(node.head(), 1).await, "somebody has just asked");
@@ -343,4 +343,7 @@ async fn who_waits_asks_again_when_the_answer_that_others_had_is_old() {
     assert!(asks(node.head(), 1).await);
     tokio::time::advance(ASK).await;
     assert!(!asks(node.head() - 1, 0).await, "nobody was behind that");
+    // Whoever does not know what has ended does not know who answers.
+    let asked = others_behind(inner, since, node.head() + 1).await.unwrap_err();
+    assert!(asked.to_string().contains("a server that is behind"), "{asked}");
 }
