@@ -1,4 +1,4 @@
-//! Is a note of how far the log was seen one of ours, whole, or refused? (FAULTS F21)
+//! Is a note of how far the log was seen one of ours, whole, or refused? (F21)
 //!
 //! Input: `checkpoint.json`, presented as it stands, and once more with the right MAC over what it says.
 #![cfg_attr(fuzzing, no_main)]

@@ -1,5 +1,5 @@
 //! Does what was ended stay ended, on every node and on every page? (OWASP ASVS 7.4, 7.6, 10.6.2;
-//! `faults.md` R1 as far as one step of it exists: another process knows within 250 ms.)
+//! R1 as far as one step of it exists: another process knows within 250 ms.)
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -29,7 +29,7 @@ const WELL: Duration = Duration::from_millis(100);
 /// How many revoke at once. Each has all nodes asked, in two ways: so these are 36 requests beside one another on as
 /// many processors as there are, and more would measure how long they wait for a turn there.
 const REVOKERS: usize = 6;
-/// Of how many tokens a second every node is asked until they end (`faults.md`, T1): each of those that are about to
+/// Of how many tokens a second every node is asked until they end: each of those that are about to
 /// be revoked so often.
 const PAUSE: Duration = Duration::from_millis(1_000 * REVOKERS as u64 / 200);
 

@@ -8,13 +8,14 @@ use aggregates::client_token::{ClientToken, ClientTokenCommand};
 use aggregates::stored::Decide;
 use aggregates::values::{NewToken, Scope};
 use aggregates::{AnyEvent, StoredEvent};
-use chancery::journal::engine::{Append, Claim, NewEvent, Outcome, SecretOp, StoredRow};
+use chancery::journal::engine::{Append, Claim, NewEvent, Outcome, SecretOp, StateRow, StoredRow};
 use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::Aggregate as _;
 use cqrs_es::persist::{PersistedEventRepository, SerializedEvent};
 use postgres_es::PostgresEventRepository;
 use projections::TRANSACTIONAL;
 use projections::projection::{Recorded, row_ops};
+use projections::row::RowOp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use sqlx::PgPool;
@@ -27,6 +28,7 @@ enum Step {
     Issue { token: u8 },
     Revoke { token: u8 },
     Claim { name: u8 },
+    Expire { seconds: u8 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
@@ -34,6 +36,7 @@ fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
         (0..40u8).prop_map(|token| Step::Issue { token }),
         (0..40u8).prop_map(|token| Step::Revoke { token }),
         (0..8u8).prop_map(|name| Step::Claim { name }),
+        (60..90u8).prop_map(|seconds| Step::Expire { seconds }),
     ];
     prop::collection::vec(prop::collection::vec(step, 1..12), 1..24)
 }
@@ -67,10 +70,12 @@ fn append_of(step: &Step, streams: &mut BTreeMap<u8, (ClientToken, i64)>, number
             },
         ),
         Step::Claim { name } => return Some(claim(*name, number)),
+        Step::Expire { seconds } => return Some(expiry(i64::from(*seconds), number)),
     };
     let (state, sequence) = streams.entry(key).or_default();
     let events = state.decide(command).ok()?;
-    let append = written(&format!("token-{key}"), *sequence, &events);
+    let mut append = written(&format!("token-{key}"), *sequence, &events);
+    append.invalidates = matches!(step, Step::Revoke { .. });
     for event in events {
         state.apply(event);
         *sequence += 1;
@@ -118,15 +123,26 @@ pub fn empty(id: &str, expected: i64) -> Append {
     }
 }
 
-/// A stream of its own that wants a name: the second one to want it loses.
-fn claim(name: u8, number: i64) -> Append {
-    let id = format!("claimant-{number}");
+/// A stream of its own, of one event.
+fn alone(id: &str, number: i64, rows: Vec<RowOp>) -> Append {
     let event = aggregates::client_token::ClientTokenEvent::TokenRevoked {
         reason: aggregates::authorization::RevocationReason::Superuser,
         at: at(number),
     };
-    let mut append = written(&id, 0, &[event]);
-    append.rows = vec![Vec::new()];
+    Append { rows: vec![rows], ..written(id, 0, &[event]) }
+}
+
+/// Takes away what ended before; its state is kept beside it.
+fn expiry(seconds: i64, number: i64) -> Append {
+    let before = at(seconds).timestamp_millis();
+    let rows = vec![RowOp::Expire { table: &projections::tokens::TABLE, before }];
+    let state = StateRow { sequence: 1, state: format!("{{\"number\":{number}}}") };
+    Append { state: Some(state), ..alone(&format!("horizon-{number}"), number, rows) }
+}
+
+/// One that wants a name: the second one to want it loses.
+fn claim(name: u8, number: i64) -> Append {
+    let mut append = alone(&format!("claimant-{number}"), number, Vec::new());
     append.claims = vec![Claim { kind: "username", value: format!("name-{name}") }];
     append.secrets = vec![SecretOp::Put { id: format!("secret-{number}"), verifier: "v".to_owned() }];
     append
@@ -155,8 +171,18 @@ async fn play(place: &Place, batches: &[Vec<Append>]) -> impl PartialEq + std::f
     for table in projections::transactional_tables() {
         rows.push(engine.all_rows(table).await.unwrap());
     }
+    let mut beside = Vec::new();
+    for sql in [
+        "SELECT kind, value, aggregate_id FROM claims ORDER BY kind, value",
+        "SELECT id, verifier FROM secrets ORDER BY id",
+        "SELECT aggregate_type, aggregate_id, sequence, state FROM stream_states ORDER BY aggregate_id",
+    ] {
+        beside.push(engine.query(sql, &[]).await.unwrap());
+    }
     losers.sort();
-    (engine.head().await.unwrap(), engine.batches_after(0, 10_000).await.unwrap(), rows, losers)
+    let revision = engine.pulse().await.unwrap().revision;
+    let log = (engine.head().await.unwrap(), revision, engine.batches_after(0, 10_000).await.unwrap());
+    (log, rows, beside, losers)
 }
 
 #[test]

@@ -38,7 +38,7 @@ async fn readers_of_one_row_do_not_queue_for_a_database_that_hangs() {
     }
 }
 
-/// A connection may lead to a standby, or to a primary that was replaced (FAULTS F8): what it says is from before what
+/// A connection may lead to a standby, or to a primary that was replaced (F8): what it says is from before what
 /// this process has applied, and nothing would ever change it again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_server_that_is_behind_answers_is_not_remembered() {

@@ -74,18 +74,24 @@ async fn invariant_14_deletion_insertion_and_truncation_are_found() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn invariant_02_a_row_without_its_event_and_an_event_without_its_row_are_found() {
-    for (sql, what) in [
-        ("UPDATE tokens SET revoked_at = 1 WHERE rowid = 2", "tokens"),
-        ("DELETE FROM tokens WHERE token_id = (SELECT min(token_id) FROM tokens)", "tokens"),
-        ("UPDATE applications SET name = 'Another'", "applications"),
+    let one = "token_id = (SELECT min(token_id) FROM tokens)";
+    let forged = "INSERT INTO tokens SELECT 'forged', authorization_id, client_id, subject, grant_type, scope, resource, \
+                  confirmation, issued_at, expires_at, revoked_at FROM tokens";
+    for (sql, what, how) in [
+        (format!("UPDATE tokens SET revoked_at = 1 WHERE {one}"), "tokens", "revoked_at"),
+        (format!("DELETE FROM tokens WHERE {one}"), "tokens", "is missing"),
+        (format!("{forged} WHERE {one}"), "tokens", "no event led to it"),
+        ("UPDATE applications SET name = 'Another'".to_owned(), "applications", "name"),
         (
-            "UPDATE authorizations SET scope = 'admin' WHERE authorization_id = (SELECT min(authorization_id) FROM authorizations)",
+            "UPDATE authorizations SET scope = 'admin' WHERE authorization_id = (SELECT min(authorization_id) FROM authorizations)"
+                .to_owned(),
             "authorizations",
+            "scope",
         ),
     ] {
-        let sql = sql.replace("rowid = 2", "token_id = (SELECT min(token_id) FROM tokens)");
         let found = after(&sql).await;
-        assert!(matches!(&found, VerifyError::Row { table, .. } if *table == what), "{found}");
+        let is_it = matches!(&found, VerifyError::Row { table, difference, .. } if *table == what && difference.contains(how));
+        assert!(is_it, "{sql}: {found}");
     }
 }
 
