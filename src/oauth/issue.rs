@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn resources_are_bounded_in_number_and_together_in_length() {
-        let config = Config::load(&BTreeMap::new(), &Environment::default()).unwrap();
+        let home = Environment::from_iter([("HOME", "/nonexistent")]);
+        let config = Config::load(&BTreeMap::new(), &home).unwrap();
         let are_taken = |length: usize, count: usize| {
             let texts: Vec<String> = (0..count)
                 .map(|number| format!("https://api.example/{number:02}{}", "x".repeat(length - 22)))

@@ -104,6 +104,7 @@ async fn f21_a_backup_that_is_made_under_load_is_the_history_of_one_moment() {
     let app = machine(&cli, &format!("http://127.0.0.1:{port}"));
     let server = Process::start_with(&cli, &home, port, &UNLIMITED).await;
     let ledger = Arc::new(Ledger::with(Person::new(&cli, &app.base).await));
+    let early = tokens(&app).await;
     let load = ledger.load(&app, TASKS);
     while ledger.issued() == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -120,15 +121,16 @@ async fn f21_a_backup_that_is_made_under_load_is_the_history_of_one_moment() {
     }
     load.stop().await;
     let [totals] = judge("F21", &cli, &app, [&*ledger]).await;
+    let last = tokens(&app).await;
     assert_eq!(server.terminate().await, 0);
     let live = batches(&home.path().join("chancery.db")).await;
-    for (file, before, after) in made {
-        let held = batches(Path::new(&file)).await;
+    for (file, before, after) in &made {
+        let (before, after, held) = (*before, *after, batches(Path::new(file)).await);
         assert_eq!(held[..], live[..held.len()], "another history");
         let types = held.iter().flat_map(|batch| &batch.events).map(|row| row.event.event_type.as_str());
         let tokens = types.filter(|name| *name == "client_token.issued").count();
         // Those of the load that have been written and not yet answered count as well, and some that were refused.
-        let most = after + TASKS + totals.refused;
+        let most = after + TOKENS + TASKS + totals.refused;
         assert!(before > 0 && (before..=most).contains(&tokens), "{tokens}, of {before} to {most}");
     }
     record(
@@ -138,4 +140,24 @@ async fn f21_a_backup_that_is_made_under_load_is_the_history_of_one_moment() {
         ),
     );
     assert!(totals.issued > 100, "there was a load: {totals}");
+    let ended = early.into_iter().chain(last);
+    is_put_back(&cli, &app, &home, port, &made[0].0, ended.collect()).await;
+}
+
+/// All of before is over then, be it in the backup or not, and only that.
+async fn is_put_back(cli: &Cli, app: &App, home: &Directory, port: u16, backup: &str, ended: Vec<String>) {
+    cli.run(&["restore", backup, "--replace"]).succeeded();
+    cli.run(&["--listen", &format!("127.0.0.1:{port}")]).failed_about("older than what this node has seen");
+    cli.run(&["acceptrollback"]).succeeded();
+    let _server = Process::start_with(cli, home, port, &UNLIMITED).await;
+    until_served(app).await;
+    let ledger = Ledger::default();
+    for token in ended {
+        ledger.has_ended(token);
+    }
+    for token in tokens(app).await {
+        ledger.promised(token);
+    }
+    let [totals] = judge("F21", cli, app, [&ledger]).await;
+    record("F21", &format!("SQLite: one of them put back, and accepted: {totals}"));
 }

@@ -19,7 +19,7 @@ use crate::harness::{App, Process};
 
 const LONG_T2: usize = 100_000;
 /// T2 ends by then, whatever it has come to.
-const LONGEST: Duration = Duration::from_mins(30);
+const LONGEST: Duration = Duration::from_mins(40);
 /// While a node is in trouble the others wait for as long as it may still answer from memory: a lease, and a
 /// hundredth of it.
 pub const WAITED: Duration = Duration::from_millis(1_100);
@@ -28,7 +28,7 @@ pub const WAITED: Duration = Duration::from_millis(1_100);
 const MARGIN: Duration = Duration::from_millis(400);
 /// How often each of those who revoke does so, and they one after the other. Else all of them wait for the same lease
 /// and go on at once, and what is measured is how long they then stand in one another's way.
-const PACE: Duration = Duration::from_millis(1_200);
+const PACE: Duration = Duration::from_millis(1_600);
 /// One of so many revocations is asked of whatever node it is, be it the one in trouble.
 const ANYWHERE: usize = 10;
 const FROZEN: Duration = Duration::from_secs(5);

@@ -94,7 +94,7 @@ fn of_a_batch(connection: &Connection, draw: &mut Draw) -> String {
         let sql = format!("SELECT first_position FROM batches LIMIT 1 OFFSET {offset}");
         connection.query_row(&sql, [], |row| row.get(0)).unwrap()
     };
-    let offset = draw.below(30);
+    let offset = draw.below(29);
     let (one, next) = (at(offset), at(offset + 1));
     match draw.below(5) {
         0 => format!("UPDATE batches SET event_count = event_count + 1 WHERE first_position = {one}"),

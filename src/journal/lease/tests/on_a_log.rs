@@ -256,7 +256,8 @@ fn it_is_looked_around_now_and_then_by_whoever_asks_first() {
 async fn whoever_ends_something_waits_for_nobody_who_has_applied_it() {
     let node = Node::fresh().await;
     let position = node.head();
-    assert!(node.waits_for(position + 1).await < ASK, "nor for itself");
+    node.beside("node", position - 1, SECOND, 1).await;
+    assert!(node.waits_for(position).await < ASK, "nor for itself");
     node.beside("other", position, SECOND, 1).await;
     assert!(node.waits_for(position).await < ASK);
 }
