@@ -81,6 +81,7 @@ impl Cluster {
             directory,
         };
         cluster.start_etcd(etcd);
+        cluster.wait_for_etcd(etcd).await;
         for (ports, etcd) in ports.into_iter().zip(ways) {
             let config = format!("{}/{}.yml", cluster.directory.text(), ports.name);
             let patroni = cluster.spawn(&ports.name, "patroni", &[&config]);
@@ -91,6 +92,19 @@ impl Cluster {
         cluster.wait_until_whole().await;
         cluster.create_database().await;
         cluster
+    }
+
+    /// Until it has decided which version of itself it speaks: a Patroni that asks before ends.
+    async fn wait_for_etcd(&self, port: u16) {
+        let (begun, url) = (Instant::now(), format!("http://127.0.0.1:{port}/version"));
+        let is_decided = async || {
+            let answer = self.rest.get(&url).send().await.ok()?.json::<Value>().await.ok()?;
+            (answer["etcdcluster"].as_str()? != "not_decided").then_some(())
+        };
+        while is_decided().await.is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "etcd does not start{}", self.logs());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     fn start_etcd(&mut self, port: u16) {
