@@ -207,7 +207,7 @@ impl Checkpoint {
         Ok(seen)
     }
 
-    /// The latest key epoch that this node has noted of this log.
+    /// The latest key epoch that this node has noted of this log; nothing where a note cannot be read, or was forged.
     pub async fn latest_epoch(&self, engine: &dyn Engine, keys: &Keys) -> Option<u8> {
         self.notes(engine, keys).await.ok()?.into_iter().filter_map(|noted| noted.epoch).max()
     }

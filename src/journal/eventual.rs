@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Inner;
 use super::engine::{EngineError, PAGE};
-use super::feed::{check_density, check_versions};
+use super::feed::{check_density, check_versions, stored_versions};
 use super::stored::followed_ops;
 
 /// How far the eventual projections may lag when nobody waits for them.
@@ -60,7 +60,7 @@ pub(super) async fn project(inner: Weak<Inner>) {
 async fn project_all(inner: &Inner, projection: &'static Projection) -> Result<(), EngineError> {
     // Where another server has taken everything it does not show that this one could not.
     if inner.has_trouble(projection.name) {
-        check_versions(inner.engine.as_ref(), [projection]).await?;
+        check_versions(&stored_versions(inner.engine.as_ref()).await?, [projection])?;
     }
     loop {
         let from = inner.engine.checkpoint(projection).await?;

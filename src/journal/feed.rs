@@ -128,8 +128,9 @@ pub(super) async fn follow_epoch(inner: &Arc<Inner>) -> Result<(), EngineError> 
     if head.epoch == inner.epoch.load(Ordering::Relaxed) {
         return Ok(());
     }
-    check_versions(inner.engine.as_ref(), TRANSACTIONAL.iter().chain(EVENTUAL).copied()).await?;
-    check_no_others(inner.engine.as_ref()).await?;
+    let stored = stored_versions(inner.engine.as_ref()).await?;
+    check_versions(&stored, TRANSACTIONAL.iter().chain(EVENTUAL).copied())?;
+    check_no_others(&stored)?;
     let tables = read_held(inner, head.epoch).await?;
     if inner.is_read() {
         let epoch = head.epoch;
@@ -161,11 +162,10 @@ async fn read_held(inner: &Inner, epoch: i64) -> Result<Vec<Held>, EngineError> 
 }
 
 /// Whether the tables of these read models are of the versions that this program reads and writes.
-pub(super) async fn check_versions(
-    engine: &dyn Engine,
+pub(super) fn check_versions(
+    stored: &BTreeMap<String, i64>,
     projections: impl IntoIterator<Item = &'static Projection>,
 ) -> Result<(), EngineError> {
-    let stored = stored_versions(engine).await?;
     for projection in projections {
         let own = i64::from(projection.version);
         let stored = stored.get(projection.name).copied().unwrap_or(0);
@@ -178,11 +178,11 @@ pub(super) async fn check_versions(
 
 /// Whether there are read models that this program does not know. A later version has made them, and goes by them: what
 /// this one wrote would not be in them.
-async fn check_no_others(engine: &dyn Engine) -> Result<(), EngineError> {
-    let unknown =
-        stored_versions(engine).await?.into_iter().find(|(name, _)| find_projection(name).is_none());
-    match unknown {
-        Some((projection, stored)) => Err(EngineError::OtherVersion { projection, stored, own: 0 }),
+fn check_no_others(stored: &BTreeMap<String, i64>) -> Result<(), EngineError> {
+    match stored.iter().find(|(name, _)| find_projection(name).is_none()) {
+        Some((name, stored)) => {
+            Err(EngineError::OtherVersion { projection: name.clone(), stored: *stored, own: 0 })
+        }
         None => Ok(()),
     }
 }

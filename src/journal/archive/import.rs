@@ -16,7 +16,7 @@ use super::{ArchiveError, Broken, Moved, Secrets, check};
 use crate::journal::chain::{GENESIS, hex};
 use crate::journal::claims::claims;
 use crate::journal::engine::{Append, Engine, EngineError, Head, LANE, Outcome, StoredRow, sql};
-use crate::journal::feed::check_versions;
+use crate::journal::feed::{check_versions, stored_versions};
 use crate::journal::installation::{INSTALLATION, ROLLBACK_ACCEPTED};
 use crate::journal::store::known_type;
 use crate::journal::stored::transactional_ops;
@@ -108,7 +108,7 @@ impl Proved {
         }
         engine.migrate().await?;
         // Empty tables of another version would be filled by this one's measure, and served by the other's.
-        check_versions(engine, TRANSACTIONAL.iter().copied()).await?;
+        check_versions(&stored_versions(engine).await?, TRANSACTIONAL.iter().copied())?;
         let head = engine.head().await?;
         if !is_its_beginning(&head) {
             return Err(ArchiveError::NotEmpty { head: head.position });
