@@ -3,10 +3,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::crash::{machine, until_ready};
 use super::front::{is_alive, is_dead};
@@ -19,16 +18,13 @@ use crate::harness::{App, Process};
 
 const LONG_T2: usize = 100_000;
 /// T2 ends by then, whatever it has come to.
-const LONGEST: Duration = Duration::from_mins(40);
+const LONGEST: Duration = Duration::from_mins(30);
 /// While a node is in trouble the others wait for as long as it may still answer from memory: a lease, and a
 /// hundredth of it.
 pub const WAITED: Duration = Duration::from_millis(1_100);
 /// What the client sees beside that: the commit, and its turn on processors that three servers, PostgreSQL
 /// and this program share. In a long run, which has the machine for itself, one in a hundred does.
 const MARGIN: Duration = Duration::from_millis(400);
-/// How often each of those who revoke does so, and they one after the other. Else all of them wait for the same lease
-/// and go on at once, and what is measured is how long they then stand in one another's way.
-const PACE: Duration = Duration::from_millis(1_600);
 /// One of so many revocations is asked of whatever node it is, be it the one in trouble.
 const ANYWHERE: usize = 10;
 const FROZEN: Duration = Duration::from_secs(5);
@@ -147,32 +143,27 @@ impl World {
         Some(living)
     }
 
-    /// Enough for a trouble, while a revocation takes as long as a lease. So many are issued at once that those who
-    /// revoke meanwhile do not wait for their turn.
+    /// Enough for a trouble, while a revocation takes as long as a lease.
     async fn fill_stock(self: &Arc<Self>) {
         let missing = (5 * Self::workers()).saturating_sub(self.stock.lock().unwrap().len());
         let mut filling = JoinSet::new();
-        for filler in 0..WORKERS {
+        for turn in 0..missing {
             let world = Arc::clone(self);
             filling.spawn(async move {
-                for turn in (filler..missing).step_by(WORKERS) {
-                    let Some(living) = world.tally.issue(&world.nodes, turn).await else { continue };
-                    remember(&*living.whose(&world.tally, &world.nodes), living.access()).await;
-                    world.stock.lock().unwrap().push(living);
-                }
+                let living = world.tally.issue(&world.nodes, turn).await?;
+                remember(&*living.whose(&world.tally, &world.nodes), living.access()).await;
+                Some(living)
             });
         }
-        filling.join_all().await;
+        let filled = filling.join_all().await;
+        self.stock.lock().unwrap().extend(filled.into_iter().flatten());
     }
 
     /// Revokes until told to stop. Nobody waits for the answers afterwards: a node that is frozen gives them
     /// when it wakes, and it was asked while it slept.
-    async fn work(self: Arc<Self>, begin: Duration) {
+    async fn work(self: Arc<Self>) {
         let mut asking = JoinSet::new();
-        let mut paces = interval_at(Instant::now() + begin, PACE);
-        paces.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while !self.stop.load(Ordering::Relaxed) {
-            paces.tick().await;
             let turn = self.turns.fetch_add(1, Ordering::Relaxed);
             let Some((apps, token)) = self.revoke_once(turn).await else { continue };
             for node in 0..NODES {
@@ -316,11 +307,8 @@ impl World {
 async fn t2_f16_after_a_revocation_no_node_says_active_whatever_happens_to_the_others() {
     let world = Arc::new(World::start().await);
     let mut workers = JoinSet::new();
-    let apart = PACE / u32::try_from(World::workers()).unwrap();
-    let mut begin = Duration::ZERO;
     for _ in 0..World::workers() {
-        workers.spawn(Arc::clone(&world).work(begin));
-        begin += apart;
+        workers.spawn(Arc::clone(&world).work());
     }
     let (rounds, slowest) = world.troubles().await;
     world.stop.store(true, Ordering::Relaxed);
