@@ -19,8 +19,8 @@ use crate::middleware::limits::headers_length;
 use crate::room::{Full, Part, Room};
 
 /// Bytes of all answers together that nobody has taken yet.
-const ANSWERS: usize = 24 << 20;
-/// One network may have one of so many parts of it: nearly four hundred requests at once.
+const ANSWERS: usize = 16 << 20;
+/// One network may have one of so many parts of it: some two hundred and fifty requests at once.
 const NETWORKS: usize = 8;
 /// What is taken before anything is done for a request, so that nothing is done whose answer finds no room: tokens and
 /// redirects fit into it beside their stream, and larger pages only show something.

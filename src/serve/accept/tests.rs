@@ -194,8 +194,8 @@ async fn who_takes_no_answers_is_told_to_come_again_and_others_are_served() {
     let (shared, made) = pages(64 << 10);
     let (mut asking, _serving) = speak(&shared, "192.0.2.1", 0).await;
     let mut left = Vec::new();
-    // One network has 3 MiB.
-    for _ in 0..48 {
+    // One network has 2 MiB.
+    for _ in 0..32 {
         let answer = ask(&mut asking, "GET").await;
         assert_eq!(answer.status(), 200);
         left.push(answer);
@@ -203,7 +203,7 @@ async fn who_takes_no_answers_is_told_to_come_again_and_others_are_served() {
     let told = ask(&mut asking, "GET").await;
     assert_eq!((told.status().as_u16(), &told.headers()["retry-after"]), (429, &HeaderValue::from(1)));
     assert!(told.into_body().collect().await.unwrap().to_bytes().is_empty());
-    assert_eq!(made.load(Ordering::Relaxed), 48, "nothing is done whose answer has no room");
+    assert_eq!(made.load(Ordering::Relaxed), 32, "nothing is done whose answer has no room");
     let (mut other, _serving) = speak(&shared, "192.0.2.2", 1 << 20).await;
     assert_eq!(ask(&mut other, "GET").await.status(), 200);
     drop(left);
@@ -229,7 +229,7 @@ async fn a_long_head_takes_no_room_any_more_when_its_answer_is_there() {
 
 #[tokio::test(start_paused = true)]
 async fn where_room_is_scarce_who_takes_nothing_is_cut_off_sooner() {
-    let (shared, _) = pages(3 << 20);
+    let (shared, _) = pages(2 << 20);
     let mut left = Vec::new();
     for number in 1..=5 {
         let (mut asking, serving) = speak(&shared, &format!("192.0.2.{number}"), 0).await;
