@@ -303,6 +303,17 @@ pub trait Engine: Send + Sync {
     /// Where the log stands, on a connection that no other work can hold, and in half a second or not at all.
     async fn pulse(&self) -> Result<Pulse, EngineError>;
 
+    /// Waits until it is worth while to ask for the pulse, as another process has ended something. That may be said
+    /// late or not at all, and is never said where others are not heard of.
+    async fn hint(&self) {
+        std::future::pending().await
+    }
+
+    /// Whether hints come at this time, as far as is known.
+    fn hears_hints(&self) -> bool {
+        false
+    }
+
     /// A sign of life of a registered process, which has applied so much, and where the log stands by the very server
     /// that took it; nothing of a process that is not registered, or was told that it will be counted out.
     async fn beat(&self, node: &str, applied: i64) -> Result<Option<Pulse>, EngineError> {

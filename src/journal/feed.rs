@@ -21,7 +21,7 @@ use super::{Inner, Lease, lease};
 
 /// How often the head is looked at: whoever ended something waits for it everywhere.
 const POLL: Duration = Duration::from_millis(50);
-/// How often while others write: then one of them may be waiting.
+/// How often while others write, where nobody says when one of them has ended something: it may be waiting.
 const POLL_BUSY: Duration = Duration::from_millis(20);
 /// How long an own batch that is in the log may take to get into memory before it is read from there.
 const OWN: Duration = Duration::from_millis(5);
@@ -67,7 +67,8 @@ pub(super) async fn apply_own(
 pub(super) async fn follow(inner: Weak<Inner>) {
     let (mut was_well, mut of_others, mut pause) = (true, 0, POLL);
     loop {
-        tokio::time::sleep(pause).await;
+        let Some(engine) = inner.upgrade().map(|inner| Arc::clone(&inner.engine)) else { return };
+        drop(timeout(pause, engine.hint()).await);
         let Some(inner) = inner.upgrade() else { return };
         let renewed = lease::renew(&inner).await;
         if let Err(stale) = &renewed
@@ -78,7 +79,7 @@ pub(super) async fn follow(inner: Weak<Inner>) {
         }
         was_well = renewed.is_ok();
         let now = inner.of_others.load(Ordering::Relaxed);
-        pause = if now > of_others { POLL_BUSY } else { POLL };
+        pause = if now > of_others && !engine.hears_hints() { POLL_BUSY } else { POLL };
         of_others = now;
     }
 }

@@ -7,6 +7,7 @@ mod append;
 mod connections;
 mod flip;
 mod hazards;
+mod hints;
 mod log;
 mod rows;
 
@@ -25,6 +26,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use self::connections::{Connections, Server, within};
+use self::hints::Hints;
 use self::log::{batch_rows, batches_of};
 use super::engine::{
     Advanced, Append, Committed, Engine, EngineError, Flip, Hazards, Head, LANE, Outcome, Pulse, StoredBatch,
@@ -58,6 +60,7 @@ pub struct PostgresEngine {
     /// Held by whoever makes a connection for the pulse.
     connecting: Arc<AsyncMutex<()>>,
     server: Arc<Server>,
+    hints: Hints,
     /// From a call to its answer, waiting for a connection included; half as long again if that took all of it.
     deadline: Duration,
     /// Whether an answer may take longer than that once there is a connection.
@@ -73,8 +76,8 @@ impl PostgresEngine {
         let server = Server::of(options);
         let pool = |most| Connections::to(&server, most);
         let (reads, writing, pulse, register) = (pool(connections), pool(2), pool(2), pool(2));
-        let connecting = Arc::default();
-        Ok(Self { reads, writing, pulse, register, connecting, server, deadline, is_patient: false })
+        let (connecting, hints) = (Arc::default(), Hints::new());
+        Ok(Self { reads, writing, pulse, register, connecting, server, hints, deadline, is_patient: false })
     }
 
     /// For commands that look at whole tables, and keep no request waiting.
@@ -286,6 +289,14 @@ impl Engine for PostgresEngine {
             self.connect_for_next_pulse();
         }
         asked
+    }
+
+    async fn hint(&self) {
+        self.hints.next(&self.server).await;
+    }
+
+    fn hears_hints(&self) -> bool {
+        self.hints.are_heard()
     }
 
     /// In one statement: of two, each might be answered by another server.

@@ -47,12 +47,21 @@ async fn whoever_leaves_a_call_that_hangs_leaves_its_connection_to_nobody() {
 
 /// A line on which everything takes a while. What is on its way while it is mute never arrives, and who speaks
 /// over such a connection hears nothing for ever.
-struct Line {
+pub struct Line {
     port: u16,
     is_mute: Arc<AtomicBool>,
 }
 
 impl Line {
+    /// Before this database, and how that is reached over it.
+    pub async fn before(database: &Database, each_way: Duration) -> (Self, String) {
+        let mut url = Url::parse(&database.url()).unwrap();
+        let line = Self::start(url.port().unwrap_or(5432), each_way).await;
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(line.port)).unwrap();
+        (line, url.into())
+    }
+
     async fn start(to: u16, each_way: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let line = Self { port: listener.local_addr().unwrap().port(), is_mute: Arc::default() };
@@ -68,7 +77,7 @@ impl Line {
         line
     }
 
-    fn mute(&self, is_mute: bool) {
+    pub fn mute(&self, is_mute: bool) {
         self.is_mute.store(is_mute, Ordering::SeqCst);
     }
 }
@@ -97,12 +106,9 @@ async fn the_pulse_comes_again_after_its_connections_were_lost_without_a_word() 
     let place = Place::Postgres(Database::empty());
     place.engine().await;
     let Place::Postgres(database) = &place else { panic!("it is") };
-    let mut url = Url::parse(&database.url()).unwrap();
     // So far that connecting takes longer than a pulse may, and a pulse does not.
-    let line = Line::start(url.port().unwrap_or(5432), Duration::from_millis(90)).await;
-    url.set_host(Some("127.0.0.1")).unwrap();
-    url.set_port(Some(line.port)).unwrap();
-    let engine = PostgresEngine::new(url.as_str(), 2, DEADLINE).unwrap();
+    let (line, url) = Line::before(database, Duration::from_millis(90)).await;
+    let engine = PostgresEngine::new(&url, 2, DEADLINE).unwrap();
     let pulses = async || {
         let begun = Instant::now();
         while engine.pulse().await.is_err() {

@@ -4,6 +4,7 @@ mod connections;
 mod differential;
 mod durability;
 mod eventual;
+mod hints;
 mod horizon;
 mod kept;
 mod order;

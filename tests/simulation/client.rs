@@ -64,6 +64,7 @@ pub struct Tally {
     pub races: usize,
     pub asked_dead: usize,
     pub late_polls: usize,
+    pub late_hints: usize,
     pub slowest: Duration,
     /// Every answer, in order: the same seed gives the same.
     pub trace: u64,
@@ -81,6 +82,7 @@ impl std::ops::AddAssign<&Tally> for Tally {
         self.races += other.races;
         self.asked_dead += other.asked_dead;
         self.late_polls += other.late_polls;
+        self.late_hints += other.late_hints;
         self.slowest = self.slowest.max(other.slowest);
         self.trace ^= other.trace;
     }

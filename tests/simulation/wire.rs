@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use chancery::journal::engine::{
     Append, AsOf, Committed, Engine, EngineError, Flip, Head, Outcome, Pulse, StateRow, StoredBatch,
-    StoredRow,
+    StoredRow, last_invalidating,
 };
 use chancery::journal::{EngineError as Error, SubjectKeyRow};
 use projections::projection::Projection;
@@ -147,8 +147,17 @@ impl Engine for Wire {
     }
 
     async fn append(&self, batch: i64, epoch: i64, appends: &[Append]) -> Result<Outcome, EngineError> {
-        let appends = appends.to_vec();
-        over!(self, Commit, append(batch, epoch, &appends))
+        let (node, appends) = (self.node, appends.to_vec());
+        let append = move |world: Arc<World>| -> Answer<Outcome> {
+            Box::pin(async move {
+                let outcome = world.database.0.append(batch, epoch, &appends).await;
+                if matches!(outcome, Ok(Outcome::Committed(_))) && last_invalidating(&appends) > 0 {
+                    world.tell_others(node);
+                }
+                outcome
+            })
+        };
+        self.call("append", Kind::Commit, append).await
     }
 
     async fn find_batch(&self, batch: i64) -> Result<Option<Committed>, EngineError> {
@@ -192,6 +201,15 @@ impl Engine for Wire {
         sleep_until(begun + self.world.inattention(self.node)).await;
         self.thaw().await;
         Ok(pulse)
+    }
+
+    async fn hint(&self) {
+        self.world.told(self.node).await;
+        self.thaw().await;
+    }
+
+    fn hears_hints(&self) -> bool {
+        self.world.hears_hints()
     }
 
     async fn find_row(&self, table: &'static Table, key: &str) -> Result<(Option<Row>, AsOf), EngineError> {

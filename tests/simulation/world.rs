@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use chancery::clock::{Clock, Uptime};
 use chancery::journal::sqlite::SqliteEngine;
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 pub const NODES: usize = 3;
@@ -29,6 +29,9 @@ pub struct World {
     calls: AtomicUsize,
     script: watch::Sender<Option<(usize, Fate)>>,
     may_be_replaced: bool,
+    hears_hints: bool,
+    hints: [Notify; NODES],
+    late_hints: AtomicUsize,
     pub database: Database,
 }
 
@@ -93,7 +96,7 @@ impl World {
             jump: (0, now),
         };
         let nodes = [node(), node(), node()];
-        let may_be_replaced = random.bool();
+        let (may_be_replaced, hears_hints) = (random.bool(), random.bool());
         Self {
             begun: now,
             random: Mutex::new(random),
@@ -103,6 +106,9 @@ impl World {
             calls: AtomicUsize::default(),
             script: watch::Sender::default(),
             may_be_replaced,
+            hears_hints,
+            hints: Default::default(),
+            late_hints: AtomicUsize::default(),
             database: Database(SqliteEngine::in_memory().unwrap()),
         }
     }
@@ -114,6 +120,43 @@ impl World {
     /// Whether processes must think that another database may have taken the place of theirs, though none does.
     pub fn may_be_replaced(&self) -> bool {
         self.may_be_replaced
+    }
+
+    /// Whether nodes tell one another when they have ended something.
+    pub fn hears_hints(&self) -> bool {
+        self.hears_hints
+    }
+
+    /// A node has ended something: each of the others is told so at once, later than it may poll, or not at all.
+    pub fn tell_others(self: &Arc<Self>, node: usize) {
+        if !self.hears_hints {
+            return;
+        }
+        for other in (0..self.hints.len()).filter(|&other| other != node) {
+            let mut random = self.random();
+            let delay = match random.u32(..4) {
+                0 => continue,
+                1 => random.u64(1_000..900_000),
+                _ => random.u64(50..600),
+            };
+            drop(random);
+            let world = Arc::clone(self);
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_micros(delay)).await;
+                world.late_hints.fetch_add(usize::from(delay > 50_000), Ordering::Relaxed);
+                world.hints[other].notify_one();
+            });
+        }
+    }
+
+    /// Until the node is told that another one has ended something.
+    pub async fn told(&self, node: usize) {
+        self.hints[node].notified().await;
+    }
+
+    /// Hints that came later than a poll would have.
+    pub fn late_hints(&self) -> usize {
+        self.late_hints.load(Ordering::Relaxed)
     }
 
     /// Since the world began.

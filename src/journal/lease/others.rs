@@ -14,6 +14,10 @@ use crate::journal::{Inner, feed};
 
 /// How often whoever waits for the others asks again.
 pub(super) const ASK: Duration = Duration::from_millis(10);
+/// For so long: where all is well they have heard of it by then. Of who has not heard by then little is expected.
+pub(super) const SOON: Duration = Duration::from_millis(200);
+/// How often after that.
+pub(super) const ASK_LATER: Duration = Duration::from_millis(50);
 
 /// How often, at most, a process moves the revision for who finds that something has ended already: the row is the
 /// one that every batch needs, and whoever asks needs no right to ask again.
@@ -78,7 +82,8 @@ async fn spread(inner: &Inner, position: i64, committed: tokio::time::Instant) {
         if now >= until {
             return;
         }
-        tokio::time::sleep_until(until.min(now + ASK)).await;
+        let pause = if now < committed + SOON { ASK } else { ASK_LATER };
+        tokio::time::sleep_until(until.min(now + pause)).await;
     }
 }
 

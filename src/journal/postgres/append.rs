@@ -11,6 +11,7 @@ use sqlx::{Executor, PgConnection, Row as _};
 use tokio::time::Instant;
 
 use super::connections::{Held, TRIES, was_refused, within};
+use super::hints::TELL;
 use super::{PostgresEngine, engine_error, rows};
 use crate::journal::engine::{
     Append, Committed, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating, leaves, sql,
@@ -97,7 +98,8 @@ async fn attempt(
         Mode::Hopeful | Mode::Careful => begin(engine, until).await?,
     };
     let committing = AtomicBool::new(false);
-    let work = transaction(&mut connection, batch, epoch, appends, mode, &committing);
+    let own = engine.hints.own();
+    let work = transaction(&mut connection, batch, epoch, appends, mode, own, &committing);
     let result = tokio::time::timeout_at(engine.work_until(until), work).await;
     let committing = committing.load(Ordering::Relaxed);
     let stop = match result {
@@ -153,11 +155,12 @@ async fn transaction(
     epoch: i64,
     appends: &[Append],
     mode: Mode,
+    own: &str,
     committing: &AtomicBool,
 ) -> Result<Committed, Stop> {
     if mode == Mode::AtOnce {
         committing.store(true, Ordering::Relaxed);
-        return Ok(extend_log(connection, batch, epoch, appends, mode).await?);
+        return Ok(extend_log(connection, batch, epoch, appends, mode, own).await?);
     }
     none_of(insert_claims(connection, appends).await?)?;
     write_security_rows(connection, appends).await?;
@@ -165,7 +168,7 @@ async fn transaction(
     if mode == Mode::Careful {
         none_of(insert_events_unless_there(connection, batch, appends).await?)?;
     }
-    let committed = extend_log(connection, batch, epoch, appends, mode).await?;
+    let committed = extend_log(connection, batch, epoch, appends, mode, own).await?;
     committing.store(true, Ordering::Relaxed);
     connection.execute("COMMIT").await?;
     Ok(committed)
@@ -357,13 +360,14 @@ async fn extend_log(
     epoch: i64,
     appends: &[Append],
     mode: Mode,
+    own: &str,
 ) -> Result<Committed, sqlx::Error> {
     let ops: Vec<&RowOp> = appends.iter().flat_map(|append| append.rows.iter().flatten()).collect();
     let folded = rows::after_expiry(connection, &ops).await?;
     let statements = folded.statements();
     let leaves: Vec<Vec<u8>> = leaves(appends).iter().map(|leaf| leaf.to_vec()).collect();
 
-    let mut number = 7;
+    let mut number = 8;
     let mut clauses = Vec::with_capacity(statements.len() + 1);
     if mode != Mode::Careful {
         clauses.push(EventColumns::sql(number));
@@ -380,7 +384,8 @@ async fn extend_log(
         .bind(i64::try_from(leaves.len()).unwrap_or(i64::MAX))
         .bind(leaves)
         .bind(epoch)
-        .bind(last_invalidating(appends));
+        .bind(last_invalidating(appends))
+        .bind(own);
     if mode != Mode::Careful {
         query = EventColumns::of(appends).bind(query);
     }
@@ -390,8 +395,8 @@ async fn extend_log(
     super::committed(&query.fetch_one(connection).await?)
 }
 
-/// Takes lane, batch, number of events, leaves, epoch and last invalidating index as $1 to $6. Clauses of one statement run in no
-/// particular order unless one asks for what another returns. When no lane row is of this epoch, the
+/// Takes lane, batch, number of events, leaves, epoch, last invalidating index and who writes as $1 to $7. Clauses of one
+/// statement run in no particular order unless one asks for what another returns. When no lane row is of this epoch, the
 /// batch row would have no position: its column refuses that, and with it the whole statement.
 fn log_sql(clauses: &[String]) -> String {
     let numbered = || clauses.iter().zip(1..);
@@ -408,5 +413,6 @@ fn log_sql(clauses: &[String]) -> String {
         + " RETURNING head, chain) \
            INSERT INTO batches (lane, first_position, batch, event_count, chain) \
            SELECT $1, (SELECT head FROM moved) - $3 + 1, $2, $3, (SELECT chain FROM moved) \
-           RETURNING first_position, chain"
+           RETURNING first_position, chain, "
+        + TELL
 }

@@ -131,11 +131,7 @@ pub(super) struct Server {
 impl Connections {
     /// At most so many, made when they are needed.
     pub(super) fn to(server: &Arc<Server>, most: u32) -> Self {
-        let pool = PgPoolOptions::new()
-            .max_connections(most)
-            .test_before_acquire(false)
-            .connect_lazy_with(server.options.clone());
-        Self { pool, server: Arc::clone(server), answered: Arc::default() }
+        Self { pool: server.pool(most), server: Arc::clone(server), answered: Arc::default() }
     }
 
     /// One that waits, or a new one.
@@ -235,6 +231,12 @@ impl Connections {
 impl Server {
     pub(super) fn of(options: PgConnectOptions) -> Arc<Self> {
         Arc::new(Self { options, asked: AsyncMutex::default() })
+    }
+
+    /// At most so many connections, made when they are needed.
+    pub(super) fn pool(&self, most: u32) -> PgPool {
+        let options = PgPoolOptions::new().max_connections(most).test_before_acquire(false);
+        options.connect_lazy_with(self.options.clone())
     }
 
     /// Whether it gives a connection, which is closed again.
