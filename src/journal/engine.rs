@@ -306,7 +306,7 @@ pub trait Engine: Send + Sync {
     /// Waits until it is worth while to ask for the pulse, as another process has ended something. That may be said
     /// late or not at all, and is never said where others are not heard of.
     async fn hint(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Whether hints come at this time, as far as is known.

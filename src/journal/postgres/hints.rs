@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::FIRST;
 use super::connections::Server;
 use crate::clock::SystemClock;
 use crate::secret::new_id;
@@ -82,9 +83,13 @@ async fn listen(
     heard: &Notify,
     is_listening: &AtomicBool,
 ) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect_with(&server.pool(1)).await?;
-    listener.eager_reconnect(false);
-    listener.listen(CHANNEL).await?;
+    let listening = async {
+        let mut listener = PgListener::connect_with(&server.pool(1)).await?;
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await?;
+        Ok::<_, sqlx::Error>(listener)
+    };
+    let mut listener = timeout(FIRST, listening).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
     is_listening.store(true, Ordering::Relaxed);
     loop {
         match timeout(SILENCE, listener.try_recv()).await {
