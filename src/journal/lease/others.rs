@@ -14,8 +14,8 @@ use crate::journal::{Inner, feed};
 
 /// How often whoever waits for the others asks again.
 pub(super) const ASK: Duration = Duration::from_millis(10);
-/// For so long: where all is well they have heard of it by then. Of who has not heard by then little is expected.
-pub(super) const SOON: Duration = Duration::from_millis(200);
+/// For how long: where all is well everybody has heard by then, and who has not may not hear for a lease.
+const SOON: Duration = Duration::from_millis(200);
 /// How often after that.
 pub(super) const ASK_LATER: Duration = Duration::from_millis(50);
 

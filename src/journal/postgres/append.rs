@@ -11,7 +11,7 @@ use sqlx::{Executor, PgConnection, Row as _};
 use tokio::time::Instant;
 
 use super::connections::{Held, TRIES, was_refused, within};
-use super::hints::TELL;
+use super::hints::tell;
 use super::{PostgresEngine, engine_error, rows};
 use crate::journal::engine::{
     Append, Committed, EngineError, LANE, Lost, Outcome, SecretOp, last_invalidating, leaves, sql,
@@ -414,5 +414,5 @@ fn log_sql(clauses: &[String]) -> String {
            INSERT INTO batches (lane, first_position, batch, event_count, chain) \
            SELECT $1, (SELECT head FROM moved) - $3 + 1, $2, $3, (SELECT chain FROM moved) \
            RETURNING first_position, chain, "
-        + TELL
+        + &tell()
 }

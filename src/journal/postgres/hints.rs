@@ -16,8 +16,6 @@ use super::connections::Server;
 use crate::clock::SystemClock;
 use crate::secret::new_id;
 
-/// What is said, and to whom: `$7` is who says it, and whoever ended nothing says nothing.
-pub(super) const TELL: &str = "CASE WHEN $6::bigint > 0 THEN pg_notify('chancery_ended', $7)::text END";
 const CHANNEL: &str = "chancery_ended";
 /// How long nothing may be heard before the server is asked whether it is still there: of one that is gone without a
 /// word nothing would ever be heard.
@@ -74,6 +72,11 @@ impl Hints {
     pub(super) fn are_heard(&self) -> bool {
         self.is_listening.load(Ordering::Relaxed)
     }
+}
+
+/// What a batch says, if `$6` is the index of an event that ends something: that it was `$7`.
+pub(super) fn tell() -> String {
+    format!("CASE WHEN $6::bigint > 0 THEN pg_notify('{CHANNEL}', $7)::text END")
 }
 
 /// Until the connection is lost.
