@@ -9,18 +9,19 @@ mod flip;
 mod hazards;
 mod hints;
 mod log;
+mod pulse;
 mod rows;
+mod session;
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use projections::projection::Projection;
 use projections::row::{Row, RowOp, Table, Value};
-use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::{Column, Executor, PgConnection, Postgres, Row as _, TypeInfo, ValueRef};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
@@ -42,8 +43,6 @@ const MAINTENANCE: Duration = Duration::from_mins(10);
 /// A projection that has taken nothing yet may have none, and there must be one to lock.
 const NEW_CHECKPOINT: &str =
     "INSERT INTO checkpoints (projection, lane, position) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING";
-/// A pulse that takes longer is none: whoever waits for it is told so.
-const PULSE_DEADLINE: Duration = Duration::from_millis(500);
 
 /// PostgreSQL 15 or newer.
 pub struct PostgresEngine {
@@ -70,10 +69,7 @@ pub struct PostgresEngine {
 impl PostgresEngine {
     /// Connects lazily: the first call finds out whether the server is there.
     pub fn new(url: &str, connections: u32, deadline: Duration) -> Result<Self, EngineError> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|_| EngineError::Refused("the database URL cannot be read".to_owned()))?
-            .application_name("chancery");
-        let server = Server::of(options);
+        let server = Server::of(session::options(url)?);
         let pool = |most| Connections::to(&server, most);
         let (reads, writing, pulse, register) = (pool(connections), pool(2), pool(2), pool(2));
         let (connecting, hints) = (Arc::default(), Hints::new());
@@ -97,23 +93,6 @@ impl PostgresEngine {
         let lasting = if self.is_patient { MAINTENANCE } else { self.deadline / 2 };
         until.max(Instant::now() + lasting)
     }
-
-    /// Far from the database connecting and preparing take longer than a pulse may: they go on for the next
-    /// one.
-    fn connect_for_next_pulse(&self) {
-        let Ok(connecting) = Arc::clone(&self.connecting).try_lock_owned() else { return };
-        let (connections, until, work) = (self.pulse.clone(), self.until(), self.deadline / 2);
-        tokio::spawn(async move {
-            let _connecting = connecting;
-            // Asked once, its statement is prepared.
-            drop(pulse_of(&connections, until, work).await);
-        });
-    }
-}
-
-/// Asks for the pulse; what was won with a new connection may take `work` from there.
-async fn pulse_of(connections: &Connections, until: Instant, work: Duration) -> Result<Pulse, EngineError> {
-    asked_on!(connections, until, until.max(Instant::now() + work), connection, pulse(connection))
 }
 
 /// What an error of the driver means for a command that has not reached its commit.
@@ -152,34 +131,6 @@ fn bound<'q>(
         Value::Null => query.bind(None::<String>),
         Value::Int(number) => query.bind(*number),
         Value::Text(text) => query.bind(text.as_str()),
-    })
-}
-
-/// Where the log stands.
-const PULSE: &str = "SELECT head, revision, projection_epoch, \
-    CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint), chain, pg_is_in_recovery() \
-    FROM lanes WHERE lane = $1";
-/// The same with a sign of life, of which it tells whether there was one to give.
-const BEAT: &str = "WITH beaten AS (UPDATE nodes SET applied = $3, beats = beats + 1 \
-    WHERE node = $2 AND beats > 0 RETURNING node) \
-    SELECT head, revision, projection_epoch, \
-    CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint), chain, pg_is_in_recovery(), \
-    (SELECT count(*) FROM beaten) FROM lanes WHERE lane = $1";
-
-async fn pulse(connection: &mut PgConnection) -> Result<Pulse, sqlx::Error> {
-    pulse_in(&sqlx::query(PULSE).bind(LANE).fetch_one(connection).await?)
-}
-
-fn pulse_in(row: &PgRow) -> Result<Pulse, sqlx::Error> {
-    if row.try_get(5)? {
-        return Err(sqlx::Error::Protocol("the server is a standby".to_owned()));
-    }
-    Ok(Pulse {
-        position: row.try_get(0)?,
-        revision: row.try_get(1)?,
-        epoch: row.try_get(2)?,
-        clock: Some(row.try_get(3)?),
-        chain: chain(row, 4)?,
     })
 }
 
@@ -283,12 +234,7 @@ impl Engine for PostgresEngine {
     }
 
     async fn pulse(&self) -> Result<Pulse, EngineError> {
-        let until = Instant::now() + PULSE_DEADLINE;
-        let asked = pulse_of(&self.pulse, until, Duration::ZERO).await;
-        if asked.is_err() {
-            self.connect_for_next_pulse();
-        }
-        asked
+        pulse::pulse(self).await
     }
 
     async fn hint(&self) {
@@ -299,14 +245,8 @@ impl Engine for PostgresEngine {
         self.hints.are_heard()
     }
 
-    /// In one statement: of two, each might be answered by another server.
     async fn beat(&self, node: &str, applied: i64) -> Result<Option<Pulse>, EngineError> {
-        let until = self.until();
-        asked_on!(self.register, until, self.work_until(until), connection, async {
-            let row = sqlx::query(BEAT).bind(LANE).bind(node).bind(applied).fetch_one(connection).await?;
-            let is_known = row.try_get::<i64, _>(6)? > 0;
-            Ok(if is_known { Some(pulse_in(&row)?) } else { None })
-        })
+        pulse::beat(self, node, applied).await
     }
 
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {

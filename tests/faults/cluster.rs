@@ -113,7 +113,7 @@ impl Cluster {
         format!("{}/pg_hba.conf", self.data())
     }
 
-    fn data(&self) -> String {
+    pub fn data(&self) -> String {
         format!("{}/data", self.directory.text())
     }
 

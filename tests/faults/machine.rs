@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -155,29 +155,57 @@ pub enum Way {
     Back,
 }
 
-/// What makes a line break: so many messages of one way pass, and the next one does not.
+/// What becomes of a line at a message that does not pass.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Breaks,
+    /// Nothing comes through any more, and nobody is told.
+    FallsSilent,
+}
+
+/// So many messages of one way that have this in them pass, and the next one does not.
+struct Armed {
+    way: Way,
+    left: usize,
+    word: &'static str,
+    fate: Fate,
+}
+
+impl Armed {
+    fn counts(&self, way: Way, message: &[u8]) -> bool {
+        let word = self.word.as_bytes();
+        self.way == way && (word.is_empty() || message.windows(word.len()).any(|part| part == word))
+    }
+}
+
 #[derive(Default)]
 struct Fuse {
-    left: Mutex<Option<(Way, usize)>>,
+    armed: Mutex<Option<Armed>>,
+    is_silent: AtomicBool,
     breaks: watch::Sender<()>,
 }
 
 impl Fuse {
-    /// Whether a message that goes this way is the one at which the line breaks.
-    fn burns(&self, way: Way) -> bool {
-        let mut left = self.left.lock().unwrap();
-        match left.as_mut() {
-            Some((armed, 0)) if *armed == way => {
-                *left = None;
-                self.breaks.send_replace(());
-                true
-            }
-            Some((armed, more)) if *armed == way => {
-                *more -= 1;
-                false
-            }
-            Some(_) | None => false,
+    /// What becomes of the line at this message, if it does not pass.
+    fn burns(&self, way: Way, message: &[u8]) -> Option<Fate> {
+        if self.is_silent.load(Ordering::SeqCst) {
+            return Some(Fate::FallsSilent);
         }
+        let mut armed = self.armed.lock().unwrap();
+        let counting = armed.as_mut().filter(|armed| armed.counts(way, message))?;
+        if counting.left > 0 {
+            counting.left -= 1;
+            return None;
+        }
+        let fate = counting.fate;
+        *armed = None;
+        match fate {
+            Fate::Breaks => {
+                self.breaks.send_replace(());
+            }
+            Fate::FallsSilent => self.is_silent.store(true, Ordering::SeqCst),
+        }
+        Some(fate)
     }
 }
 
@@ -213,12 +241,32 @@ impl Proxy {
     /// So many messages pass this way; the next one is lost, and with it every connection there is. New ones
     /// are whole again.
     pub fn break_after(&self, messages: usize, way: Way) {
-        *self.fuse.left.lock().unwrap() = Some((way, messages));
+        self.arm(Armed { way, left: messages, word: "", fate: Fate::Breaks });
+    }
+
+    /// So many messages pass there that have this in them. The next one is lost, and from then on whatever is sent
+    /// either way, over new connections as well: nobody is told.
+    pub fn fall_silent_after(&self, messages: usize, word: &'static str) {
+        self.arm(Armed { way: Way::There, left: messages, word, fate: Fate::FallsSilent });
+    }
+
+    fn arm(&self, armed: Armed) {
+        *self.fuse.armed.lock().unwrap() = Some(armed);
+    }
+
+    pub fn is_silent(&self) -> bool {
+        self.fuse.is_silent.load(Ordering::SeqCst)
+    }
+
+    /// Connections that fell silent end; new ones are whole again.
+    pub fn speak(&self) {
+        self.fuse.is_silent.store(false, Ordering::SeqCst);
+        self.fuse.breaks.send_replace(());
     }
 
     /// Whether it has not broken since, which it will not do any more.
     pub fn is_whole(&self) -> bool {
-        self.fuse.left.lock().unwrap().take().is_some()
+        self.fuse.armed.lock().unwrap().take().is_some()
     }
 }
 
@@ -263,7 +311,13 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, later: Duration,
     });
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        if fuse.burns(way) || sender.send((Instant::now() + later, buffer[..count].to_vec())).is_err() {
+        match fuse.burns(way, &buffer[..count]) {
+            // Both ends stay open, for as long as nobody closes this one.
+            Some(Fate::FallsSilent) => return std::future::pending().await,
+            Some(Fate::Breaks) => break,
+            None => {}
+        }
+        if sender.send((Instant::now() + later, buffer[..count].to_vec())).is_err() {
             break;
         }
     }

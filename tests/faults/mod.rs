@@ -20,7 +20,7 @@
 //! | F2 | any call of the database, at any await; the line at any message | `../simulation/points.rs`, `line.rs` |
 //! | F3, F4 | kill -9 of a backend, of PostgreSQL | `postgres.rs` |
 //! | F5, F6 | a primary lost, a standby stopped | `patroni.rs`, `standby.rs` |
-//! | F7, F8 | a partition, a primary that is none any more | `partition.rs`, `patroni.rs`, `../rollback.rs` |
+//! | F7, F8 | a partition, a primary that is none any more | `partition.rs`, `silent.rs`, `patroni.rs`, `../rollback.rs` |
 //! | F9, F10 | a database that is slow, or hangs | `slow.rs` |
 //! | F11, F12, F13 | a full disk, a full disk of the write-ahead log, a full log | `disk.rs`, `log.rs` |
 //! | F14 | history that was edited, a file that was damaged | `../journal/trials.rs`, `unreadable.rs` |
@@ -38,6 +38,7 @@ mod clock;
 mod cluster;
 pub mod crash;
 mod disk;
+mod encrypted;
 mod ending;
 mod floods;
 mod front;
@@ -57,6 +58,7 @@ mod reader;
 pub mod report;
 mod restore;
 mod revocations;
+mod silent;
 mod slow;
 mod soak;
 mod standby;

@@ -33,8 +33,8 @@ const OFTEN: Duration = Duration::from_millis(15);
 const NOT_SO_OFTEN: Duration = Duration::from_millis(100);
 /// So long a trouble may go on, with what every node remembers.
 const PROVIDED: Duration = Duration::from_secs(6);
-/// So many tokens at once are issued for that.
-const AT_ONCE: usize = 6;
+/// So many tokens at once are issued for that, beside the load, which is what is asked for.
+const AT_ONCE: usize = 2;
 /// One of so many revocations is asked of whatever node it is, be it the one in trouble.
 const ANYWHERE: usize = 10;
 const FROZEN: Duration = Duration::from_secs(5);

@@ -45,6 +45,46 @@ async fn whoever_leaves_a_call_that_hangs_leaves_its_connection_to_nobody() {
     }
 }
 
+/// However many leave, no more wait at the server for what they asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_asked_by_somebody_who_left_is_given_up() {
+    let place = Place::Postgres(Database::empty());
+    place.engine().await;
+    let Place::Postgres(database) = &place else { panic!("it is") };
+    let engine = PostgresEngine::new(&database.url(), 4, DEADLINE / 10).unwrap();
+    let mut locking = PgConnection::connect(&database.url()).await.unwrap();
+    let mut locks = locking.begin().await.unwrap();
+    locks.execute("LOCK TABLE secrets IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let mut watcher = PgConnection::connect(&database.url()).await.unwrap();
+    let mut waiting = async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut watcher).await.unwrap()
+    };
+    for _ in 0..3 {
+        engine.find_secret("id").await.unwrap_err();
+    }
+    assert!(waiting().await > 0, "they were waiting");
+    let begun = Instant::now();
+    while waiting().await > 0 {
+        assert!(begun.elapsed() < 5 * DEADLINE, "they wait for ever");
+        sleep(SOON / 10).await;
+    }
+}
+
+/// That the server was told to end a transaction in which nothing comes, and how long another has been open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_keep_others_from_writing_is_seen() {
+    let place = Place::Postgres(Database::empty());
+    let engine = place.engine().await;
+    let Place::Postgres(database) = &place else { panic!("it is") };
+    let mut reading = PgConnection::connect(&database.url()).await.unwrap();
+    let mut snapshot = reading.begin().await.unwrap();
+    snapshot.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1").await.unwrap();
+    sleep(Duration::from_millis(1_600)).await;
+    let found = engine.hazards().await.unwrap();
+    assert!(!found.waits_too_long && found.oldest_transaction >= 1 && found.unheard < 10, "{found:?}");
+}
+
 /// A line on which everything takes a while. What is on its way while it is mute never arrives, and who speaks
 /// over such a connection hears nothing for ever.
 pub struct Line {

@@ -15,6 +15,10 @@ use crate::journal::engine::{Awaited, Hazards, Replication};
 use crate::journal::{Engine, EngineError};
 use crate::open::root_secret;
 
+/// A transaction that has been open for so many seconds was forgotten, or is a dump that takes too long.
+const LONG_OPEN: i64 = 600;
+/// From so many percent on what is kept for those who do not hear is much: where nobody looks, it is a hundred.
+const MUCH_UNHEARD: i64 = 10;
 /// Applications looked at; more are a matter for their pages.
 const MOST_APPLICATIONS: u32 = 10_000;
 
@@ -64,7 +68,9 @@ async fn findings(context: &Context, engine: &dyn Engine) -> Result<Vec<Finding>
     people(&asked, &mut findings).await?;
     clients(&asked, &mut findings).await?;
     let now = context.clock.now().timestamp_millis();
-    durability(&engine.hazards().await?, now, &mut findings);
+    let hazards = engine.hazards().await?;
+    durability(&hazards, now, &mut findings);
+    findings.extend(obstacles(&hazards));
     Ok(findings)
 }
 
@@ -146,6 +152,44 @@ fn durability(hazards: &Hazards, now: i64, findings: &mut Vec<Finding>) {
         }
     }
     findings.extend(hazards.replication.as_ref().map(copies));
+}
+
+/// What may keep others from writing, or slows them down.
+fn obstacles(hazards: &Hazards) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut warn = |what: String, advice: &'static str| {
+        findings.push(Finding::new(Severity::Warning, what, advice));
+    };
+    if hazards.waits_too_long {
+        warn(
+            "The database has not been told to end transactions in which nothing comes: a node that stands still in \
+             the middle of a batch keeps all others from writing."
+                .to_owned(),
+            "Let what stands in between pass the startup parameter `options`, or set \
+             idle_in_transaction_session_timeout = '1s' for the role (OPERATING.md, \"Many\").",
+        );
+    }
+    if hazards.oldest_transaction >= LONG_OPEN {
+        warn(
+            format!(
+                "A transaction has been open for {} minutes: the database keeps every row that was changed since, and \
+                 each batch takes longer.",
+                hazards.oldest_transaction / 60
+            ),
+            "Find it in pg_stat_activity (the oldest xact_start), and end it with pg_terminate_backend(pid).",
+        );
+    }
+    if hazards.unheard >= MUCH_UNHEARD {
+        warn(
+            format!(
+                "Somebody has stopped listening, and {} % of what the database can keep for them is used: when all is, \
+                 nothing can be written.",
+                hazards.unheard
+            ),
+            "End them: the log of the database names their process (`NOTIFY queue`), pg_stat_activity where they are.",
+        );
+    }
+    findings
 }
 
 /// Whether losing the primary could lose acknowledged commands: a token that was revoked could be alive
@@ -263,7 +307,7 @@ mod tests {
 
     #[test]
     fn switched_off_safety_and_a_wrong_clock_are_told() {
-        let hazards = Hazards { switched_off: vec!["fsync"], clock: Some(10_000), replication: None };
+        let hazards = Hazards { switched_off: vec!["fsync"], clock: Some(10_000), ..Hazards::default() };
         let mut findings = Vec::new();
         durability(&hazards, 12_001, &mut findings);
         let severities: Vec<Severity> = findings.iter().map(|finding| finding.severity).collect();
@@ -272,5 +316,20 @@ mod tests {
         durability(&Hazards { switched_off: vec![], ..hazards }, 12_000, &mut findings);
         durability(&Hazards::default(), 12_000, &mut findings);
         assert_eq!(findings, []);
+    }
+
+    #[test]
+    fn who_keeps_others_from_writing_is_told() {
+        let well = Hazards { oldest_transaction: 599, unheard: 9, ..Hazards::default() };
+        assert_eq!(obstacles(&well), []);
+        for (hazards, about) in [
+            (Hazards { waits_too_long: true, ..well.clone() }, "in which nothing comes"),
+            (Hazards { oldest_transaction: 600, ..well.clone() }, "open for 10 minutes"),
+            (Hazards { unheard: 10, ..well.clone() }, "10 % of what the database can keep"),
+        ] {
+            let found = obstacles(&hazards);
+            assert!(matches!(&found[..], [one] if one.what.contains(about)), "{found:?}");
+            assert_eq!(found[0].severity, Severity::Warning);
+        }
     }
 }

@@ -1,10 +1,17 @@
-//! What about a database's setup may cost what was acknowledged? Plain data, for whoever judges it.
+//! What about a database may cost what was acknowledged, or keep others from writing? Plain data, for whoever judges it.
 
 /// Found by [`super::Engine::hazards`]; `doctor` judges it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hazards {
     /// Settings that are off although a crash then loses what was acknowledged.
     pub switched_off: Vec<&'static str>,
+    /// Whether it waits for more than two seconds for a node that stands still in a transaction: what is asked of each
+    /// connection does not reach it.
+    pub waits_too_long: bool,
+    /// How long the oldest transaction has been open that we may see, in seconds.
+    pub oldest_transaction: i64,
+    /// How much of what it can keep for those who listen and do not hear it keeps, in percent.
+    pub unheard: i64,
     /// What time it is to the database, in milliseconds since 1970; `None` on the same machine.
     pub clock: Option<i64>,
     /// Who has copies; `None` where no other machine could.

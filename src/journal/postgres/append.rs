@@ -120,7 +120,8 @@ async fn attempt(
     match stop {
         Stop::Lost(lost) => Ok(Outcome::Lost(lost)),
         Stop::Sql(error) if is_without_head(&error) => Err(EngineError::EpochMoved),
-        Stop::Sql(error) if committing && !was_refused(&error) => {
+        // Before it read what came after.
+        Stop::Sql(error) if committing && !was_refused(&error) && !has_stood_still(&error) => {
             Err(EngineError::Unknown(error.to_string()))
         }
         Stop::Sql(error) => Err(engine_error(&error)),
@@ -138,6 +139,11 @@ async fn begin(engine: &PostgresEngine, until: Instant) -> Result<Held, EngineEr
         }
     }
     Err(last)
+}
+
+/// Whether the server has ended the transaction because nothing came in it for too long.
+fn has_stood_still(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("25P03")
 }
 
 /// The batch row has no position when the lane row could not be moved: see [`log_sql`].

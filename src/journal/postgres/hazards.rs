@@ -1,4 +1,4 @@
-//! What may lose what was acknowledged? Asked of the server as it stands, in one look.
+//! What may lose what was acknowledged, or keep others from writing? Asked of the server as it stands, in one look.
 
 use sqlx::{PgConnection, Row as _};
 
@@ -10,7 +10,13 @@ pub(super) async fn hazards(connection: &mut PgConnection) -> Result<Hazards, sq
         "SELECT current_setting('fsync'), current_setting('full_page_writes'), \
                 current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), \
                 CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint), \
-                s.standbys, s.synchronous, s.hidden \
+                s.standbys, s.synchronous, s.hidden, \
+                (SELECT CAST(setting AS bigint) NOT BETWEEN 1 AND 2000 FROM pg_settings \
+                 WHERE name = 'idle_in_transaction_session_timeout'), \
+                (SELECT CAST(coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0) AS bigint) \
+                 FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' \
+                 AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)), \
+                CAST(pg_notification_queue_usage() * 100 AS bigint) \
          FROM (SELECT count(*) AS standbys, count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) AS synchronous, \
                       count(*) FILTER (WHERE sync_state IS NULL) AS hidden \
                FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup') s",
@@ -41,5 +47,12 @@ pub(super) async fn hazards(connection: &mut PgConnection) -> Result<Hazards, sq
         synchronous: row.try_get(6)?,
         hidden: row.try_get(7)?,
     };
-    Ok(Hazards { switched_off, clock: Some(row.try_get(4)?), replication: Some(replication) })
+    Ok(Hazards {
+        switched_off,
+        waits_too_long: row.try_get(8)?,
+        oldest_transaction: row.try_get(9)?,
+        unheard: row.try_get(10)?,
+        clock: Some(row.try_get(4)?),
+        replication: Some(replication),
+    })
 }
