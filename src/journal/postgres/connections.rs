@@ -134,6 +134,11 @@ impl Connections {
         Self { pool: server.pool(most), server: Arc::clone(server), answered: Arc::default() }
     }
 
+    /// Whether one waits.
+    pub(super) fn has_idle(&self) -> bool {
+        self.pool.num_idle() > 0
+    }
+
     /// One that waits, or a new one.
     pub(super) async fn acquire(&self, until: Instant) -> Result<Held, EngineError> {
         self.acquire_after(until, false).await

@@ -49,8 +49,12 @@ pub(super) async fn beat(
     })
 }
 
-/// Far from the database connecting and preparing take longer than a pulse may: they go on for the next one.
+/// Far from the database connecting and preparing take longer than a pulse may: they go on for the next one. What there
+/// is already is left to that, or it would find it taken each time, and connect in vain.
 fn connect_for_next_pulse(engine: &PostgresEngine) {
+    if engine.pulse.has_idle() {
+        return;
+    }
     let Ok(connecting) = Arc::clone(&engine.connecting).try_lock_owned() else { return };
     let (connections, until, work) = (engine.pulse.clone(), engine.until(), engine.deadline / 2);
     tokio::spawn(async move {
