@@ -166,7 +166,7 @@ fn obstacles(hazards: &Hazards) -> Vec<Finding> {
              the middle of a batch keeps all others from writing."
                 .to_owned(),
             "Let what stands in between pass the startup parameter `options`, or set \
-             idle_in_transaction_session_timeout = '1s' for the role (OPERATING.md, \"Many\").",
+             idle_in_transaction_session_timeout = '1s' for the role (OPERATING.md, \"Who stands still\").",
         );
     }
     if hazards.oldest_transaction >= LONG_OPEN {
@@ -176,7 +176,7 @@ fn obstacles(hazards: &Hazards) -> Vec<Finding> {
                  each batch takes longer.",
                 hazards.oldest_transaction / 60
             ),
-            "Find it in pg_stat_activity (the oldest xact_start), and end it with pg_terminate_backend(pid).",
+            "Find it and end it, as OPERATING.md says (\"Who stands still\").",
         );
     }
     if hazards.unheard >= MUCH_UNHEARD {
@@ -186,7 +186,7 @@ fn obstacles(hazards: &Hazards) -> Vec<Finding> {
                  nothing can be written.",
                 hazards.unheard
             ),
-            "End them: the log of the database names their process (`NOTIFY queue`), pg_stat_activity where they are.",
+            "Find them and end them, as OPERATING.md says (\"Who stands still\").",
         );
     }
     findings
