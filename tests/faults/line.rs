@@ -4,9 +4,6 @@
 mod people;
 
 use std::sync::atomic::AtomicU8;
-use std::time::Duration;
-
-use url::Url;
 
 use super::front::{is_refusal, told, until_served};
 use super::grants::{Family, Person};
@@ -30,11 +27,8 @@ const REGISTER: &str = "/o/applications/register/";
 async fn f2_a_line_that_breaks_at_any_message_leaves_a_command_whole() {
     let (home, database) = prepared::postgres();
     let (home, database) = (Directory::copy_of(home), Database::copy_of(database));
-    let mut url = Url::parse(&database.url()).unwrap();
-    let line = Proxy::start(url.port().unwrap_or(5432), Duration::ZERO).await;
-    url.set_host(Some("127.0.0.1")).unwrap();
-    url.set_port(Some(line.port)).unwrap();
-    let far = Cli::at(home.path(), Some(url.into()));
+    let (line, url) = Proxy::before(&database).await;
+    let far = Cli::at(home.path(), Some(url));
     let server = Process::start_with(&far, &home, free_port(), &UNLIMITED).await;
     let ada = server.browser();
     ada.login("ada").await;

@@ -15,7 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
+use url::Url;
 
+use crate::harness::postgres::Database;
 use crate::harness::{Directory, environment};
 
 /// Runs a command that only root may run.
@@ -219,6 +221,15 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// Before this database, and how that is reached over it.
+    pub async fn before(database: &Database) -> (Self, String) {
+        let mut url = Url::parse(&database.url()).unwrap();
+        let line = Self::start(url.port().unwrap_or(5432), Duration::ZERO).await;
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(line.port)).unwrap();
+        (line, url.into())
+    }
+
     /// Each way takes so much longer.
     pub async fn start(to: u16, each_way: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

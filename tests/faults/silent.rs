@@ -4,8 +4,6 @@
 
 use std::time::{Duration, Instant};
 
-use url::Url;
-
 use super::front::{told, until_served};
 use super::ledger::{Ledger, is_given};
 use super::machine::Proxy;
@@ -78,11 +76,8 @@ impl Stage {
 async fn f7_a_node_that_falls_silent_at_any_message_holds_nobody_for_longer_than_a_lease() {
     let (home, database) = prepared::postgres();
     let (home, database) = (Directory::copy_of(home), Database::copy_of(database));
-    let mut url = Url::parse(&database.url()).unwrap();
-    let line = Proxy::start(url.port().unwrap_or(5432), Duration::ZERO).await;
-    url.set_host(Some("127.0.0.1")).unwrap();
-    url.set_port(Some(line.port)).unwrap();
-    let (far, near) = (Cli::at(home.path(), Some(url.into())), Cli::at(home.path(), Some(database.url())));
+    let (line, url) = Proxy::before(&database).await;
+    let (far, near) = (Cli::at(home.path(), Some(url)), Cli::at(home.path(), Some(database.url())));
     let silent = Process::start_with(&far, &home, free_port(), &UNLIMITED).await;
     let arguments = [&UNLIMITED[..], &["--issuer", &silent.base]].concat();
     let well = Process::start_with(&near, &home, free_port(), &arguments).await;

@@ -360,7 +360,7 @@ async fn revoke_in_trouble(apart: Duration, wanted: usize) -> Arc<World> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t2_f16_after_a_revocation_no_node_says_active_whatever_happens_to_the_others() {
-    let (apart, wanted) = if is_long() { (OFTEN, LONG_T2) } else { (NOT_SO_OFTEN, 20) };
+    let (apart, wanted) = if is_long() { (OFTEN, LONG_T2) } else { (NOT_SO_OFTEN, 21) };
     let world = revoke_in_trouble(apart, wanted).await;
     let tally = &world.tally;
     assert!(tally.revoked() >= wanted, "{}", tally.text());

@@ -10,7 +10,7 @@ use sqlx::query::Query;
 use sqlx::{Executor, PgConnection, Row as _};
 use tokio::time::Instant;
 
-use super::connections::{Held, TRIES, was_refused, within};
+use super::connections::{Held, TRIES, has_stood_still, was_refused, within};
 use super::hints::tell;
 use super::{PostgresEngine, engine_error, rows};
 use crate::journal::engine::{
@@ -120,7 +120,7 @@ async fn attempt(
     match stop {
         Stop::Lost(lost) => Ok(Outcome::Lost(lost)),
         Stop::Sql(error) if is_without_head(&error) => Err(EngineError::EpochMoved),
-        // Before it read what came after.
+        // One that was ended for standing still was so before the server read its COMMIT: nothing of it is there.
         Stop::Sql(error) if committing && !was_refused(&error) && !has_stood_still(&error) => {
             Err(EngineError::Unknown(error.to_string()))
         }
@@ -139,11 +139,6 @@ async fn begin(engine: &PostgresEngine, until: Instant) -> Result<Held, EngineEr
         }
     }
     Err(last)
-}
-
-/// Whether the server has ended the transaction because nothing came in it for too long.
-fn has_stood_still(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("25P03")
 }
 
 /// The batch row has no position when the lane row could not be moved: see [`log_sql`].

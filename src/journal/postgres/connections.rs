@@ -281,6 +281,11 @@ pub(super) fn was_refused(error: &sqlx::Error) -> bool {
     })
 }
 
+/// Whether the server has ended a transaction, and its connection, because nothing came in it for too long.
+pub(super) fn has_stood_still(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("25P03")
+}
+
 /// Whether a connection has ended, and not only a call: on another one the same may succeed.
 fn is_broken(error: &sqlx::Error) -> bool {
     // The server was shut down, or had to end all its connections.
