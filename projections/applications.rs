@@ -36,7 +36,7 @@ pub static TABLE: Table = Table {
         int("updated_at"),
     ],
     keep_until: None,
-    residency: Residency::Resident,
+    residency: Residency::Resident { gone: 9 },
 };
 
 /// The read model.
@@ -135,7 +135,7 @@ pub async fn list_applications(
     read.query(&sql, &parameters).await?.iter().map(Application::from_row).collect()
 }
 
-/// The applications this node holds in memory, which are all, in no order.
+/// The applications this node holds in memory, which are all but deleted ones, and some of those, in no order.
 pub fn remembered_applications(memory: &Memory) -> impl Iterator<Item = Result<Application, ReadError>> {
     memory.snapshot(&TABLE).into_iter().map(|row| Application::from_row(&row))
 }

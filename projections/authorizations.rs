@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::projection::{Projection, Recorded};
-use crate::read::{Read, ReadError, columns, count};
+use crate::read::{Read, ReadError, columns, count_some};
 use crate::row::{Cells, Residency, Row, RowOp, Table, Value, int, json, name, text};
 
 /// One row an authorization.
@@ -185,14 +185,22 @@ pub async fn list_ended_authorizations(
     read.query(&sql, &parameters).await?.iter().map(Authorization::from_row).collect()
 }
 
-/// How many standing authorizations an application has.
+/// How many standing authorizations a user has given, up to [`COUNTED`](crate::read::COUNTED).
+pub async fn count_authorizations_of_user(
+    read: &dyn Read,
+    subject: &str,
+    now: DateTime<Utc>,
+) -> Result<i64, ReadError> {
+    count_some(read, &format!("SELECT 1 {STANDING} AND a.subject = $1"), subject, now).await
+}
+
+/// How many standing authorizations an application has, up to [`COUNTED`](crate::read::COUNTED).
 pub async fn count_authorizations_of_client(
     read: &dyn Read,
     client_id: &str,
     now: DateTime<Utc>,
 ) -> Result<i64, ReadError> {
-    let sql = format!("SELECT count(*) {STANDING} AND a.client_id = $1");
-    count(read, &sql, &[client_id.into(), now.into()]).await
+    count_some(read, &format!("SELECT 1 {STANDING} AND a.client_id = $1"), client_id, now).await
 }
 
 async fn list(

@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,8 @@ use hashlink::LruCache;
 use crate::row::{Residency, Row, RowOp, Table, Value};
 
 const SHARDS: usize = 16;
+/// Of the rows of a shard that are gone for good as many stay, for who still asks for them.
+const GONE_KEPT: usize = 64;
 
 /// The remembered rows of all tables.
 pub struct Memory {
@@ -37,6 +39,8 @@ struct Shard {
     /// No row ends before this: where the horizon comes in slices, most of them are looked for nothing in most shards.
     first_end: i64,
     rows: LruCache<String, Remembered>,
+    /// The keys of those that are gone for good, in the order in which they went.
+    gone: VecDeque<String>,
     loading: HashMap<String, Vec<(i64, RowOp)>>,
 }
 
@@ -103,7 +107,7 @@ impl Memory {
         }
         let row = remembered.row.clone();
         // Where all rows are held, nobody may fill memory with keys that are none.
-        let is_kept = row.is_some() || table.residency != Residency::Resident;
+        let is_kept = row.is_some() || !table.is_resident();
         if is_kept && as_of >= shard.since {
             shard.insert(table, key.to_owned(), remembered);
         }
@@ -136,24 +140,25 @@ impl Memory {
     }
 
     /// Forgets what is remembered of a table as of before a position, and what is still on its way. Its rows
-    /// are these now: all of them where all are held, and none where they are read on first use. Nothing may
-    /// be applied meanwhile.
-    pub fn replace(&self, table: &'static Table, rows: Vec<Row>, as_of: i64) {
+    /// are these now, each with what it is as of, which is not before that position: all of them where all are held,
+    /// and none where they are read on first use. Nothing may be applied meanwhile.
+    pub fn replace(&self, table: &'static Table, rows: Vec<(Row, i64)>, since: i64) {
         let Some(memory) = self.tables.get(table.name) else { return };
-        let mut by_shard: Vec<Vec<(String, Arc<Row>)>> = (0..SHARDS).map(|_| Vec::new()).collect();
-        for row in rows {
+        let mut by_shard: Vec<Vec<(String, Remembered)>> = (0..SHARDS).map(|_| Vec::new()).collect();
+        for (row, as_of) in rows {
             if let Some(Value::Text(key)) = row.first().cloned()
                 && let Some(shard) = by_shard.get_mut(shard_of(&key))
             {
-                shard.push((key, Arc::new(row)));
+                shard.push((key, Remembered { row: Some(Arc::new(row)), as_of }));
             }
         }
         for (shard, rows) in memory.shards.iter().zip(by_shard) {
             let mut shard = lock(shard);
             shard.rows.clear();
-            (shard.since, shard.first_end) = (as_of, i64::MAX);
-            for (key, row) in rows {
-                shard.insert(table, key, Remembered { row: Some(row), as_of });
+            shard.gone.clear();
+            (shard.since, shard.first_end) = (since, i64::MAX);
+            for (key, remembered) in rows {
+                shard.insert(table, key, remembered);
             }
         }
         memory.changes.fetch_add(1, Ordering::Release);
@@ -179,15 +184,15 @@ impl Memory {
 
 impl TableMemory {
     fn new(table: &'static Table, capacity: usize) -> Self {
-        let resident = table.residency == Residency::Resident;
         let shards = (0..SHARDS)
             .map(|_| {
-                let rows = if resident {
+                let rows = if table.is_resident() {
                     LruCache::new_unbounded()
                 } else {
                     LruCache::new((capacity / SHARDS).max(1))
                 };
-                Mutex::new(Shard { since: 0, first_end: i64::MAX, rows, loading: HashMap::new() })
+                let (gone, loading) = (VecDeque::new(), HashMap::new());
+                Mutex::new(Shard { since: 0, first_end: i64::MAX, rows, gone, loading })
             })
             .collect();
         Self { table, shards, changes: AtomicU64::new(0) }
@@ -205,9 +210,13 @@ impl TableMemory {
             pending.push((position, op.clone()));
         }
         if let Some(remembered) = shard.rows.get_mut(key) {
+            let was_gone = remembered.is_gone(self.table);
             remembered.apply(position, op);
-            let end = remembered.end(self.table);
+            let (end, is_gone) = (remembered.end(self.table), remembered.is_gone(self.table));
             shard.first_end = shard.first_end.min(end);
+            if is_gone && !was_gone {
+                shard.goes(key.clone());
+            }
         } else if self.keeps_new_rows(op) {
             let mut remembered = Remembered { row: None, as_of: 0 };
             remembered.apply(position, op);
@@ -247,7 +256,21 @@ impl TableMemory {
 impl Shard {
     fn insert(&mut self, table: &Table, key: String, remembered: Remembered) {
         self.first_end = self.first_end.min(remembered.end(table));
-        self.rows.insert(key, remembered);
+        let is_gone = remembered.is_gone(table);
+        let former = self.rows.insert(key.clone(), remembered);
+        if is_gone && !former.is_some_and(|former| former.is_gone(table)) {
+            self.goes(key);
+        }
+    }
+
+    /// A row is gone for good from now on, and the one that went first may have to leave for it.
+    fn goes(&mut self, key: String) {
+        self.gone.push_back(key);
+        if self.gone.len() > GONE_KEPT
+            && let Some(first) = self.gone.pop_front()
+        {
+            self.rows.remove(&first);
+        }
     }
 }
 
@@ -270,6 +293,10 @@ impl Remembered {
                 }
             }
         }
+    }
+
+    fn is_gone(&self, table: &Table) -> bool {
+        self.row.as_ref().is_some_and(|row| table.is_gone(row))
     }
 
     fn end(&self, table: &Table) -> i64 {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use crate::row::{Row, Table, Value};
 
@@ -52,6 +53,20 @@ pub(crate) async fn count(read: &dyn Read, sql: &str, parameters: &[Value]) -> R
             Err(ReadError::Unavailable { reason: "a count came back as something else".to_owned() })
         }
     }
+}
+
+/// Of what there can be any number of nobody counts more: what a page costs must not grow with it.
+pub const COUNTED: u32 = 1_000;
+
+/// How many rows a query of two parameters has, whose and when, up to [`COUNTED`].
+pub(crate) async fn count_some(
+    read: &dyn Read,
+    sql: &str,
+    whose: &str,
+    now: DateTime<Utc>,
+) -> Result<i64, ReadError> {
+    let sql = format!("SELECT count(*) FROM ({sql} LIMIT $3) AS counted");
+    count(read, &sql, &[whose.into(), now.into(), COUNTED.into()]).await
 }
 
 /// The text in the first column of the first row, if there is a row.

@@ -101,7 +101,11 @@ pub const fn int(name: &'static str) -> Column {
 pub enum Residency {
     /// All of it, before the node is ready. What is missing is still asked for: another node may have just
     /// written it.
-    Resident,
+    Resident {
+        /// The column that is 1 in rows that are gone for good. Of those memory holds the latest, as they are never
+        /// fewer and everybody's may be among them.
+        gone: usize,
+    },
     /// Rows on first use, least recently used ones leave.
     Cached,
     /// Nothing: lists and histories are read with SQL.
@@ -124,6 +128,21 @@ pub struct Table {
 }
 
 impl Table {
+    /// Whether memory holds all of it, but for what is gone for good.
+    #[must_use]
+    pub fn is_resident(&self) -> bool {
+        matches!(self.residency, Residency::Resident { .. })
+    }
+
+    /// Whether a row of it is gone for good.
+    #[must_use]
+    pub fn is_gone(&self, row: &Row) -> bool {
+        match self.residency {
+            Residency::Resident { gone } => row.get(gone) == Some(&Value::Int(1)),
+            Residency::Cached | Residency::Stored => false,
+        }
+    }
+
     /// Index of a column by name; the projections' own tests cover every name used.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<usize> {

@@ -15,7 +15,7 @@ use aggregates::values::{Confirmation, GrantType, Resource, Scope};
 use chrono::{DateTime, Utc};
 
 use crate::projection::{Projection, Recorded};
-use crate::read::{Read, ReadError, columns, count};
+use crate::read::{Read, ReadError, columns, count_some};
 use crate::row::{Cells, Residency, Row, RowOp, Table, Value, int, json, text};
 
 /// One row an access token.
@@ -104,7 +104,7 @@ pub async fn find_token(read: &dyn Read, token_id: &str) -> Result<Option<Token>
 
 /// A token counts when it stands and its authorization, its application and its user let it be: the
 /// same conditions as in [`crate::validity`], but for one that has lost the last of its scopes.
-const COUNT_LIVE: &str = "SELECT count(*) FROM tokens t \
+const LIVE: &str = "SELECT 1 FROM tokens t \
      JOIN applications c ON c.client_id = t.client_id \
      LEFT JOIN authorizations a ON a.authorization_id = t.authorization_id \
      LEFT JOIN users u ON u.subject = t.subject \
@@ -113,35 +113,33 @@ const COUNT_LIVE: &str = "SELECT count(*) FROM tokens t \
      AND coalesce(a.granted_at, t.issued_at) > coalesce(c.grants_valid_from, 0) \
      AND coalesce(a.granted_at, t.issued_at) > coalesce(u.grants_valid_from, 0)";
 
-/// How many live tokens an application has.
+/// How many live tokens an application has, up to [`COUNTED`](crate::read::COUNTED).
 pub async fn count_live_tokens_of_client(
     read: &dyn Read,
     client_id: &str,
     now: DateTime<Utc>,
 ) -> Result<i64, ReadError> {
-    let sql = format!("{COUNT_LIVE} AND t.client_id = $1 AND t.expires_at > $2");
-    count(read, &sql, &[client_id.into(), now.into()]).await
+    count_some(read, &format!("{LIVE} AND t.client_id = $1 AND t.expires_at > $2"), client_id, now).await
 }
 
-/// How many live tokens an authorization has.
+/// How many live tokens an authorization has, up to [`COUNTED`](crate::read::COUNTED).
 pub async fn count_live_tokens_of_authorization(
     read: &dyn Read,
     authorization_id: &str,
     now: DateTime<Utc>,
 ) -> Result<i64, ReadError> {
-    let sql = format!("{COUNT_LIVE} AND t.authorization_id = $1 AND t.expires_at > $2");
-    count(read, &sql, &[authorization_id.into(), now.into()]).await
+    let sql = format!("{LIVE} AND t.authorization_id = $1 AND t.expires_at > $2");
+    count_some(read, &sql, authorization_id, now).await
 }
 
-/// How many live tokens speak for a user. They are found by the user's authorizations, which spares
-/// every new token an index entry.
+/// How many live tokens speak for a user, up to [`COUNTED`](crate::read::COUNTED). They are found by the user's
+/// authorizations, which spares every new token an index entry.
 pub async fn count_live_tokens_of_user(
     read: &dyn Read,
     subject: &str,
     now: DateTime<Utc>,
 ) -> Result<i64, ReadError> {
-    let sql = format!("{COUNT_LIVE} AND a.subject = $1 AND t.expires_at > $2");
-    count(read, &sql, &[subject.into(), now.into()]).await
+    count_some(read, &format!("{LIVE} AND a.subject = $1 AND t.expires_at > $2"), subject, now).await
 }
 
 /// The access tokens of an authorization, newest first, alive or not.

@@ -10,9 +10,9 @@ use tracing::Instrument as _;
 
 use crate::clock::SharedClock;
 use crate::journal::store::{JournalStore, Metadata, Remembered, StoreError};
-use crate::journal::{Journal, SecretOp, SubjectKeyRow};
+use crate::journal::{Journal, SecretOp, SubjectKeyRow, Turn};
 use crate::personal::PersonalData;
-use crate::places::Places;
+use crate::places::{Place, Places};
 use crate::secret::new_id;
 use crate::telemetry;
 
@@ -142,15 +142,26 @@ pub struct Commands {
     personal: PersonalData,
     clock: SharedClock,
     node: Arc<str>,
+    /// Of those at work.
     admission: Places,
+    /// Of those who wait for their stream's turn: who has many wait for one leaves others room to work.
+    waiting: Places,
+}
+
+/// A place, and with it the stream's turn or the right to wait for it.
+enum Admitted {
+    Works(Option<Turn>, Place),
+    Waits(Place),
 }
 
 impl Commands {
-    /// Executes over this journal; each command takes one of the places.
+    /// Executes over this journal; each command takes one of the places, and before it one of as many others if it must
+    /// wait for those before it on its stream.
     #[must_use]
     pub fn new(journal: Journal, personal: PersonalData, clock: SharedClock, admission: Places) -> Self {
         let node = Arc::from(new_id(clock.now()).as_str());
-        Self { journal, personal, clock, node, admission }
+        let waiting = admission.beside();
+        Self { journal, personal, clock, node, admission, waiting }
     }
 
     /// What this process is called in the metadata of its events, and among those that answer.
@@ -162,7 +173,7 @@ impl Commands {
     /// How many commands have been admitted and not ended, whether or not somebody still waits for them.
     #[must_use]
     pub fn in_progress(&self) -> usize {
-        self.admission.taken()
+        self.admission.taken() + self.waiting.taken()
     }
 
     /// Executes a command that writes nothing beside its events.
@@ -214,13 +225,20 @@ impl Commands {
         A::Command: Clone + Send + Sync + 'static,
         A::Error: Send + Sync + 'static,
     {
-        let place = self.admission.take().ok_or(CommandError::Busy)?;
+        let admitted = self.admit::<A>(&stream).ok_or(CommandError::Busy)?;
         let metadata = Arc::new(self.metadata(origin).await.map_err(CommandError::Unavailable)?);
-        let journal = self.journal.clone();
+        let (journal, admission) = (self.journal.clone(), self.admission.clone());
         let task = async move {
-            let _place = place;
+            let (turn, _place) = match admitted {
+                Admitted::Works(turn, place) => (turn, place),
+                Admitted::Waits(_waits) => {
+                    let turn = journal.turn::<A>(stream.id()).await;
+                    (turn, admission.take().ok_or(CommandError::Busy)?)
+                }
+            };
             let (result, ended) = attempt::<A>(&journal, &stream, &command, &metadata, &beside).await;
             // Not in its turn: whoever waits for that would wait for the others twice.
+            drop(turn);
             if let Some(position) = ended {
                 journal.wait_for_others(position).await;
             }
@@ -231,6 +249,18 @@ impl Commands {
             Ok(result) => result,
             Err(error) => Err(CommandError::Unavailable(format!("the command's task stopped: {error}"))),
         }
+    }
+
+    /// At once, or not at all.
+    fn admit<A: Remembered>(&self, stream: &Stream) -> Option<Admitted> {
+        let turn = match stream {
+            Stream::Fresh(_) => None,
+            Stream::Existing(id) => match self.journal.try_turn::<A>(id) {
+                None => return self.waiting.take().map(Admitted::Waits),
+                turn => turn,
+            },
+        };
+        self.admission.take().map(|place| Admitted::Works(turn, place))
     }
 
     async fn metadata(&self, origin: &Origin) -> Result<Metadata, String> {
@@ -255,7 +285,7 @@ impl Commands {
     }
 }
 
-/// Decides and writes, in the stream's turn. With it comes the event that ended something, if one did.
+/// Decides and writes, which is to be done in the stream's turn. With it comes the event that ended something, if one did.
 async fn attempt<A>(
     journal: &Journal,
     stream: &Stream,
@@ -268,10 +298,6 @@ where
     A::Command: Clone + Send + Sync + 'static,
     A::Error: Send + Sync + 'static,
 {
-    let _turn = match stream {
-        Stream::Fresh(_) => None,
-        Stream::Existing(id) => Some(journal.turn::<A>(id).await),
-    };
     let mut fresh = matches!(stream, Stream::Fresh(_));
     for _ in 0..ATTEMPTS {
         let store = JournalStore::<A>::new(journal.clone(), fresh, Arc::clone(metadata), beside.clone());

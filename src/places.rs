@@ -25,6 +25,12 @@ impl Places {
         Self { all, free: Arc::new(Semaphore::new(all)), turned_away }
     }
 
+    /// As many other places; who finds none of either is counted together.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self::new(self.all, self.turned_away.clone())
+    }
+
     /// A place, if there is one now.
     #[must_use]
     pub fn take(&self) -> Option<Place> {

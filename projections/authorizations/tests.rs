@@ -134,6 +134,7 @@ async fn standing_ones_of_an_application_page_by_page() {
 async fn nothing_stands_while_its_application_is_disabled() {
     let given = several().then("client", ApplicationEvent::ApplicationDisabled { at: at(1) });
     assert_eq!(count_authorizations_of_client(&given, "client", at(5)).await.unwrap(), 0);
+    assert_eq!(count_authorizations_of_user(&given, "alice", at(5)).await.unwrap(), 1);
     assert_eq!(ids(list_authorizations(&given, "alice", at(5), None, 10).await.unwrap()), "c");
     let ended = list_ended_authorizations(&given, "alice", at(5), 10).await.unwrap();
     assert!(ids(ended).contains('b'));

@@ -9,7 +9,7 @@ use crate::row::{int, text};
 static CACHED: Table = Table {
     name: "cached",
     key: 1,
-    columns: &[text("id"), int("until"), text("state")],
+    columns: &[text("id"), int("until"), text("state"), int("gone")],
     keep_until: Some(1),
     residency: Residency::Cached,
 };
@@ -17,9 +17,9 @@ static CACHED: Table = Table {
 static RESIDENT: Table = Table {
     name: "resident",
     key: 1,
-    columns: &[text("id"), int("until"), text("state")],
+    columns: &[text("id"), int("until"), text("state"), int("gone")],
     keep_until: None,
-    residency: Residency::Resident,
+    residency: Residency::Resident { gone: 3 },
 };
 
 static STORED: Table =
@@ -30,7 +30,18 @@ fn memory(capacity: usize) -> Memory {
 }
 
 fn row(key: &str, until: i64, state: &str) -> Row {
-    vec![key.into(), until.into(), state.into()]
+    vec![key.into(), until.into(), state.into(), 0_i64.into()]
+}
+
+/// The same row, as of that it is gone for good.
+fn gone(mut row: Row) -> Row {
+    row[3] = 1_i64.into();
+    row
+}
+
+/// What happens to it then.
+fn goes(table: &'static Table, key: &str) -> RowOp {
+    RowOp::update(table, key, vec![("gone", 1_i64.into())])
 }
 
 fn insert(table: &'static Table, key: &str, until: i64) -> RowOp {
@@ -162,7 +173,7 @@ fn the_horizon_finds_what_ended_however_it_came_into_memory() {
     memory.loaded(&CACHED, "read", Some(row("read", 15, "new")), 3);
     memory.apply(4, &RowOp::Expire { table: &CACHED, before: 21 });
     assert!(memory.snapshot(&CACHED).is_empty());
-    memory.replace(&CACHED, vec![row("replaced", 25, "new"), row("later", 26, "new")], 4);
+    memory.replace(&CACHED, vec![(row("replaced", 25, "new"), 4), (row("later", 26, "new"), 4)], 4);
     memory.apply(5, &RowOp::Expire { table: &CACHED, before: 26 });
     assert_eq!(memory.snapshot(&CACHED), [row("later", 26, "new").into()]);
 }
@@ -179,6 +190,54 @@ fn only_so_many_rows_are_held() {
     assert!(known(&memory, &CACHED, "key-199").is_some());
 }
 
+/// Whoever registers and deletes for ever must not fill a memory that forgets nothing.
+#[test]
+fn of_what_is_gone_for_good_memory_holds_the_latest() {
+    let memory = memory(100);
+    let most = GONE_KEPT * SHARDS;
+    let (many, mut position) = (4 * most, 0);
+    let mut happens = |op: RowOp| {
+        position += 1;
+        memory.apply(position, &op);
+    };
+    happens(insert(&RESIDENT, "stays", 9));
+    for number in 0..many {
+        happens(insert(&RESIDENT, &format!("key-{number}"), 9));
+        happens(goes(&RESIDENT, &format!("key-{number}")));
+        happens(update(&RESIDENT, &format!("key-{number}"), "spoken of again"));
+        assert!(memory.snapshot(&RESIDENT).len() <= most + 1);
+    }
+    assert!(memory.snapshot(&RESIDENT).len() > most / 2);
+    assert_eq!(known(&memory, &RESIDENT, "stays"), Some(Some(row("stays", 9, "new"))));
+    let last = format!("key-{}", many - 1);
+    assert_eq!(known(&memory, &RESIDENT, &last), Some(Some(gone(row(&last, 9, "spoken of again")))));
+    // Who asks for one that has left reads it, and has it for a while; that fills no memory either.
+    for number in 0..many {
+        let key = format!("key-{number}");
+        if known(&memory, &RESIDENT, &key).is_none() {
+            memory.loaded(&RESIDENT, &key, Some(gone(row(&key, 9, "read"))), position);
+            assert_eq!(known(&memory, &RESIDENT, &key), Some(Some(gone(row(&key, 9, "read")))));
+        }
+    }
+    assert!(memory.snapshot(&RESIDENT).len() <= most + 1);
+    assert_eq!(known(&memory, &RESIDENT, "stays"), Some(Some(row("stays", 9, "new"))));
+    memory.replace(&RESIDENT, vec![(row("stays", 9, "replaced"), position)], position);
+    assert_eq!(memory.snapshot(&RESIDENT), [row("stays", 9, "replaced").into()]);
+}
+
+/// They come in pages, and what happened between two of them is in one and not in the other.
+#[test]
+fn what_a_page_has_seen_is_not_applied_to_its_rows_again() {
+    let memory = memory(100);
+    memory.replace(&RESIDENT, vec![(row("a", 9, "as of 5"), 5), (row("b", 9, "as of 7"), 7)], 5);
+    memory.apply(6, &update(&RESIDENT, "a", "of 6"));
+    memory.apply(6, &update(&RESIDENT, "b", "of 6"));
+    assert_eq!(known(&memory, &RESIDENT, "a"), Some(Some(row("a", 9, "of 6"))));
+    assert_eq!(known(&memory, &RESIDENT, "b"), Some(Some(row("b", 9, "as of 7"))));
+    memory.apply(7, &insert(&RESIDENT, "c", 9));
+    assert_eq!(known(&memory, &RESIDENT, "c"), Some(Some(row("c", 9, "new"))));
+}
+
 #[test]
 fn tables_that_are_not_held_are_left_alone() {
     let memory = memory(100);
@@ -192,6 +251,8 @@ fn tables_that_are_not_held_are_left_alone() {
 enum Step {
     Put(usize, i64),
     Expire(i64),
+    /// It is gone for good.
+    Go(usize),
     /// Somebody asks; a read begins when there is need.
     Ask(usize),
     /// The database answers the read as of now.
@@ -207,6 +268,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (key.clone(), 0..50_i64).prop_map(|(key, number)| Step::Put(key, number)),
         1 => (0..50_i64).prop_map(Step::Expire),
+        1 => key.clone().prop_map(Step::Go),
         3 => key.clone().prop_map(Step::Ask),
         3 => key.clone().prop_map(Step::Answer),
         3 => key.prop_map(Step::Arrive),
@@ -215,6 +277,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// A node beside the truth.
 struct Node {
+    table: &'static Table,
     memory: Memory,
     truth: Tables,
     position: i64,
@@ -229,18 +292,20 @@ impl Node {
     }
 
     fn true_row(&self, key: usize) -> Option<Row> {
-        self.truth.row(&CACHED, &[KEYS[key].into()])
+        self.truth.row(self.table, &[KEYS[key].into()])
     }
 
     fn take(&mut self, step: Step) {
         match step {
             Step::Put(key, number) if self.true_row(key).is_none() => {
-                self.happens(&insert(&CACHED, KEYS[key], number));
+                self.happens(&insert(self.table, KEYS[key], number));
             }
-            Step::Put(key, number) => self.happens(&update(&CACHED, KEYS[key], &number.to_string())),
-            Step::Expire(before) => self.happens(&RowOp::Expire { table: &CACHED, before }),
+            Step::Put(key, number) => self.happens(&update(self.table, KEYS[key], &number.to_string())),
+            Step::Expire(_) if self.table.keep_until.is_none() => {}
+            Step::Expire(before) => self.happens(&RowOp::Expire { table: self.table, before }),
+            Step::Go(key) => self.happens(&goes(self.table, KEYS[key])),
             Step::Ask(key) => {
-                if !self.reads.contains_key(&key) && known(&self.memory, &CACHED, KEYS[key]).is_none() {
+                if !self.reads.contains_key(&key) && known(&self.memory, self.table, KEYS[key]).is_none() {
                     self.reads.insert(key, None);
                 }
             }
@@ -253,7 +318,7 @@ impl Node {
             Step::Arrive(key) => {
                 if let Some(Some((row, as_of))) = self.reads.get(&key).cloned() {
                     self.reads.remove(&key);
-                    let loaded = self.memory.loaded(&CACHED, KEYS[key], row, as_of);
+                    let loaded = self.memory.loaded(self.table, KEYS[key], row, as_of);
                     assert_eq!(loaded.map(|row| row.as_ref().clone()), self.true_row(key));
                 }
             }
@@ -264,19 +329,20 @@ impl Node {
 proptest! {
     #[test]
     fn what_is_remembered_is_what_is_true(
+        table in prop_oneof![Just(&CACHED), Just(&RESIDENT)],
         capacity in prop_oneof![Just(SHARDS), Just(1_000)],
         steps in prop::collection::vec(step(), 0..120),
     ) {
-        let mut node =
-            Node { memory: memory(capacity), truth: Tables::default(), position: 0, reads: HashMap::new() };
+        let (memory, truth) = (memory(capacity), Tables::default());
+        let mut node = Node { table, memory, truth, position: 0, reads: HashMap::new() };
         for step in steps {
             node.take(step);
-            for row in node.memory.snapshot(&CACHED) {
-                prop_assert_eq!(Some(row.as_ref().clone()), node.truth.row(&CACHED, &row[..1]));
+            for row in node.memory.snapshot(table) {
+                prop_assert_eq!(Some(row.as_ref().clone()), node.truth.row(table, &row[..1]));
             }
         }
         for (index, key) in KEYS.iter().enumerate() {
-            if let Some(row) = known(&node.memory, &CACHED, key) {
+            if let Some(row) = known(&node.memory, table, key) {
                 prop_assert_eq!(row, node.true_row(index));
             }
         }

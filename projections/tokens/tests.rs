@@ -7,6 +7,7 @@ use super::*;
 use crate::given::{
     Given, application, at, client_token, granted, revoked, scope, token_issued, token_refreshed, user,
 };
+use crate::read::COUNTED;
 
 async fn found(given: &Given, token_id: &str) -> Token {
     find_token(given, token_id).await.unwrap().unwrap()
@@ -88,4 +89,16 @@ async fn live_tokens_are_counted() {
     assert_eq!(counts(&given, at(150)).await, (0, 0, 0));
     let given = given.then("grant", revoked(60));
     assert_eq!(counts(&given, at(60)).await, (2, 0, 1));
+}
+
+#[tokio::test]
+async fn live_tokens_are_counted_so_far_and_no_further() {
+    let most = usize::try_from(COUNTED).unwrap();
+    let mut given = given();
+    for number in 0..most + 5 {
+        let id = format!("token-{number:04}");
+        given = given.then(&id, client_token("client", &id, 100));
+    }
+    let counted = count_live_tokens_of_client(&given, "client", at(60)).await.unwrap();
+    assert_eq!(counted, i64::from(COUNTED));
 }

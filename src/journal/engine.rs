@@ -29,6 +29,9 @@ pub const LANE: i64 = 0;
 /// Events read at a time by whoever walks through the log.
 pub const PAGE: i64 = 4096;
 
+/// Rows of a read model read at a time by whoever is to hold them all: the largest have some 60 KB.
+pub const LIVING_PAGE: i64 = 256;
+
 /// An event ready to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
@@ -332,6 +335,12 @@ pub trait Engine: Send + Sync {
     /// All rows of a table in key order together with what they are as of, in one snapshot.
     async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, AsOf), EngineError> {
         sql::found_as_of(self.query(&sql::rows_of(table), &[]).await?)
+    }
+
+    /// A page of the rows that memory is to hold, in key order, together with what they are as of, in one snapshot:
+    /// those after a key, [`LIVING_PAGE`] at most.
+    async fn living_rows(&self, table: &'static Table, after: &str) -> Result<(Vec<Row>, AsOf), EngineError> {
+        sql::found_as_of(self.query(&sql::living_rows_of(table), &[after.into(), LIVING_PAGE.into()]).await?)
     }
 
     /// A portable query.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use projections::projection::Projection;
-use projections::row::{Residency, Row, RowOp, Table, Value};
+use projections::row::{Row, RowOp, Table, Value};
 use projections::{EVENTUAL, TRANSACTIONAL, transactional_tables};
 
 use tokio::time::timeout;
@@ -145,21 +145,36 @@ pub(super) async fn follow_epoch(inner: &Arc<Inner>) -> Result<(), EngineError> 
     Ok(())
 }
 
-/// A table's rows, and the position they are as of.
-type Held = (&'static Table, Vec<Row>, i64);
+/// A table's rows, each with the position it is as of, and the first of these positions.
+type Held = (&'static Table, Vec<(Row, i64)>, i64);
 
 /// The tables of which all rows are held, if they are still of this epoch. The caller holds the lock.
 async fn read_held(inner: &Inner, epoch: i64) -> Result<Vec<Held>, EngineError> {
     let mut held = Vec::new();
-    for table in transactional_tables().filter(|table| table.residency == Residency::Resident) {
-        let (rows, as_of) = inner.engine.all_rows(table).await?;
+    for table in transactional_tables().filter(|table| table.is_resident()) {
+        held.push(read_living(inner, table, epoch).await?);
+    }
+    Ok(held)
+}
+
+/// Page by page, so that no statement takes longer the more there are: what happens to a row after its page was read
+/// comes from the log.
+async fn read_living(inner: &Inner, table: &'static Table, epoch: i64) -> Result<Held, EngineError> {
+    let (mut rows, mut since, mut after) = (Vec::new(), None, String::new());
+    loop {
+        let (page, as_of) = inner.engine.living_rows(table, &after).await?;
         if as_of.epoch != epoch {
             return Err(EngineError::EpochMoved);
         }
-        as_of.check_not_before(inner.applied())?;
-        held.push((table, rows, as_of.position));
+        as_of.check_not_before(since.unwrap_or_else(|| inner.applied()))?;
+        let since = *since.get_or_insert(as_of.position);
+        let last = page.last().and_then(|row| row.first()).cloned();
+        rows.extend(page.into_iter().map(|row| (row, as_of.position)));
+        match last {
+            Some(Value::Text(key)) => after = key,
+            Some(Value::Null | Value::Int(_)) | None => return Ok((table, rows, since)),
+        }
     }
-    Ok(held)
 }
 
 /// Whether the tables of these read models are of the versions that this program reads and writes.
@@ -295,11 +310,11 @@ impl Inner {
 
     /// Forgets every row as of before this position, but for these. The caller holds the lock.
     fn replace_rows(&self, held: Vec<Held>, position: i64) {
-        for table in transactional_tables().filter(|table| table.residency != Residency::Resident) {
+        for table in transactional_tables().filter(|table| !table.is_resident()) {
             self.memory.replace(table, Vec::new(), position);
         }
-        for (table, rows, as_of) in held {
-            self.memory.replace(table, rows, as_of);
+        for (table, rows, since) in held {
+            self.memory.replace(table, rows, since);
         }
     }
 

@@ -59,6 +59,8 @@ const UNREAD: i64 = 0;
 
 /// Type and id of a stream.
 type StreamName = (&'static str, String);
+/// Held by the command whose turn it is on its stream.
+pub(crate) type Turn = OwnedMutexGuard<()>;
 /// A loaded aggregate, whatever its type.
 type AnyAggregate = Arc<dyn Any + Send + Sync>;
 
@@ -307,12 +309,15 @@ impl Journal {
 
     /// Waits for a command's turn on its stream: two commands of one node on one stream would only
     /// lose against each other.
-    pub(crate) async fn turn<A: cqrs_es::Aggregate>(
-        &self,
-        aggregate_id: &str,
-    ) -> Option<OwnedMutexGuard<()>> {
+    pub(crate) async fn turn<A: cqrs_es::Aggregate>(&self, aggregate_id: &str) -> Option<Turn> {
         let turn = self.inner.turns.get(stripe(&(A::TYPE, aggregate_id)))?;
         Some(Arc::clone(turn).lock_owned().await)
+    }
+
+    /// The same where nobody is to be waited for.
+    pub(crate) fn try_turn<A: cqrs_es::Aggregate>(&self, aggregate_id: &str) -> Option<Turn> {
+        let turn = self.inner.turns.get(stripe(&(A::TYPE, aggregate_id)))?;
+        Arc::clone(turn).try_lock_owned().ok()
     }
 
     /// A verifier by its id. A rotated secret has a new id, so what is remembered is never stale.

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use projections::applications::{count_applications, count_of_owner};
-use projections::authorizations::list_authorizations;
+use projections::authorizations::count_authorizations_of_user;
 use projections::tokens::count_live_tokens_of_user;
 use projections::users::has_superuser;
 
@@ -15,9 +15,6 @@ use crate::extract::session::{LoggedIn, MaybeSession, Session};
 use crate::state::AppState;
 use crate::templates::home::{Figures, Home, NextStep};
 use crate::templates::paths;
-
-/// More than this nobody counts one by one.
-const MANY: u32 = 1_000;
 
 /// `GET /`.
 pub async fn get(
@@ -69,11 +66,11 @@ async fn figures(state: &AppState, context: &RequestContext, me: &LoggedIn) -> R
     } else {
         unsigned(count_of_owner(journal, me.subject()).await?)
     };
-    let standing = list_authorizations(journal, me.subject(), context.now, None, MANY).await?;
+    let standing = count_authorizations_of_user(journal, me.subject(), context.now).await?;
     let tokens = count_live_tokens_of_user(journal, me.subject(), context.now).await?;
     Ok(Figures {
         applications,
-        authorizations: standing.len() as u64,
+        authorizations: unsigned(standing),
         live_tokens: unsigned(tokens),
         events: unsigned(journal.applied()),
     })

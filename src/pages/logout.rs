@@ -4,7 +4,7 @@ use aggregates::session::{EndReason, Session as SessionAggregate, SessionCommand
 use axum::extract::State;
 use axum::http::header;
 use axum::response::Response;
-use projections::authorizations::list_authorizations;
+use projections::authorizations::count_authorizations_of_user;
 
 use super::next::local_path;
 use super::page_error::PageError;
@@ -19,9 +19,6 @@ use crate::state::AppState;
 use crate::templates::account::Logout;
 use crate::templates::paths;
 
-/// More than this nobody counts.
-const MANY: u32 = 1_000;
-
 /// `GET /admin/logout/`: asks.
 pub async fn get(
     State(state): State<AppState>,
@@ -30,10 +27,10 @@ pub async fn get(
 ) -> Result<Response, PageError> {
     let Some(session) = session else { return found(paths::HOME) };
     let pairs = Pairs::parse_query(context.query.as_deref().unwrap_or_default())?;
-    let standing = list_authorizations(&state.journal, session.subject(), context.now, None, MANY).await?;
+    let standing = count_authorizations_of_user(&state.journal, session.subject(), context.now).await?;
     let page = Logout {
         next: pairs.get("next")?.and_then(local_path).unwrap_or_default().to_owned(),
-        live_authorizations: standing.len() as u64,
+        live_authorizations: u64::try_from(standing).unwrap_or_default(),
     };
     render(&state, &chrome(&state, &context, Some(&session)), &page)
 }

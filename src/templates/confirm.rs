@@ -178,5 +178,5 @@ impl Page for Confirm {
 }
 
 fn live_tokens(n: u64) -> String {
-    words::plural(n, "live token", "live tokens")
+    words::counted_plural(n, "live token", "live tokens")
 }

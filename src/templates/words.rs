@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use minijinja::{Environment, Error, ErrorKind};
+use projections::read::COUNTED;
 
 /// Characters kept at each end of a shortened id.
 const ID_END: usize = 6;
@@ -15,6 +16,8 @@ pub(super) fn register(environment: &mut Environment<'static>) {
     environment.add_filter("short_id", id_parts);
     environment.add_filter("plural", |n: u64, one: &str, many: &str| plural(n, one, many));
     environment.add_filter("grouped", |n: u64| grouped(n));
+    environment.add_filter("counted", |n: u64| counted(n));
+    environment.add_filter("counted_plural", |n: u64, one: &str, many: &str| counted_plural(n, one, many));
     environment.add_filter("duration", |seconds: u64| duration(seconds));
     environment.add_filter("absolute", |at: &str| moment(at).map(absolute));
     environment.add_filter("clock", |at: &str| moment(at).map(clock));
@@ -57,6 +60,19 @@ fn percent(byte: u8) -> [char; 3] {
 #[must_use]
 pub fn plural(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(n), if n == 1 { one } else { many })
+}
+
+/// The same of what is counted up to [`COUNTED`] only: `1,000+ live tokens`.
+#[must_use]
+pub fn counted_plural(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", counted(n), if n == 1 { one } else { many })
+}
+
+/// How much there is of what is counted up to [`COUNTED`] only: `1,000+`.
+#[must_use]
+pub fn counted(n: u64) -> String {
+    let is_more = n >= u64::from(COUNTED);
+    if is_more { format!("{}+", grouped(u64::from(COUNTED))) } else { grouped(n) }
 }
 
 /// A number with its thousands grouped: `1,204`.
@@ -159,6 +175,9 @@ mod tests {
         assert_eq!(plural(1, "live token", "live tokens"), "1 live token");
         assert_eq!(plural(0, "live token", "live tokens"), "0 live tokens");
         assert_eq!(plural(1_204_567, "event", "events"), "1,204,567 events");
+        assert_eq!(counted_plural(1, "live token", "live tokens"), "1 live token");
+        assert_eq!(counted_plural(999, "live token", "live tokens"), "999 live tokens");
+        assert_eq!(counted_plural(1_000, "live token", "live tokens"), "1,000+ live tokens");
     }
 
     #[test]

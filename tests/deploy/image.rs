@@ -1,4 +1,4 @@
-//! Does `Containerfile` make an image that is the same tomorrow, has everything that the program is built of, and in
+//! Does `Containerfile` make an image of bases that are named, has everything that the program is built of, and in
 //! which nobody who breaks in finds a shell or is root? Read, not built: that takes a network.
 
 use std::path::Path;

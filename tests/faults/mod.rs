@@ -62,6 +62,7 @@ mod silent;
 mod slow;
 mod soak;
 mod standby;
+mod times;
 mod troubles;
 mod unreadable;
 mod versions;

@@ -1,10 +1,12 @@
 //! F7: the line between a node and PostgreSQL falls silent in the middle of a command, at any of its messages, as if the
 //! node were cut off, or frozen. What it holds there, which may be the row that every batch needs, is free for the
-//! others before they give up.
+//! others before they give up; and what it has decided it does not tell once others may have gone on without it.
 
 use std::time::{Duration, Instant};
 
-use super::front::{told, until_served};
+use super::crash::until_ready;
+use super::front::{is_dead, is_refusal, says, told, until_served};
+use super::grants::{End, Person};
 use super::ledger::{Ledger, is_given};
 use super::machine::Proxy;
 use super::oracle::judge;
@@ -55,6 +57,12 @@ impl Stage {
             registered.status == 303 || took.is_some() && registered.status == 503,
             "nothing was lost, and it was not done: {registered:#?}"
         );
+        if registered.status == 303 {
+            let (client_id, secret) = (form.value("client_id"), form.value("client_secret"));
+            let new = App { client_id, secret, ..self.well.clone() };
+            let given = told(new.client_credentials()).await.unwrap();
+            assert_eq!(given.status, 200, "registered, and then not known: {given:#?}");
+        }
         let there = App { base: self.silent.base.clone(), ..self.well.clone() };
         until_served(&there).await;
         took
@@ -72,15 +80,50 @@ impl Stage {
     }
 }
 
+/// Two nodes, of which one is at the end of a line.
+async fn two(home: &Directory, url: &str, near: &Cli) -> (Process, Process) {
+    let far = Cli::at(home.path(), Some(url.to_owned()));
+    let silent = Process::start_with(&far, home, free_port(), &UNLIMITED).await;
+    let arguments = [&UNLIMITED[..], &["--issuer", &silent.base]].concat();
+    let well = Process::start_with(near, home, free_port(), &arguments).await;
+    (silent, well)
+}
+
+/// R2: a node has found a token alive, and the line falls silent when it asks for the name of whose it is. Meanwhile
+/// the token is revoked on the other, which waits for as long as the one may still answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f7_what_was_decided_before_a_line_fell_silent_is_not_told_after_a_lease() {
+    let (home, database) = prepared::postgres();
+    let (home, database) = (Directory::copy_of(home), Database::copy_of(database));
+    let (line, url) = Proxy::before(&database).await;
+    let near = Cli::at(home.path(), Some(database.url()));
+    let (silent, well) = two(&home, &url, &near).await;
+    let grace = Person::named("grace", &near, &well.base).await;
+    let ledger = Ledger::default();
+    let family = ledger.begin(grace.door(), grace.door(), &grace).await.unwrap();
+    let there = App { base: silent.base.clone(), ..grace.door().clone() };
+    line.fall_silent_after(0, "subject_keys");
+    let asking = tokio::spawn(told(there.introspect(family.access())));
+    while !line.is_silent() {
+        assert!(!asking.is_finished(), "it was not asked for the name: {asking:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let access = family.access().to_owned();
+    assert!(ledger.end(grace.door(), &grace, family, End::Revoked).await, "it waits for a lease at most");
+    line.speak();
+    let answer = asking.await.unwrap().unwrap();
+    assert!(is_refusal(&answer) || is_dead(&answer), "it lived, more than a lease ago: {answer:#?}");
+    until_ready(&there).await;
+    assert_eq!(says(&there, &access).await, Some(false));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f7_a_node_that_falls_silent_at_any_message_holds_nobody_for_longer_than_a_lease() {
     let (home, database) = prepared::postgres();
     let (home, database) = (Directory::copy_of(home), Database::copy_of(database));
     let (line, url) = Proxy::before(&database).await;
-    let (far, near) = (Cli::at(home.path(), Some(url)), Cli::at(home.path(), Some(database.url())));
-    let silent = Process::start_with(&far, &home, free_port(), &UNLIMITED).await;
-    let arguments = [&UNLIMITED[..], &["--issuer", &silent.base]].concat();
-    let well = Process::start_with(&near, &home, free_port(), &arguments).await;
+    let near = Cli::at(home.path(), Some(database.url()));
+    let (silent, well) = two(&home, &url, &near).await;
     let ada = silent.browser();
     ada.login("ada").await;
     let app = App { base: well.base.clone(), ..ada.register(&Registration::machine()).await };

@@ -15,6 +15,7 @@ use super::ledger::Ledger;
 use super::machine::Proxy;
 use super::oracle::judge;
 use super::report::record;
+use super::times::Times;
 use crate::harness::process::free_port;
 use crate::harness::{App, Cli, Directory, Process, Request};
 
@@ -27,8 +28,8 @@ const STORM: Duration = Duration::from_secs(7);
 const TASKS: usize = 100;
 /// How many commands a server is told to bear at a time.
 const BORNE: usize = 32;
-/// How soon what is too much is refused, in milliseconds.
-const AT_ONCE: u128 = 100;
+/// How soon what is too much is refused.
+const AT_ONCE: Duration = Duration::from_millis(100);
 /// How long a call of the database may take.
 const DEADLINE: u128 = 2_000;
 /// What a client sees beside that.
@@ -41,24 +42,6 @@ const CONNECTIONS: usize = 32;
 const TAKEN: Duration = Duration::from_secs(6);
 /// What a process may grow by under a load it cannot carry, in KiB.
 const GROWTH: u64 = 50 * 1024;
-
-/// How long answers of a kind took.
-#[derive(Default)]
-struct Times(Vec<Duration>);
-
-impl Times {
-    fn percentile(&mut self, percent: usize) -> u128 {
-        self.0.sort_unstable();
-        let index = (self.0.len() * percent / 100).min(self.0.len().saturating_sub(1));
-        self.0.get(index).map_or(0, Duration::as_millis)
-    }
-
-    /// Those up to so many milliseconds, and the others.
-    fn split(self, milliseconds: u128) -> (Self, Self) {
-        let (short, long) = self.0.into_iter().partition(|took| took.as_millis() <= milliseconds);
-        (Self(short), Self(long))
-    }
-}
 
 /// Token requests of many at once, for so long: how long each 200 and each 503 took.
 async fn storm(app: &App, lasting: Duration) -> (Times, Times) {
@@ -82,8 +65,8 @@ async fn storm(app: &App, lasting: Duration) -> (Times, Times) {
     let (mut given, mut refused) = (Times::default(), Times::default());
     for (status, took) in tasks.join_all().await.into_iter().flatten() {
         match status {
-            Some(200) => given.0.push(took),
-            Some(503) => refused.0.push(took),
+            Some(200) => given.push(took),
+            Some(503) => refused.push(took),
             other => panic!("{other:?}"),
         }
     }
@@ -109,25 +92,26 @@ async fn f9_a_database_far_away_refuses_what_is_too_much_at_once() {
     let ledger = Arc::new(Ledger::default());
     let load = ledger.load(&app, 1);
     let before = server.memory();
-    let (mut given, mut refused) = storm(&app, LOAD).await;
+    let (given, refused) = storm(&app, LOAD).await;
     let grown = server.memory().saturating_sub(before);
     load.stop().await;
     let [totals] = judge("F9", &near, &app, [&*ledger]).await;
-    let (p99, at_once) = (given.percentile(99), refused.percentile(99));
+    let (p99, at_once) = (given.percentile(99).as_millis(), refused.percentile(99));
     record(
         "F9",
         &format!(
-            "{} ms from the database, {TASKS} at once, {BORNE} admitted: {} tokens given, {p99} ms (p99); {} refused, {at_once} ms \
+            "{} ms from the database, {TASKS} at once, {BORNE} admitted: {} tokens given, {p99} ms (p99); {} refused, {} ms \
              (p99); of one more {totals}, nothing lost; {} MiB more memory",
             2 * FAR.as_millis(),
-            given.0.len(),
-            refused.0.len(),
+            given.count(),
+            refused.count(),
+            at_once.as_millis(),
             grown / 1024
         ),
     );
-    assert!(given.0.len() > 100 && !refused.0.is_empty());
+    assert!(given.count() > 100 && refused.count() > 0);
     assert!(p99 <= 2_000, "{p99} ms");
-    assert!(at_once <= AT_ONCE, "{at_once} ms");
+    assert!(at_once <= AT_ONCE, "{at_once:?}");
     assert!(grown < GROWTH, "{grown} KiB");
     assert!(totals.issued > 0, "{totals}");
 }
@@ -162,8 +146,8 @@ async fn f9_a_table_that_is_locked_refuses_and_loses_nothing() {
     load.stop().await;
     let grown = server.memory().saturating_sub(before);
     let [totals] = judge("F9", &cli, &app, [&*ledger]).await;
-    let (mut at_once, mut waited) = refused.split(AT_ONCE);
-    let (soon, late) = (at_once.percentile(100), waited.percentile(99));
+    let (at_once, waited) = refused.split(AT_ONCE);
+    let (soon, late) = (at_once.percentile(100).as_millis(), waited.percentile(99).as_millis());
     record(
         "F9",
         &format!(
@@ -171,15 +155,15 @@ async fn f9_a_table_that_is_locked_refuses_and_loses_nothing() {
              at most; {} had been admitted and waited for a call's deadline, which is {DEADLINE} ms, before they were: {late} \
              ms (p99); served again {again} ms later; {} MiB more memory",
             LOCKED.as_secs(),
-            at_once.0.len(),
-            waited.0.len(),
+            at_once.count(),
+            waited.count(),
             grown / 1024
         ),
     );
-    assert!(given.0.is_empty(), "{} tokens given with the log locked", given.0.len());
+    assert_eq!(given.count(), 0, "tokens given with the log locked");
     // Not more have waited than the server was told to bear, once a deadline.
     let most = BORNE * (LOCKED.as_millis() / DEADLINE) as usize;
-    assert!(at_once.0.len() > most && waited.0.len() <= most, "{} of {most} waited", waited.0.len());
+    assert!(at_once.count() > most && waited.count() <= most, "{} of {most} waited", waited.count());
     assert!(late <= DEADLINE + MARGIN, "{late} ms");
     assert!(again <= 1_000, "{again} ms");
     assert!(grown < GROWTH, "{grown} KiB");
@@ -224,10 +208,10 @@ async fn f10_without_a_connection_what_is_known_is_still_told() {
         Request::new(&app.client, "GET", format!("{}/healthz", app.base)).send().await.is(200);
         let asked = Instant::now();
         assert_eq!(issue(&app).await, Some(503));
-        refused.0.push(asked.elapsed());
+        refused.push(asked.elapsed());
     }
     drop(taken);
-    let (usual, slowest) = (refused.percentile(50), refused.percentile(100));
+    let (usual, slowest) = (refused.percentile(50).as_millis(), refused.percentile(100).as_millis());
     let again = until_served(&app).await.as_millis();
     load.stop().await;
     // Its connections are those of the server that is asked next.
@@ -239,10 +223,10 @@ async fn f10_without_a_connection_what_is_known_is_still_told() {
             "all {CONNECTIONS} connections taken for {} s: {totals}, nothing lost; {} tokens refused in {usual} ms (p50), {slowest} ms \
              at most, health and the dead still told, and {warm} times the living; served again {again} ms later",
             TAKEN.as_secs(),
-            refused.0.len()
+            refused.count()
         ),
     );
-    assert!(refused.0.len() > 10, "{} refused", refused.0.len());
+    assert!(refused.count() > 10, "{} refused", refused.count());
     assert!(slowest <= 250, "{slowest} ms");
     assert!(usual <= 50, "what has just been heard is not waited for again: {usual} ms");
     assert!(again <= 1_000, "{again} ms");

@@ -1,10 +1,11 @@
 //! T2, F16: after a revocation was acknowledged no node says that the token lives (R1), while one of them is frozen,
-//! killed, cut off from the database, or has a wrong clock.
+//! killed, cut off from the database, has a wrong clock, looks too late, or hears no hints.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
 
 use super::crash::{machine, until_ready};
@@ -40,6 +41,13 @@ const ANYWHERE: usize = 10;
 const FROZEN: Duration = Duration::from_secs(5);
 const CUT: Duration = Duration::from_secs(3);
 const WRONG_CLOCK: Duration = Duration::from_secs(2);
+/// Nothing that a node does every few milliseconds is done for so long, and then only for a moment, so many times.
+const DOZED: Duration = Duration::from_millis(900);
+const AWAKE: Duration = Duration::from_millis(50);
+const DOZES: usize = 3;
+/// How long nobody hears hints, and how often whoever listens again is cut off.
+const DEAF: Duration = Duration::from_secs(3);
+const CUT_OFF_EVERY: Duration = Duration::from_millis(50);
 
 /// What happens to one node while the others go on.
 #[derive(Clone, Copy)]
@@ -53,9 +61,13 @@ enum Trouble {
     CutOffHalf,
     /// And the next one cut off meanwhile: the third is alone.
     FrozenBesideOneCutOff,
+    /// It asks for the log 900 ms late, again and again.
+    Dozing,
+    /// Nobody is told when something has ended.
+    Deaf,
 }
 
-const TROUBLES: [Trouble; 7] = [
+const TROUBLES: [Trouble; 9] = [
     Trouble::Frozen,
     Trouble::Killed,
     Trouble::CutOff,
@@ -63,6 +75,8 @@ const TROUBLES: [Trouble; 7] = [
     Trouble::Behind,
     Trouble::CutOffHalf,
     Trouble::FrozenBesideOneCutOff,
+    Trouble::Dozing,
+    Trouble::Deaf,
 ];
 
 impl Trouble {
@@ -70,9 +84,14 @@ impl Trouble {
     fn nodes(self, node: usize) -> Vec<usize> {
         match self {
             Self::FrozenBesideOneCutOff => vec![node, (node + 1) % NODES],
-            Self::Frozen | Self::Killed | Self::CutOff | Self::Ahead | Self::Behind | Self::CutOffHalf => {
-                vec![node]
-            }
+            Self::Frozen
+            | Self::Killed
+            | Self::CutOff
+            | Self::Ahead
+            | Self::Behind
+            | Self::CutOffHalf
+            | Self::Dozing
+            | Self::Deaf => vec![node],
         }
     }
 }
@@ -99,6 +118,8 @@ struct World {
     /// Tokens of whom an operator has shut out.
     shut_out: Mutex<Vec<String>>,
     victims: AtomicUsize,
+    /// How often somebody who listened for hints was cut off.
+    deafened: AtomicUsize,
     stop: AtomicBool,
 }
 
@@ -116,6 +137,7 @@ impl World {
             stock: Mutex::default(),
             shut_out: Mutex::default(),
             victims: AtomicUsize::new(0),
+            deafened: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
         }
     }
@@ -133,8 +155,13 @@ impl World {
         (turn..turn + NODES).find(|&node| !self.is_hurt(node)).unwrap_or(turn)
     }
 
+    /// Whether one of them is in trouble.
+    fn is_troubled(&self) -> bool {
+        (0..NODES).any(|node| self.is_hurt(node))
+    }
+
     fn take_from_stock(&self) -> Option<Living> {
-        if (0..NODES).any(|node| self.is_hurt(node)) { self.stock.lock().unwrap().pop() } else { None }
+        if self.is_troubled() { self.stock.lock().unwrap().pop() } else { None }
     }
 
     /// What nodes remember: in trouble, the one in trouble as well.
@@ -206,11 +233,14 @@ impl World {
         let (apps, token) = (living.whose(&self.tally, &self.nodes), living.access().to_owned());
         let is_anywhere = turn.is_multiple_of(ANYWHERE);
         let node = if is_anywhere { turn / ANYWHERE } else { self.well(turn) };
-        let before = self.mark(node);
+        let (before, was_troubled) = (self.mark(node), self.is_troubled());
         let took = self.tally.revoke(&self.nodes, node, living).await?;
         // The one that is in trouble answers when it can.
         if before.is_multiple_of(2) && self.mark(node) == before {
             self.tally.timed(took);
+            if was_troubled || self.is_troubled() {
+                self.tally.timed_in_trouble(took);
+            }
         }
         Some((apps, token))
     }
@@ -307,6 +337,27 @@ impl World {
             }
             Trouble::Ahead => show("+1h").await,
             Trouble::Behind => show("-1h").await,
+            Trouble::Dozing => {
+                for _ in 0..DOZES {
+                    self.nodes.signal(node, "STOP").await;
+                    tokio::time::sleep(DOZED).await;
+                    self.nodes.signal(node, "CONT").await;
+                    tokio::time::sleep(AWAKE).await;
+                }
+            }
+            Trouble::Deaf => self.deafen().await,
+        }
+    }
+
+    /// Whoever listens for hints is cut off, for as long as it lasts.
+    async fn deafen(&self) {
+        let mut server = PgConnection::connect(self.nodes.cli.database_url().unwrap()).await.unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < DEAF {
+            let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'";
+            let cut_off = sqlx::query(sql).fetch_all(&mut server).await.unwrap().len();
+            self.deafened.fetch_add(cut_off, Ordering::Relaxed);
+            tokio::time::sleep(CUT_OFF_EVERY).await;
         }
     }
 
@@ -338,8 +389,8 @@ async fn revoke_in_trouble(apart: Duration, wanted: usize) -> Arc<World> {
         "T2, F16",
         &format!(
             "a revocation every {} ms, and {rounds} times a node is frozen, killed, cut off (both ways, one way), with a \
-             wrong clock, or one frozen and another cut off: {}; {} applications and people shut out as well; ready \
-             again in {} ms at most",
+             wrong clock, late at all it does, or without hints, or one frozen and another cut off: {}; {} applications \
+             and people shut out as well; ready again in {} ms at most",
             apart.as_millis(),
             tally.text(),
             world.shut_out.lock().unwrap().len(),
@@ -364,7 +415,10 @@ async fn t2_f16_after_a_revocation_no_node_says_active_whatever_happens_to_the_o
     let world = revoke_in_trouble(apart, wanted).await;
     let tally = &world.tally;
     assert!(tally.revoked() >= wanted, "{}", tally.text());
+    assert!(world.deafened.load(Ordering::Relaxed) > 0, "nobody was deaf");
+    let took = tally.took_in_trouble();
+    assert!(took.count() >= wanted / 10, "{}", tally.text());
     // In a long run, which has the machine for itself, ninety-nine of a hundred.
-    assert!(!is_long() || tally.percentile(99) <= WAITED, "{}", tally.text());
-    assert!(tally.percentile(100) <= WAITED + MARGIN, "{}", tally.text());
+    assert!(!is_long() || took.percentile(99) <= WAITED, "{}", tally.text());
+    assert!(tally.took().percentile(100) <= WAITED + MARGIN, "{}", tally.text());
 }

@@ -151,6 +151,45 @@ async fn f20_neither_of_two_versions_writes_into_the_tables_of_the_other() {
     drop((old_server, new_server));
 }
 
+/// On the embedded database, as the guide has it: the newer program's replay beside the older server, then a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f20_neither_of_two_versions_writes_into_the_tables_of_the_other_on_sqlite() {
+    let home = Directory::new();
+    let old = Cli::at(home.path(), None);
+    let new = old.of_program(&environment::next_version());
+    let port = free_port();
+    let app = machine(&old, &format!("http://127.0.0.1:{port}"));
+    let mut server = Process::start_with(&old, &home, port, &[]).await;
+    let ledger = Arc::new(Ledger::with(Person::new(&old, &app.base).await));
+    let load = ledger.load(&app, CLIENTS);
+    tokio::time::sleep(LOAD).await;
+    replay(&new).await;
+    let noticed = until(&app, 503).await;
+    let issued = ledger.issued();
+    tokio::time::sleep(LOAD).await;
+    assert_eq!(ledger.issued(), issued, "the older one wrote into the newer one's tables");
+    load.stop().await;
+    new.run(&["verify"]).succeeded();
+    assert_eq!(server.terminate_within(STOPPED).await, 0);
+
+    server = Process::start_with(&new, &home, port, &[]).await;
+    until_ready(&app).await;
+    let load = ledger.load(&app, CLIENTS);
+    tokio::time::sleep(LOAD).await;
+    load.stop().await;
+    assert!(ledger.issued() > issued);
+    let [totals] = judge("F20", &new, &app, [&*ledger]).await;
+    record(
+        "F20",
+        &format!(
+            "SQLite: another version of the read models, replayed beside the older server, which stopped {} ms later, and a \
+             restart: {totals}, nothing lost",
+            noticed.as_millis()
+        ),
+    );
+    drop(server);
+}
+
 /// Nodes of the version before and of this one take turns: forward, back, and forward again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f20_the_version_before_and_this_one_change_places_under_load() {

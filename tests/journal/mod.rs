@@ -71,6 +71,10 @@ impl Place {
     }
 }
 
+pub fn keys() -> Arc<Keys> {
+    Arc::new(Keys::derive(&RootSecret::from_text(&"k".repeat(43)).unwrap()).unwrap())
+}
+
 /// One process's view of a database.
 #[derive(Clone)]
 pub struct Node {
@@ -83,9 +87,8 @@ pub struct Node {
 impl Node {
     pub async fn on(engine: Arc<dyn Engine>) -> Self {
         let clock = SystemClock::shared();
-        let keys = Arc::new(Keys::derive(&RootSecret::from_text(&"k".repeat(43)).unwrap()).unwrap());
         let journal = Journal::open(engine, clock.clone(), CAPACITY).await.unwrap();
-        let personal = PersonalData::new(journal.clone(), keys);
+        let personal = PersonalData::new(journal.clone(), keys());
         let commands =
             Commands::new(journal.clone(), personal, clock.clone(), Places::new(4096, Counter::default()));
         let origin = Origin::internal(Actor::Operator, &clock);

@@ -1,6 +1,12 @@
 //! Invariant 4: one winner per code and per refresh generation, on any number of nodes.
 
-use super::{Node, Place, Refused, verified};
+use aggregates::authorization::{AuthorizationCommand, RevocationReason};
+use chancery::commands::Commands;
+use chancery::personal::PersonalData;
+use chancery::places::Places;
+use prometheus_client::metrics::counter::Counter;
+
+use super::{Node, Place, Refused, keys, verified};
 
 const ROUNDS: usize = 1000;
 const RACERS: usize = 16;
@@ -63,5 +69,39 @@ async fn another_process_is_seen_within_250_ms() {
             };
             assert!(seen.as_millis() <= 250, "seen after {seen:?}");
         }
+    }
+}
+
+/// Of many at one stream a few wait, and the others are told to come again; whoever is at another stream does not
+/// notice.
+#[tokio::test]
+async fn who_waits_for_a_stream_takes_no_place_of_those_at_others() {
+    const PLACES: usize = 4;
+    for place in Place::both() {
+        let mut node = place.node().await;
+        let id = node.grant().await;
+        let personal = PersonalData::new(node.journal.clone(), keys());
+        let places = Places::new(PLACES, Counter::default());
+        node.commands = Commands::new(node.journal.clone(), personal, node.clock.clone(), places);
+        let many = (0..5 * PLACES).map(|_| {
+            let (node, id) = (node.clone(), id.clone());
+            let command = AuthorizationCommand::RevokeAuthorization {
+                reason: RevocationReason::Client,
+                at: node.now(),
+            };
+            tokio::spawn(async move { node.authorize(&id, command).await.is_ok() })
+        });
+        let many: Vec<_> = many.collect();
+        let other = {
+            let node = node.clone();
+            tokio::spawn(async move { node.issue().await })
+        };
+        let mut served = 0;
+        for one in many {
+            served += usize::from(one.await.unwrap());
+        }
+        assert_eq!(served, 1 + PLACES, "one at work, and as many as may wait");
+        other.await.unwrap().unwrap();
+        assert_eq!(node.commands.in_progress(), 0);
     }
 }

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use aggregates::application::{Application, ApplicationCommand};
+use chancery::commands::Stream;
+use chancery::journal::engine::LIVING_PAGE;
+use projections::applications::{find_application, remembered_applications};
 use projections::authorizations::find_authorization;
 use projections::tokens::find_token;
 use tokio::task::JoinSet;
@@ -63,5 +67,35 @@ async fn what_a_server_that_is_behind_answers_is_not_remembered() {
         let found = find_authorization(&node.journal, &authorization).await.unwrap();
         assert!(found.is_some_and(|found| found.redeemed_at.is_some()), "it is asked again");
         assert!(find_token(&node.journal, &second).await.unwrap().is_some());
+    }
+}
+
+/// More than two pages of them, and among them some of which nobody needs to know any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_starts_holds_every_application_but_those_that_are_deleted() {
+    let count = 2 * usize::try_from(LIVING_PAGE).unwrap() + 40;
+    let mut living: Vec<String> = (0..count).map(|number| format!("client-{number}")).collect();
+    let deleted = living.split_off(count - 30);
+    living.sort();
+    for place in Place::both() {
+        let node = place.node().await;
+        let mut registering = JoinSet::new();
+        for id in living.iter().chain(&deleted) {
+            let (node, id) = (node.clone(), id.clone());
+            registering.spawn(async move { node.register(&id).await });
+        }
+        registering.join_all().await;
+        for id in &deleted {
+            let command = ApplicationCommand::DeleteApplication { at: node.now() };
+            let stream = Stream::Existing(id.clone());
+            node.commands.execute::<Application>(stream, command, &node.origin).await.unwrap();
+        }
+        let started = place.node().await;
+        let held = remembered_applications(started.journal.memory());
+        let mut held: Vec<_> = held.map(|application| application.unwrap().client_id).collect();
+        held.sort();
+        assert_eq!(held, living);
+        let found = find_application(&started.journal, &deleted[0]).await.unwrap();
+        assert!(found.is_some_and(|found| found.deleted), "who asks for it hears that it is deleted");
     }
 }

@@ -71,7 +71,7 @@ const CALLS: [&str; 16] = [
     "head",
     "pulse",
     "find_row",
-    "all_rows",
+    "living_rows",
     "query",
     "execute",
     "find_secret",

@@ -217,8 +217,9 @@ impl Engine for Wire {
         over!(self, Plain, find_row(table, &key))
     }
 
-    async fn all_rows(&self, table: &'static Table) -> Result<(Vec<Row>, AsOf), EngineError> {
-        over!(self, Plain, all_rows(table))
+    async fn living_rows(&self, table: &'static Table, after: &str) -> Result<(Vec<Row>, AsOf), EngineError> {
+        let after = after.to_owned();
+        over!(self, Plain, living_rows(table, &after))
     }
 
     async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, EngineError> {

@@ -313,7 +313,7 @@ impl World {
         let odds = match call {
             "find_batch" => 200,
             "keep_subject_key" => 100,
-            "load_stream" | "execute" | "head" | "all_rows" | "find_secret" | "find_subject_key" => 2_000,
+            "load_stream" | "execute" | "head" | "living_rows" | "find_secret" | "find_subject_key" => 2_000,
             _ => 20_000,
         };
         match random.u32(..odds) {

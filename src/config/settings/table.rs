@@ -234,7 +234,7 @@ pub const SETTINGS: &[Setting] = &[
         everywhere!("admission-queue", "CHANCERY_ADMISSION_QUEUE"),
         (Group::Limits, Kind::Count),
         Preset::Literal("4096"),
-        "How many commands may wait for the journal; more are answered 503 at once",
+        "How many commands may be at work, and as many wait for others on their stream; more are answered 503 at once",
     ),
     setting(
         everywhere!("aggregate-cache", "CHANCERY_AGGREGATE_CACHE"),

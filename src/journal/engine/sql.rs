@@ -2,7 +2,7 @@
 //! `$2` is a name, which gets its number from where it first stands.
 
 use projections::read::columns;
-use projections::row::{Row, Table, Value};
+use projections::row::{Residency, Row, Table, Value};
 use projections::{EVENTUAL, TRANSACTIONAL};
 
 use super::{AsOf, EngineError, LANE, NewEvent, StateRow, StoredRow};
@@ -72,6 +72,21 @@ pub fn rows_of(table: &Table) -> String {
     rows_as_of(table, "true", &format!(" ORDER BY {}", order.join(", ")))
 }
 
+/// The rows after a key that are not gone for good, so many at most, in key order, and what they are as of.
+pub fn living_rows_of(table: &Table) -> String {
+    let column = |index: usize| table.columns.get(index).map_or("", |column| column.name);
+    let is_living = match table.residency {
+        Residency::Resident { gone } => format!(" AND t.{} = 0", column(gone)),
+        Residency::Cached | Residency::Stored => String::new(),
+    };
+    let (key, columns) = (column(0), columns(table, "t"));
+    format!(
+        "SELECT {columns}, l.head, l.projection_epoch FROM lanes l LEFT JOIN (SELECT * FROM {} t \
+         WHERE t.{key} > $1{is_living} ORDER BY t.{key} LIMIT $2) t ON true WHERE l.lane = {LANE} ORDER BY 1",
+        table.name
+    )
+}
+
 fn rows_as_of(table: &Table, on: &str, order: &str) -> String {
     format!(
         "SELECT {}, l.head, l.projection_epoch FROM lanes l LEFT JOIN {} t ON {on} WHERE l.lane = {LANE}{order}",
@@ -80,7 +95,7 @@ fn rows_as_of(table: &Table, on: &str, order: &str) -> String {
     )
 }
 
-/// What these two answer. The lane is there whether or not the table has a row.
+/// What these three answer. The lane is there whether or not the table has a row.
 pub fn found_as_of(rows: Vec<Row>) -> Result<(Vec<Row>, AsOf), EngineError> {
     let mut as_of = None;
     let mut found = Vec::with_capacity(rows.len());
