@@ -140,6 +140,26 @@ async fn carry(
     }
 }
 
+/// What was begun while nothing arrived is not waited for once something does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_was_begun_on_a_line_that_was_not_whole_begins_anew() {
+    let place = Place::Postgres(Database::empty());
+    place.engine().await;
+    let Place::Postgres(database) = &place else { panic!("it is") };
+    let (line, url) = Line::before(database, Duration::ZERO).await;
+    for mute in [50, 200, 400].map(Duration::from_millis) {
+        let engine = PostgresEngine::new(&url, 2, DEADLINE).unwrap();
+        line.mute(true);
+        let begun = Instant::now();
+        let (head, ()) = tokio::join!(engine.head(), async {
+            sleep(mute).await;
+            line.mute(false);
+        });
+        let took = begun.elapsed();
+        assert!(head.is_ok() && took < mute + SOON, "mute for {mute:?}, {took:?}: {head:?}");
+    }
+}
+
 /// Far away a connection for the pulse is made behind it. One whose answer is lost is no reason not to make another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pulse_comes_again_after_its_connections_were_lost_without_a_word() {

@@ -5,10 +5,13 @@
 //! - A connection whose call was not answered is closed, whoever gave the call up.
 //! - A pool that the server refuses goes on connecting until it is late, and does not say why. So whoever has
 //!   waited for a while asks the server beside the pool, one for all: a refusal is then the answer.
+//! - What the first message of a connection was lost on was a line that was not whole, and TCP sends the next one a
+//!   second later. So where the server gives one beside the pool at once, the pool begins anew.
 
 use std::future::Future;
 use std::ops::{ControlFlow, Deref, DerefMut};
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +30,7 @@ use crate::journal::engine::EngineError;
 pub(super) const TRIES: usize = 3;
 /// How long a connection may take to be given back.
 const GIVEN_BACK: Duration = Duration::from_secs(1);
-/// How long a connection is waited for before the server is asked whether it gives any.
+/// How long a connection is waited for before the server is asked whether it gives any, and asked again.
 const PATIENCE: Duration = Duration::from_millis(150);
 
 /// Asks on one of these connections until `$limit`, and again where one is broken: so what is asked may be
@@ -68,6 +71,8 @@ pub(super) struct Connections {
     pool: PgPool,
     server: Arc<Server>,
     answered: Arc<Mutex<Option<Instant>>>,
+    /// How many are with somebody.
+    lent: Arc<AtomicUsize>,
 }
 
 /// A connection of a pool, and whether its last call was answered. One that was not is closed with this value, however
@@ -75,11 +80,13 @@ pub(super) struct Connections {
 pub(super) struct Held {
     connection: PoolConnection<Postgres>,
     is_answered: bool,
+    lent: Arc<AtomicUsize>,
 }
 
 impl Held {
-    fn new(connection: PoolConnection<Postgres>) -> Self {
-        Self { connection, is_answered: false }
+    fn new(connection: PoolConnection<Postgres>, lent: &Arc<AtomicUsize>) -> Self {
+        lent.fetch_add(1, Ordering::Relaxed);
+        Self { connection, is_answered: false, lent: Arc::clone(lent) }
     }
 
     /// Nothing is under way on it.
@@ -110,6 +117,7 @@ impl DerefMut for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        self.lent.fetch_sub(1, Ordering::Relaxed);
         // It takes the connection with it: whatever ends this before its end closes that, and frees the place.
         let giving_back = self.connection.return_to_pool();
         if self.is_answered
@@ -124,14 +132,24 @@ impl Drop for Held {
 /// The server, as whoever has no connection sees it.
 pub(super) struct Server {
     options: PgConnectOptions,
-    /// When it was last asked for a connection, and why it gave none.
-    asked: AsyncMutex<Option<(Instant, Option<String>)>>,
+    /// When it was last asked for a connection, and what it said.
+    asked: AsyncMutex<Option<(Instant, Said)>>,
+}
+
+/// What the server said that was asked for a connection.
+#[derive(Clone)]
+enum Said {
+    /// It gave one, after so long.
+    Yes(Duration),
+    /// It gave none.
+    No(String),
 }
 
 impl Connections {
     /// At most so many, made when they are needed.
     pub(super) fn to(server: &Arc<Server>, most: u32) -> Self {
-        Self { pool: server.pool(most), server: Arc::clone(server), answered: Arc::default() }
+        let (answered, lent) = (Arc::default(), Arc::default());
+        Self { pool: server.pool(most), server: Arc::clone(server), answered, lent }
     }
 
     /// Whether one waits.
@@ -153,16 +171,19 @@ impl Connections {
             && let Some(why) = self.server.refused_within(recent)
             && !self.have_answered_lately()
         {
-            let idle = self.pool.try_acquire();
-            return idle.map(Held::new).ok_or(EngineError::Unavailable(why));
+            return self.try_acquire().ok_or(EngineError::Unavailable(why));
         }
-        match self.unless_refused(within(until, self.pool.acquire())).await {
-            Ok(connection) => Ok(Held::new(connection)),
+        match self.unless_refused(|| within(until, self.pool.acquire())).await {
+            Ok(connection) => Ok(Held::new(connection, &self.lent)),
             // Who is connecting does not look at what is given back meanwhile. Who is late leaves it alone: it would
             // be late for whatever is asked, too, and closed.
-            Err(error) if Instant::now() < until => self.pool.try_acquire().map(Held::new).ok_or(error),
+            Err(error) if Instant::now() < until => self.try_acquire().ok_or(error),
             Err(error) => Err(error),
         }
+    }
+
+    fn try_acquire(&self) -> Option<Held> {
+        self.pool.try_acquire().map(|connection| Held::new(connection, &self.lent))
     }
 
     /// What a call came to, and what becomes of its connection; to be gone on with on another one where this one
@@ -193,26 +214,34 @@ impl Connections {
         ControlFlow::Break(Err(engine_error(&error)))
     }
 
-    /// Waits for what needs a connection, as long as the server gives any, or those that there are are of use.
-    async fn unless_refused<T>(
-        &self,
-        waiting: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
-        let mut waiting = pin!(waiting);
+    /// Waits for what needs a connection, as long as the server gives any, or those that there are are of use; and
+    /// begins anew where the server gives one sooner than this.
+    async fn unless_refused<T, F>(&self, wait: impl Fn() -> F) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, EngineError>>,
+    {
+        let mut waiting = pin!(wait());
         loop {
             if let Ok(result) = timeout(PATIENCE, &mut waiting).await {
                 return result;
             }
-            let refusal = tokio::select! {
+            let said = tokio::select! {
                 result = &mut waiting => return result,
-                refusal = self.server.refusal() => refusal,
+                said = self.server.say() => said,
             };
-            if let Some(why) = refusal
-                && !self.have_answered_lately()
-            {
-                return Err(EngineError::Unavailable(why));
+            match said {
+                Said::No(why) if !self.have_answered_lately() => return Err(EngineError::Unavailable(why)),
+                // Who waits for one that somebody has would lose its turn.
+                Said::Yes(took) if took < PATIENCE && self.is_connecting() => waiting.set(wait()),
+                Said::No(_) | Said::Yes(_) => {}
             }
         }
+    }
+
+    /// Whether some are being made.
+    fn is_connecting(&self) -> bool {
+        let there = self.pool.num_idle() + self.lent.load(Ordering::Relaxed);
+        usize::try_from(self.pool.size()).unwrap_or(usize::MAX) > there
     }
 
     /// A call has had its answer.
@@ -253,21 +282,45 @@ impl Server {
     /// What the one who asked last was told, if it was no, and not longer ago.
     fn refused_within(&self, recent: Duration) -> Option<String> {
         let asked = self.asked.try_lock().ok()?;
-        let (at, why) = asked.as_ref()?;
-        if at.elapsed() < recent { why.clone() } else { None }
+        match asked.as_ref()? {
+            (at, Said::No(why)) if at.elapsed() < recent => Some(why.clone()),
+            _ => None,
+        }
     }
 
-    /// Why it gives no connection, if it does not: asked once for all who wait.
-    async fn refusal(&self) -> Option<String> {
+    /// Whether it gives a connection: asked once for all who wait.
+    async fn say(&self) -> Said {
         let mut asked = self.asked.lock().await;
-        if let Some((at, why)) = asked.as_ref()
+        if let Some((at, said)) = asked.as_ref()
             && at.elapsed() < PATIENCE
         {
-            return why.clone();
+            return said.clone();
         }
-        let why = self.connect().await.err().map(|error| error.to_string());
-        *asked = Some((Instant::now(), why.clone()));
-        why
+        let said = self.first_said().await;
+        *asked = Some((Instant::now(), said.clone()));
+        said
+    }
+
+    /// The answer to the first question, or to one of those after it, of which each is waited for until the next.
+    async fn first_said(&self) -> Said {
+        let mut first = pin!(self.ask());
+        if let Ok(said) = timeout(PATIENCE, &mut first).await {
+            return said;
+        }
+        loop {
+            tokio::select! {
+                said = &mut first => return said,
+                said = timeout(PATIENCE, self.ask()) => if let Ok(said) = said { return said },
+            }
+        }
+    }
+
+    async fn ask(&self) -> Said {
+        let begun = Instant::now();
+        match self.connect().await {
+            Ok(()) => Said::Yes(begun.elapsed()),
+            Err(error) => Said::No(error.to_string()),
+        }
     }
 }
 
