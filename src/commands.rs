@@ -148,15 +148,9 @@ pub struct Commands {
     waiting: Places,
 }
 
-/// A place, and with it the stream's turn or the right to wait for it.
-enum Admitted {
-    Works(Option<Turn>, Place),
-    Waits(Place),
-}
-
 impl Commands {
-    /// Executes over this journal; each command takes one of the places, and before it one of as many others if it must
-    /// wait for those before it on its stream.
+    /// Executes over this journal; each command takes one of the places, and one of as many others for as long as it
+    /// must wait for those before it on its stream.
     #[must_use]
     pub fn new(journal: Journal, personal: PersonalData, clock: SharedClock, admission: Places) -> Self {
         let node = Arc::from(new_id(clock.now()).as_str());
@@ -225,18 +219,13 @@ impl Commands {
         A::Command: Clone + Send + Sync + 'static,
         A::Error: Send + Sync + 'static,
     {
-        let admitted = self.admit::<A>(&stream).ok_or(CommandError::Busy)?;
+        let place = self.admission.take().ok_or(CommandError::Busy)?;
         let metadata = Arc::new(self.metadata(origin).await.map_err(CommandError::Unavailable)?);
-        let (journal, admission) = (self.journal.clone(), self.admission.clone());
+        let commands = self.clone();
         let task = async move {
-            let (turn, _place) = match admitted {
-                Admitted::Works(turn, place) => (turn, place),
-                Admitted::Waits(_waits) => {
-                    let turn = journal.turn::<A>(stream.id()).await;
-                    (turn, admission.take().ok_or(CommandError::Busy)?)
-                }
-            };
-            let (result, ended) = attempt::<A>(&journal, &stream, &command, &metadata, &beside).await;
+            let (turn, _place) = commands.in_turn::<A>(&stream, place).await.ok_or(CommandError::Busy)?;
+            let journal = &commands.journal;
+            let (result, ended) = attempt::<A>(journal, &stream, &command, &metadata, &beside).await;
             // Not in its turn: whoever waits for that would wait for the others twice.
             drop(turn);
             if let Some(position) = ended {
@@ -251,16 +240,17 @@ impl Commands {
         }
     }
 
-    /// At once, or not at all.
-    fn admit<A: Remembered>(&self, stream: &Stream) -> Option<Admitted> {
-        let turn = match stream {
-            Stream::Fresh(_) => None,
-            Stream::Existing(id) => match self.journal.try_turn::<A>(id) {
-                None => return self.waiting.take().map(Admitted::Waits),
-                turn => turn,
-            },
-        };
-        self.admission.take().map(|place| Admitted::Works(turn, place))
+    /// The stream's turn, and a place. Who must wait for the one leaves the other to somebody else meanwhile, and has it
+    /// again in the order of those who wait: who has a place waits for no turn.
+    async fn in_turn<A: Remembered>(&self, stream: &Stream, place: Place) -> Option<(Option<Turn>, Place)> {
+        let Stream::Existing(id) = stream else { return Some((None, place)) };
+        if let Some(turn) = self.journal.try_turn::<A>(id) {
+            return Some((Some(turn), place));
+        }
+        let _waits = self.waiting.take()?;
+        drop(place);
+        let turn = self.journal.turn::<A>(id).await;
+        Some((turn, self.admission.wait().await?))
     }
 
     async fn metadata(&self, origin: &Origin) -> Result<Metadata, String> {

@@ -41,6 +41,11 @@ impl Places {
         place
     }
 
+    /// A place, as soon as there is one, in the order of those who wait.
+    pub async fn wait(&self) -> Option<Place> {
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+
     /// How many are taken.
     #[must_use]
     pub fn taken(&self) -> usize {

@@ -22,9 +22,9 @@ macro_rules! migrations {
 }
 
 /// PostgreSQL's.
-pub const POSTGRES: &[Migration] = migrations!("postgres": 1 "0001_journal", 2 "0002_read_models", 3 "0003_nodes", 4 "0004_read_model_versions", 5 "0005_superusers");
+pub const POSTGRES: &[Migration] = migrations!("postgres": 1 "0001_journal", 2 "0002_read_models", 3 "0003_nodes", 4 "0004_read_model_versions", 5 "0005_superusers", 6 "0006_living");
 /// SQLite's.
-pub const SQLITE: &[Migration] = migrations!("sqlite": 1 "0001_journal", 2 "0002_read_models", 3 "0003_nodes", 4 "0004_read_model_versions", 5 "0005_superusers");
+pub const SQLITE: &[Migration] = migrations!("sqlite": 1 "0001_journal", 2 "0002_read_models", 3 "0003_nodes", 4 "0004_read_model_versions", 5 "0005_superusers", 6 "0006_living");
 
 /// Where an engine notes which ones have run.
 pub const TABLE: &str =

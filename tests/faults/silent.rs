@@ -108,8 +108,9 @@ async fn f7_what_was_decided_before_a_line_fell_silent_is_not_told_after_a_lease
         assert!(!asking.is_finished(), "it was not asked for the name: {asking:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let access = family.access().to_owned();
+    let (access, begun) = (family.access().to_owned(), Instant::now());
     assert!(ledger.end(grace.door(), &grace, family, End::Revoked).await, "it waits for a lease at most");
+    assert!(begun.elapsed() < HELD, "what was asked for may have been given up: {:?}", begun.elapsed());
     line.speak();
     let answer = asking.await.unwrap().unwrap();
     assert!(is_refusal(&answer) || is_dead(&answer), "it lived, more than a lease ago: {answer:#?}");

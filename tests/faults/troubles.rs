@@ -354,7 +354,8 @@ impl World {
         let mut server = PgConnection::connect(self.nodes.cli.database_url().unwrap()).await.unwrap();
         let begun = Instant::now();
         while begun.elapsed() < DEAF {
-            let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'";
+            let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND query LIKE 'LISTEN %'";
             let cut_off = sqlx::query(sql).fetch_all(&mut server).await.unwrap().len();
             self.deafened.fetch_add(cut_off, Ordering::Relaxed);
             tokio::time::sleep(CUT_OFF_EVERY).await;
@@ -416,9 +417,11 @@ async fn t2_f16_after_a_revocation_no_node_says_active_whatever_happens_to_the_o
     let tally = &world.tally;
     assert!(tally.revoked() >= wanted, "{}", tally.text());
     assert!(world.deafened.load(Ordering::Relaxed) > 0, "nobody was deaf");
-    let took = tally.took_in_trouble();
-    assert!(took.count() >= wanted / 10, "{}", tally.text());
+    // Nor are the others quick: who was killed is waited for until it is counted out.
+    let (took, in_trouble) = (tally.took(), tally.took_in_trouble());
+    assert!(in_trouble.count() >= wanted / 10, "{}", tally.text());
     // In a long run, which has the machine for itself, ninety-nine of a hundred.
-    assert!(!is_long() || took.percentile(99) <= WAITED, "{}", tally.text());
-    assert!(tally.took().percentile(100) <= WAITED + MARGIN, "{}", tally.text());
+    let most = took.percentile(99).max(in_trouble.percentile(99));
+    assert!(!is_long() || most <= WAITED, "{}", tally.text());
+    assert!(took.percentile(100) <= WAITED + MARGIN, "{}", tally.text());
 }

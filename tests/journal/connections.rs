@@ -1,7 +1,7 @@
 //! What becomes of a connection to PostgreSQL whose call was given up? It keeps nobody else from one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chancery::journal::Engine;
@@ -10,6 +10,7 @@ use projections::tokens;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
@@ -138,6 +139,26 @@ async fn carry(
             return;
         }
     }
+}
+
+/// Who waits for a connection that somebody has is served in its turn, however soon the server would give another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_connection_keeps_its_turn() {
+    let place = Place::Postgres(Database::empty());
+    place.engine().await;
+    let Place::Postgres(database) = &place else { panic!("it is") };
+    let engine = Arc::new(PostgresEngine::new(&database.url(), 1, DEADLINE).unwrap());
+    let (served, mut waiting) = (Arc::new(Mutex::new(Vec::new())), JoinSet::new());
+    for turn in 0..6 {
+        let (engine, served) = (Arc::clone(&engine), Arc::clone(&served));
+        waiting.spawn(async move {
+            engine.query("SELECT 1::bigint FROM pg_sleep(0.25)", &[]).await.unwrap();
+            served.lock().unwrap().push(turn);
+        });
+        sleep(Duration::from_millis(20)).await;
+    }
+    waiting.join_all().await;
+    assert_eq!(*served.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
 }
 
 /// What was begun while nothing arrived is not waited for once something does.

@@ -1,12 +1,18 @@
 //! Invariant 4: one winner per code and per refresh generation, on any number of nodes.
 
+use std::time::Duration;
+
 use aggregates::authorization::{AuthorizationCommand, RevocationReason};
 use chancery::commands::Commands;
 use chancery::personal::PersonalData;
 use chancery::places::Places;
 use prometheus_client::metrics::counter::Counter;
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::{Node, Place, Refused, keys, verified};
+use crate::harness::postgres::Database;
 
 const ROUNDS: usize = 1000;
 const RACERS: usize = 16;
@@ -73,35 +79,39 @@ async fn another_process_is_seen_within_250_ms() {
 }
 
 /// Of many at one stream a few wait, and the others are told to come again; whoever is at another stream does not
-/// notice.
-#[tokio::test]
+/// notice. Who has waited is served, though all places are taken when its turn comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_a_stream_takes_no_place_of_those_at_others() {
-    const PLACES: usize = 4;
-    for place in Place::both() {
-        let mut node = place.node().await;
+    let place = Place::Postgres(Database::empty());
+    let mut node = place.node().await;
+    let Place::Postgres(database) = &place else { panic!("it is") };
+    for places in [2, 4] {
         let id = node.grant().await;
         let personal = PersonalData::new(node.journal.clone(), keys());
-        let places = Places::new(PLACES, Counter::default());
-        node.commands = Commands::new(node.journal.clone(), personal, node.clock.clone(), places);
-        let many = (0..5 * PLACES).map(|_| {
+        let (admission, clock) = (Places::new(places, Counter::default()), node.clock.clone());
+        node.commands = Commands::new(node.journal.clone(), personal, clock, admission);
+        // Nobody gets further than into the database.
+        let mut locking = PgConnection::connect(&database.url()).await.unwrap();
+        let mut locks = locking.begin().await.unwrap();
+        locks.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let (mut at_one, mut at_others) = (JoinSet::new(), JoinSet::new());
+        for _ in 0..3 * places {
             let (node, id) = (node.clone(), id.clone());
-            let command = AuthorizationCommand::RevokeAuthorization {
-                reason: RevocationReason::Client,
-                at: node.now(),
-            };
-            tokio::spawn(async move { node.authorize(&id, command).await.is_ok() })
-        });
-        let many: Vec<_> = many.collect();
-        let other = {
-            let node = node.clone();
-            tokio::spawn(async move { node.issue().await })
-        };
-        let mut served = 0;
-        for one in many {
-            served += usize::from(one.await.unwrap());
+            let reason = RevocationReason::Client;
+            let command = AuthorizationCommand::RevokeAuthorization { reason, at: node.now() };
+            at_one.spawn(async move { node.authorize(&id, command).await.is_ok() });
+            sleep(Duration::from_millis(10)).await;
         }
-        assert_eq!(served, 1 + PLACES, "one at work, and as many as may wait");
-        other.await.unwrap().unwrap();
+        for _ in 1..places {
+            let node = node.clone();
+            at_others.spawn(async move { node.issue().await.is_ok() });
+        }
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(node.commands.in_progress(), 2 * places, "at work, and as many who wait");
+        locks.rollback().await.unwrap();
+        assert!(at_others.join_all().await.into_iter().all(|is_served| is_served));
+        let served = at_one.join_all().await.into_iter().filter(|is_served| *is_served).count();
+        assert_eq!(served, 1 + places, "one was at work, and as many waited as may");
         assert_eq!(node.commands.in_progress(), 0);
     }
 }

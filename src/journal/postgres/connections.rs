@@ -80,13 +80,29 @@ pub(super) struct Connections {
 pub(super) struct Held {
     connection: PoolConnection<Postgres>,
     is_answered: bool,
-    lent: Arc<AtomicUsize>,
+    /// Until it is given back.
+    lent: Option<Lent>,
+}
+
+/// One of those that are with somebody.
+struct Lent(Arc<AtomicUsize>);
+
+impl Lent {
+    fn of(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(all))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Held {
     fn new(connection: PoolConnection<Postgres>, lent: &Arc<AtomicUsize>) -> Self {
-        lent.fetch_add(1, Ordering::Relaxed);
-        Self { connection, is_answered: false, lent: Arc::clone(lent) }
+        Self { connection, is_answered: false, lent: Some(Lent::of(lent)) }
     }
 
     /// Nothing is under way on it.
@@ -117,14 +133,17 @@ impl DerefMut for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.lent.fetch_sub(1, Ordering::Relaxed);
+        let lent = self.lent.take();
         // It takes the connection with it: whatever ends this before its end closes that, and frees the place.
         let giving_back = self.connection.return_to_pool();
         if self.is_answered
             && let Ok(runtime) = Handle::try_current()
         {
             // The driver asks a connection that is given back once more.
-            runtime.spawn(timeout(GIVEN_BACK, giving_back));
+            runtime.spawn(async move {
+                let _lent = lent;
+                timeout(GIVEN_BACK, giving_back).await
+            });
         }
     }
 }
@@ -215,24 +234,28 @@ impl Connections {
     }
 
     /// Waits for what needs a connection, as long as the server gives any, or those that there are are of use; and
-    /// begins anew where the server gives one sooner than this.
+    /// begins anew where the server gives one in less than half the time.
     async fn unless_refused<T, F>(&self, wait: impl Fn() -> F) -> Result<T, EngineError>
     where
         F: Future<Output = Result<T, EngineError>>,
     {
-        let mut waiting = pin!(wait());
+        let (mut waiting, mut begun) = (pin!(wait()), Instant::now());
         loop {
             if let Ok(result) = timeout(PATIENCE, &mut waiting).await {
                 return result;
             }
             let said = tokio::select! {
+                biased;
                 result = &mut waiting => return result,
                 said = self.server.say() => said,
             };
             match said {
                 Said::No(why) if !self.have_answered_lately() => return Err(EngineError::Unavailable(why)),
                 // Who waits for one that somebody has would lose its turn.
-                Said::Yes(took) if took < PATIENCE && self.is_connecting() => waiting.set(wait()),
+                Said::Yes(took) if 2 * took < begun.elapsed() && self.is_connecting() => {
+                    waiting.set(wait());
+                    begun = Instant::now();
+                }
                 Said::No(_) | Said::Yes(_) => {}
             }
         }
@@ -240,7 +263,8 @@ impl Connections {
 
     /// Whether some are being made.
     fn is_connecting(&self) -> bool {
-        let there = self.pool.num_idle() + self.lent.load(Ordering::Relaxed);
+        // The pool counts one that is taken before one that was given back, for a moment.
+        let there = self.pool.num_idle().wrapping_add(self.lent.load(Ordering::Relaxed));
         usize::try_from(self.pool.size()).unwrap_or(usize::MAX) > there
     }
 
@@ -301,7 +325,8 @@ impl Server {
         said
     }
 
-    /// The answer to the first question, or to one of those after it, of which each is waited for until the next.
+    /// The answer to the first question, or to one of those after it, of which each is waited for until the next. Not
+    /// so often that they would be a burden to a server that is slow.
     async fn first_said(&self) -> Said {
         let mut first = pin!(self.ask());
         if let Ok(said) = timeout(PATIENCE, &mut first).await {
@@ -309,8 +334,9 @@ impl Server {
         }
         loop {
             tokio::select! {
+                biased;
                 said = &mut first => return said,
-                said = timeout(PATIENCE, self.ask()) => if let Ok(said) = said { return said },
+                said = timeout(2 * PATIENCE, self.ask()) => if let Ok(said) = said { return said },
             }
         }
     }
