@@ -155,7 +155,8 @@ async fn who_waits_for_a_connection_keeps_its_turn() {
             engine.query("SELECT 1::bigint FROM pg_sleep(0.25)", &[]).await.unwrap();
             served.lock().unwrap().push(turn);
         });
-        sleep(Duration::from_millis(20)).await;
+        // One comes when another has waited for long.
+        sleep(Duration::from_millis(60)).await;
     }
     waiting.join_all().await;
     assert_eq!(*served.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
