@@ -87,6 +87,9 @@ fn tables_are_well_formed() {
         if let Some(column) = table.keep_until {
             assert_eq!(table.columns[column].kind, ColumnKind::Int, "{}", table.name);
         }
+        if let Residency::Resident { gone } = table.residency {
+            assert_eq!(table.columns[gone].name, "deleted", "{}: what lives would leave memory", table.name);
+        }
         if table.residency != Residency::Stored {
             assert_eq!((table.key, table.columns[0].kind), (1, ColumnKind::Text), "{}", table.name);
         }

@@ -63,13 +63,13 @@ pub fn batches_after(greatest: &str) -> String {
 /// A row by its key, and what it is as of: one row in any case.
 pub fn row_of(table: &Table) -> String {
     let key = table.columns.first().map_or("", |column| column.name);
-    rows_as_of(table, &format!("t.{key} = $1"), "")
+    rows_as_of(table, table.name, &format!("t.{key} = $1"), "")
 }
 
 /// All rows in key order, and what they are as of.
 pub fn rows_of(table: &Table) -> String {
     let order: Vec<String> = (1..=table.key).map(|column| column.to_string()).collect();
-    rows_as_of(table, "true", &format!(" ORDER BY {}", order.join(", ")))
+    rows_as_of(table, table.name, "true", &format!(" ORDER BY {}", order.join(", ")))
 }
 
 /// The rows after a key that are not gone for good, so many at most, in key order, and what they are as of.
@@ -79,19 +79,16 @@ pub fn living_rows_of(table: &Table) -> String {
         Residency::Resident { gone } => format!(" AND t.{} = 0", column(gone)),
         Residency::Cached | Residency::Stored => String::new(),
     };
-    let (key, columns) = (column(0), columns(table, "t"));
-    format!(
-        "SELECT {columns}, l.head, l.projection_epoch FROM lanes l LEFT JOIN (SELECT * FROM {} t \
-         WHERE t.{key} > $1{is_living} ORDER BY t.{key} LIMIT $2) t ON true WHERE l.lane = {LANE} ORDER BY 1",
-        table.name
-    )
+    let key = column(0);
+    let page =
+        format!("(SELECT * FROM {} t WHERE t.{key} > $1{is_living} ORDER BY t.{key} LIMIT $2)", table.name);
+    rows_as_of(table, &page, "true", " ORDER BY 1")
 }
 
-fn rows_as_of(table: &Table, on: &str, order: &str) -> String {
+fn rows_as_of(table: &Table, from: &str, on: &str, order: &str) -> String {
+    let columns = columns(table, "t");
     format!(
-        "SELECT {}, l.head, l.projection_epoch FROM lanes l LEFT JOIN {} t ON {on} WHERE l.lane = {LANE}{order}",
-        columns(table, "t"),
-        table.name
+        "SELECT {columns}, l.head, l.projection_epoch FROM lanes l LEFT JOIN {from} t ON {on} WHERE l.lane = {LANE}{order}"
     )
 }
 
